@@ -1,0 +1,1 @@
+//! What the planner must know of one database: keys, defaults, triggers, rules, function volatility, sequences.

@@ -1,0 +1,106 @@
+//! The set of nodes as everybody sees it at one moment: an immutable value, replaced as a whole.
+
+use crate::id::{Epoch, NodeId};
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MemberState {
+    /// Holds all that was ever acknowledged; serves.
+    Active,
+    /// Was active; something is missing or unproved. Comes back by recovery (or `attach`, when shown to be equal).
+    Degraded,
+    /// Taken out by the operator with `detach`.
+    Detached,
+    /// Has never been a member of this cluster.
+    New,
+    /// Is being made equal right now.
+    Recovering,
+}
+
+impl MemberState {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Degraded => "degraded",
+            Self::Detached => "detached",
+            Self::New => "new",
+            Self::Recovering => "recovering",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub name: String,
+    /// `host:port`, as configured.
+    pub address: String,
+    pub weight: u32,
+    pub state: MemberState,
+    /// Why the node is in this state, in words for the operator.
+    pub reason: String,
+    /// Seconds since the Unix epoch.
+    pub since: u64,
+}
+
+/// Nodes by [`NodeId`], and who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    pub epoch: Epoch,
+    pub members: Vec<Member>,
+}
+
+impl Membership {
+    /// The preferred active node: the heaviest, the first of equals.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.active().max_by_key(|id| (self.member(*id).weight, std::cmp::Reverse(*id)))
+    }
+
+    pub fn active(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.ids().filter(|id| self.member(*id).state == MemberState::Active)
+    }
+
+    pub fn followers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let leader = self.leader();
+        self.active().filter(move |id| Some(*id) != leader)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.members.len() as u16).map(NodeId)
+    }
+
+    pub fn member(&self, id: NodeId) -> &Member {
+        &self.members[usize::from(id.0)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership(members: &[(u32, MemberState)]) -> Membership {
+        let member = |(n, (weight, state)): (usize, &(u32, MemberState))| Member {
+            name: format!("n{n}"),
+            address: String::new(),
+            weight: *weight,
+            state: *state,
+            reason: String::new(),
+            since: 0,
+        };
+        Membership { epoch: Epoch(1), members: members.iter().enumerate().map(member).collect() }
+    }
+
+    #[test]
+    fn the_heaviest_active_node_leads_and_the_first_of_equals() {
+        use MemberState::{Active, Degraded};
+        assert_eq!(membership(&[(1, Active), (2, Active), (2, Active)]).leader(), Some(NodeId(1)));
+        assert_eq!(membership(&[(1, Active), (2, Degraded)]).leader(), Some(NodeId(0)));
+        assert_eq!(membership(&[(1, Degraded)]).leader(), None);
+    }
+
+    #[test]
+    fn followers_are_the_active_nodes_but_the_leader() {
+        use MemberState::{Active, New};
+        let followers: Vec<_> = membership(&[(2, Active), (1, Active), (1, New), (1, Active)]).followers().collect();
+        assert_eq!(followers, [NodeId(1), NodeId(3)]);
+    }
+}

@@ -1,0 +1,1 @@
+//! The shared/exclusive lock of commits.

@@ -1,0 +1,45 @@
+//! The decisions of Lockstep, free of I/O.
+//!
+//! *Pure* means: bytes and events go in, bytes and actions come out. There is no socket, file, clock, thread, async
+//! runtime or random source in this crate; time and random bytes are arguments. So every decision about replication,
+//! membership and recovery can be reached by unit tests, fuzzers, loom and a simulator. `core/.clippy.toml` enforces it.
+//!
+//! ```text
+//! client bytes → wire → session → sql (what is meant) → plan (what runs where, what must be learned)
+//!              → leader bytes → leader's reply → reply (what the client is owed) → client bytes
+//!                                             ↘ effect → unit::log
+//! at COMMIT:  commitlock (shared) → unit::batch per follower → answers → leader's COMMIT → client bytes
+//! ```
+//!
+//! Arrows between folders point down only (a test reads the `use` lines):
+//!
+//! | level | folders | |
+//! | --- | --- | --- |
+//! | 7 | [`session`], [`cluster`] | composed machines: events in, actions out |
+//! | 6 | [`reply`] | what the client is still owed |
+//! | 5 | [`effect`], [`unit`] | what a write did; a write transaction over all nodes |
+//! | 4 | [`plan`] | statement + catalog → what runs where |
+//! | 3 | [`sql`], [`catalog`], [`commitlock`] | do not know each other |
+//! | 2 | [`auth`] | both sides of a login |
+//! | 1 | [`wire`] | bytes ⇄ frames |
+//! | 0 | [`id`], [`limits`], [`fault`], [`sync`] | words |
+#![forbid(unsafe_code)]
+
+pub mod auth;
+pub mod catalog;
+pub mod cluster;
+pub mod commitlock;
+pub mod effect;
+pub mod fault;
+pub mod id;
+pub mod limits;
+#[cfg(feature = "sql")]
+pub mod plan;
+pub mod reply;
+#[cfg(feature = "sql")]
+pub mod session;
+#[cfg(feature = "sql")]
+pub mod sql;
+pub mod sync;
+pub mod unit;
+pub mod wire;

@@ -1,0 +1,33 @@
+//! Every bound, with its unit and its reason. Nothing else in the project holds such a number.
+
+/// Longest message a client may send before it has logged in, in bytes. PostgreSQL's own bound on a startup packet
+/// (`MAX_STARTUP_PACKET_LENGTH`, src/include/libpq/pqcomm.h).
+pub const STARTUP_PACKET: usize = 10_000;
+
+/// Longest authentication message of a client, in bytes (PostgreSQL: `PG_MAX_AUTH_TOKEN_LENGTH`, 65,535).
+pub const AUTH_MESSAGE: usize = 65_535;
+
+/// Longest message after login, in bytes. PostgreSQL's `PQ_LARGE_MESSAGE_LIMIT` is `MaxAllocSize - 1`, 1 GiB - 2.
+pub const MESSAGE: usize = 0x3fff_ffff - 1;
+
+/// Longest SQL text that is parsed, in bytes. A longer one (a bulk INSERT as text) is refused with 54000: the parse tree
+/// needs some fifty times the size of the text.
+pub const SQL_TEXT: usize = 32 << 20;
+
+/// A unit's log beyond this many bytes goes to a file.
+pub const LOG_IN_MEMORY: usize = 1 << 20;
+
+/// Above this many bytes waiting for a peer, nothing more is read from the other side.
+pub const OUT_HIGH_WATER: usize = 256 << 10;
+
+/// What one read from a socket takes at most, in bytes.
+pub const READ_CHUNK: usize = 32 << 10;
+
+/// Messages of an unfinished segment that are kept so that it can be run again on another leader, in bytes.
+pub const SEGMENT_REPLAY: usize = 64 << 10;
+
+/// Prepared statements that a session may hold; more is a leak in the application.
+pub const STATEMENTS_PER_SESSION: usize = 100_000;
+
+const _: () = assert!(STARTUP_PACKET < AUTH_MESSAGE && AUTH_MESSAGE < MESSAGE);
+const _: () = assert!(READ_CHUNK < OUT_HIGH_WATER && SEGMENT_REPLAY < LOG_IN_MEMORY);

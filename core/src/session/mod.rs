@@ -1,0 +1,1 @@
+//! A session: one client and the leader connection that serves it.

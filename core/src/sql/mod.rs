@@ -1,0 +1,1 @@
+//! SQL text: what is meant, by PostgreSQL's own grammar, and cheaply recognised again.

@@ -1,0 +1,1 @@
+//! A unit: a write transaction over all nodes.

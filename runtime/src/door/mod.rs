@@ -1,0 +1,3 @@
+//! What operators reach: the control socket of the command line, and HTTP.
+
+pub mod protocol;
