@@ -1,1 +1,3 @@
-
+//! The program `lockstep`.
+pub mod config;
+pub mod exit;
