@@ -16,6 +16,7 @@ use lockstep_runtime::config::Config;
 
 pub use error::{Fault, Problem};
 pub use password::{Environment, Server};
+pub use time::parse as parse_time;
 
 use crate::exit::{Exit, Stop};
 use error::Source;

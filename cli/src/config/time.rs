@@ -10,7 +10,7 @@ pub struct Time(pub Duration);
 
 const FORM: &str = r#"a time such as "500ms", "1s" or "2m""#;
 
-fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
