@@ -10,11 +10,13 @@
 //! Nothing here decides about replication; nothing here is needed to serve but `run` and what it calls.
 
 pub mod args;
+pub mod check;
 pub mod command;
 pub mod config;
 pub mod control;
 pub mod exit;
 pub mod log;
+pub mod postgres;
 pub mod progress;
 pub mod server;
 pub mod show;

@@ -2,6 +2,7 @@
 //!
 //! To add one: its name, help and example in `args.rs`, a file here, an arm below, its paragraph in `docs/operations.md`.
 
+mod check;
 mod help;
 mod node;
 mod run;
@@ -24,6 +25,7 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
     match args.command {
         Command::Help(help) => help::help(help.topic.as_deref()),
         Command::Run => run::run(load()?),
+        Command::Check(json) => block_on(check::check(load()?, json.json)),
         Command::Status(json) => block_on(status::status(load()?, json.json)),
         Command::Verify(json) => block_on(verify::verify(load()?, json.json)),
         Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
