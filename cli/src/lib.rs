@@ -17,9 +17,11 @@ pub mod control;
 pub mod exit;
 pub mod log;
 pub mod postgres;
+pub mod probe;
 pub mod progress;
 pub mod server;
 pub mod show;
+pub mod signals;
 
 use std::ffi::OsString;
 

@@ -31,7 +31,7 @@ impl fmt::Debug for Login {
 pub enum Failure {
     /// The server answered with an error.
     #[error("{state} {message}")]
-    Answer { state: String, message: String },
+    Answer { state: String, message: String, fatal: bool },
     /// The connection could not be made, or broke.
     #[error("{0}")]
     Broken(String),
@@ -40,10 +40,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the connection is of no use after this.
+    pub fn ends_the_connection(&self) -> bool {
+        !matches!(self, Self::Answer { fatal: false, .. })
+    }
+
     /// What is counted together: the message may hold numbers that differ every time.
     pub fn kind(&self) -> String {
         match self {
-            Self::Answer { state, message } => format!("{state} {message}"),
+            Self::Answer { state, message, .. } => format!("{state} {message}"),
             Self::Broken(reason) => reason.clone(),
             Self::Late(_) => "no answer in time".into(),
         }
@@ -53,7 +58,11 @@ impl Failure {
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         if let Some(answer) = error.as_db_error() {
-            return Self::Answer { state: answer.code().code().into(), message: answer.message().into() };
+            return Self::Answer {
+                state: answer.code().code().into(),
+                message: answer.message().into(),
+                fatal: answer.severity() != "ERROR",
+            };
         }
         let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         Self::Broken(cause)

@@ -9,7 +9,7 @@ use super::finding::Report;
 pub fn look(report: &mut Report, node: &Node, facts: &Facts, running: bool) {
     let before = report.findings.len();
     for stranger in facts.strangers.iter().filter(|stranger| !(running && stranger.address == facts.our_address)) {
-        report.problem(&node.name, session(stranger), shut_out(node, stranger));
+        report.problem(&node.name, session(stranger), shut_out(node, stranger, facts));
     }
     for (name, database) in facts.databases.iter().filter(|(_, database)| database.jobs > 0) {
         let found = format!("pg_cron runs {} jobs in database {name}, on this node alone", database.jobs);
@@ -39,7 +39,10 @@ fn session(stranger: &Stranger) -> String {
     format!("{}{application} is connected from {from} to database {}, past the proxy", stranger.user, stranger.database)
 }
 
-fn shut_out(node: &Node, stranger: &Stranger) -> String {
+fn shut_out(node: &Node, stranger: &Stranger, facts: &Facts) -> String {
+    if stranger.address == facts.our_address {
+        return "connect it to the proxy, and end this session".into();
+    }
     let line = match &stranger.address {
         Some(address) => format!("host all all {address}/{} reject", if address.contains(':') { 128 } else { 32 }),
         None => "local all all reject".into(),

@@ -5,6 +5,7 @@
 mod check;
 mod help;
 mod node;
+mod probe;
 mod run;
 mod status;
 mod verify;
@@ -26,6 +27,7 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
         Command::Help(help) => help::help(help.topic.as_deref()),
         Command::Run => run::run(load()?),
         Command::Check(json) => block_on(check::check(load()?, json.json)),
+        Command::Probe(probe) => block_on(probe::probe(load()?, probe)),
         Command::Status(json) => block_on(status::status(load()?, json.json)),
         Command::Verify(json) => block_on(verify::verify(load()?, json.json)),
         Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
