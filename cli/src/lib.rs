@@ -14,6 +14,7 @@ pub mod check;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod exit;
 pub mod log;
 pub mod postgres;
