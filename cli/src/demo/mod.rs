@@ -38,6 +38,7 @@ pub fn demo(filter: Option<&str>, args: &args::Demo) -> Result<Exit, Stop> {
         last_words(&log);
     }
     place.clear()?;
+    show::line("\nThe servers are stopped and their files are gone.");
     told
 }
 
@@ -56,7 +57,7 @@ async fn until_told_or_stopped(place: &Place, programs: Programs, args: &args::D
     let mut story = Story::begin(Paint::for_stdout());
     tokio::select! {
         told = tell(place, programs, args, &mut story) => told?,
-        () = signals.any() => show::line("\nstopped; nothing is left behind"),
+        () = signals.any() => show::line("\nStopping."),
     }
     Ok(if story.is_true() { Exit::Good } else { Exit::Bad })
 }
@@ -87,7 +88,7 @@ async fn tell(place: &Place, programs: Programs, args: &args::Demo, story: &mut 
         chapters::spoil(beta).await?;
     }
     chapters::comparison(&stage, story, &load).await?;
-    story.claim(load.stop().await, "every client of the application is still connected");
+    story.claim(load.stop().await, "every client of the application worked to the end");
     story.end();
     if !args.exit {
         invite(&stage);

@@ -65,16 +65,17 @@ fn clear(path: &Path) -> Result<(), Stop> {
     // First the programs that could start a server, or write to the directory, while it goes away.
     let helpers = process::helpers(path);
     process::send(Signal::SIGKILL, &helpers);
-    process::gone(&helpers, PATIENCE);
+    let mut gone = process::gone(&helpers, PATIENCE);
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     let servers: Vec<_> = entries.filter_map(|entry| process::postmaster(&entry.path())).collect();
     let families: Vec<_> = servers.iter().flat_map(|server| process::family(*server)).collect();
     process::send(Signal::SIGQUIT, &servers);
     if !process::gone(&families, PATIENCE) {
         process::send(Signal::SIGKILL, &families);
-        process::gone(&families, PATIENCE);
+        gone &= process::gone(&families, PATIENCE);
     }
-    remove(path)
+    remove(path)?;
+    if gone { Ok(()) } else { Err(Stop::bad(format!("a server of {} could not be stopped", path.display()))) }
 }
 
 /// A server's last file may appear while its directory is being removed: again, then.

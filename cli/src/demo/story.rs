@@ -12,11 +12,12 @@ pub struct Story {
     begun: Instant,
     chapters: u32,
     broken: u32,
+    ended: bool,
 }
 
 impl Story {
     pub fn begin(paint: Paint) -> Self {
-        Self { paint, begun: Instant::now(), chapters: 0, broken: 0 }
+        Self { paint, begun: Instant::now(), chapters: 0, broken: 0, ended: false }
     }
 
     pub fn title(&self, text: &str) {
@@ -48,11 +49,13 @@ impl Story {
         }
     }
 
+    /// Whether it was told to its end, and every claim held.
     pub fn is_true(&self) -> bool {
-        self.broken == 0
+        self.ended && self.broken == 0
     }
 
-    pub fn end(&self) {
+    pub fn end(&mut self) {
+        self.ended = true;
         let time = show::time(self.begun.elapsed());
         let text = match self.broken {
             0 => format!("That took {time}, and every line with a {} was checked.", self.paint.mark(true)),
@@ -105,12 +108,20 @@ mod tests {
     use crate::postgres::Failure;
 
     #[test]
-    fn a_story_is_true_until_one_claim_does_not_hold() {
+    fn a_story_is_true_when_every_claim_held_to_its_end() {
         let mut story = Story::begin(Paint::none());
         story.claim(true, "the sun rises");
+        assert!(!story.is_true(), "it is not at its end");
+        story.end();
         assert!(story.is_true());
-        story.claim(false, "in the west");
+    }
+
+    #[test]
+    fn one_claim_that_does_not_hold_spoils_the_story() {
+        let mut story = Story::begin(Paint::none());
+        story.claim(false, "the sun rises in the west");
         story.claim(true, "every day");
+        story.end();
         assert!(!story.is_true());
     }
 
@@ -123,6 +134,7 @@ mod tests {
         for (tally, unharmed) in [(good, true), (lost, false), (failed, false), (Tally::default(), false)] {
             let mut story = Story::begin(Paint::none());
             story.claim_unharmed(&tally, Duration::from_secs(1));
+            story.end();
             assert_eq!(story.is_true(), unharmed, "{tally:?}");
         }
     }
