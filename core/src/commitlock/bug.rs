@@ -5,7 +5,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(all(test, lockstep_loom)), allow(dead_code, reason = "only the models look at the name"))]
 pub(super) enum Bug {
-    /// Shared enters beside exclusive.
+    /// An exclusive request enters like a shared one.
     NoExclusion,
     /// The waker is stored after the mutex was let go of and taken again.
     LostWakeup,
