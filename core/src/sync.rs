@@ -3,7 +3,7 @@
 //! The cfg has a name of its own because `--cfg loom` would reach every dependency.
 
 #[cfg(not(lockstep_loom))]
-pub use std::sync::{Arc, Mutex, MutexGuard};
+pub use std::sync::{Arc, Mutex, MutexGuard, atomic};
 
 #[cfg(lockstep_loom)]
-pub use loom::sync::{Arc, Mutex, MutexGuard};
+pub use loom::sync::{Arc, Mutex, MutexGuard, atomic};

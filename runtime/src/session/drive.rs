@@ -34,7 +34,7 @@ use crate::server::Server;
 
 /// The answer to something that was asked for.
 enum Event {
-    Locked(Option<Slot>, Option<Pass>),
+    Locked(u64, Option<Slot>, Option<Pass>),
     Reserved(NodeId, Result<Box<Follower>, LinkFault>),
     Exchanged(NodeId, Exchanged),
     Verdict(NodeId, Verdict),
@@ -65,7 +65,8 @@ pub struct Driver {
     reserved: HashMap<NodeId, Follower>,
     pending: FuturesUnordered<Pending>,
     pass: Option<(Option<Slot>, Option<Pass>)>,
-    /// Counts waits for the lock: an answer to an older one is let go.
+    /// Counts requests for the commit lock: the answer to one that was taken back is let go.
+    lock_request: u64,
     spill: Option<Rc<Spill>>,
     inbox: mpsc::Receiver<Control>,
     seen: Arc<Membership>,
@@ -92,6 +93,7 @@ impl Driver {
             reserved: HashMap::new(),
             pending: FuturesUnordered::new(),
             pass: None,
+            lock_request: 0,
             spill: None,
             inbox,
             seen,
@@ -150,7 +152,10 @@ impl Driver {
                 }
             }
             Action::Lock(mode) => self.lock(mode),
-            Action::Unlock => self.pass = None,
+            Action::Unlock => {
+                self.pass = None;
+                self.lock_request += 1;
+            }
             Action::Reserve { node, fresh } => self.reserve(node, fresh),
             Action::SendBatch { node, batch } => self.send(node, batch),
             Action::Release => {
@@ -184,10 +189,11 @@ impl Driver {
     fn lock(&mut self, mode: LockMode) {
         let lock = self.server.shared().commit_lock.clone();
         let slots = self.local.slots.clone();
+        let request = self.lock_request;
         match mode {
             LockMode::Free => return self.locked(None, None),
             LockMode::Shared => {
-                if let Ok(slot) = slots.clone().try_acquire_owned_rc()
+                if let Ok(slot) = slots.clone().try_acquire_owned().map(Slot)
                     && let Some(pass) = lock.try_shared()
                 {
                     return self.locked(Some(slot), Some(pass));
@@ -196,9 +202,9 @@ impl Driver {
             LockMode::Exclusive => {}
         }
         self.pending.push(Box::pin(async move {
-            let slot = slots.acquire_owned_rc().await;
+            let slot = slots.acquire_owned().await.ok().map(Slot);
             let pass = if mode == LockMode::Exclusive { lock.exclusive().await } else { lock.shared().await };
-            Event::Locked(slot, Some(pass))
+            Event::Locked(request, slot, Some(pass))
         }));
     }
 
@@ -256,7 +262,8 @@ impl Driver {
 
     fn happened(&mut self, event: Event) {
         match event {
-            Event::Locked(slot, pass) => self.locked(slot, pass),
+            Event::Locked(request, slot, pass) if request == self.lock_request => self.locked(slot, pass),
+            Event::Locked(..) => {}
             Event::Reserved(node, Ok(follower)) => {
                 self.reserved.insert(node, *follower);
                 self.session.reserved(node);

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use lockstep_core::auth::KeyCache;
 use lockstep_core::limits;
@@ -15,7 +16,7 @@ pub struct Local {
     pool: RefCell<Pool>,
     keys: Cell<KeyCache>,
     /// How many units of this arbiter may be committing at once: each may hold one connection to every follower.
-    pub slots: Rc<Semaphore>,
+    pub slots: Arc<Semaphore>,
 }
 
 /// Units of one arbiter that may be in their commit phase at once.
@@ -26,7 +27,7 @@ thread_local! {
         plans: RefCell::new(PlanCache::new(limits::PLAN_CACHE)),
         pool: RefCell::new(Pool::default()),
         keys: Cell::new(KeyCache::default()),
-        slots: Rc::new(Semaphore::new(COMMIT_SLOTS)),
+        slots: Arc::new(Semaphore::new(COMMIT_SLOTS)),
     });
 }
 
