@@ -4,10 +4,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::{Actor, Arbiter};
+use actix::{Actor, ArbiterHandle};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::server::Server;
@@ -46,14 +45,13 @@ impl Doors {
     }
 
     /// Lets clients in until it is dropped.
-    pub async fn serve(self, server: Arc<Server>, arbiters: Vec<Arbiter>) {
+    pub async fn serve(self, server: Arc<Server>, arbiters: Vec<ArbiterHandle>) {
         let mut next = 0;
         loop {
             match self.accept().await {
                 Ok(socket) => {
-                    server.arriving().fetch_add(1, Ordering::Relaxed);
                     let actor = SessionActor::new(socket, server.clone());
-                    SessionActor::start_in_arbiter(&arbiters[next % arbiters.len()].handle(), |_| actor);
+                    SessionActor::start_in_arbiter(&arbiters[next % arbiters.len()], |_| actor);
                     next += 1;
                 }
                 Err(error) => {

@@ -1,7 +1,7 @@
 //! What all sessions share, and what the command line starts and stops.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +29,6 @@ pub struct Server {
     cancels: Mutex<HashMap<(u32, Bytes), SessionId>>,
     catalogs: Mutex<HashMap<String, Arc<Cell<Catalog>>>>,
     next_session: AtomicU64,
-    arriving: AtomicUsize,
 }
 
 impl Server {
@@ -41,7 +40,6 @@ impl Server {
             cancels: Mutex::default(),
             catalogs: Mutex::default(),
             next_session: AtomicU64::new(1),
-            arriving: AtomicUsize::new(0),
         }
     }
 
@@ -114,9 +112,5 @@ impl Server {
 
     pub fn all_sessions(&self) -> Vec<Addr<SessionActor>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    pub(crate) fn arriving(&self) -> &AtomicUsize {
-        &self.arriving
     }
 }

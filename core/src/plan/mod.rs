@@ -153,6 +153,9 @@ pub struct Script {
     pub statements: Vec<Planned>,
 }
 impl PlanCache {
+    pub fn new(_m: usize) -> Self {
+        Self
+    }
     pub fn script(&mut self, _t: &str, _c: &Context<'_>) -> Answer {
         Answer::Ready(Script { statements: vec![] })
     }

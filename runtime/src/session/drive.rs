@@ -75,7 +75,13 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub fn new(id: SessionId, arrival: LoggedIn, server: Arc<Server>, local: Rc<Local>, inbox: mpsc::Receiver<Control>) -> Self {
+    pub fn new(
+        id: SessionId,
+        arrival: LoggedIn,
+        server: Arc<Server>,
+        local: Rc<Local>,
+        inbox: mpsc::Receiver<Control>,
+    ) -> Self {
         let LoggedIn { peer, identity, node, link, rest } = arrival;
         let catalogs = server.catalogs(&identity.database);
         let mut session = Session::new(Birth { id, leader: node, catalogs, parameters: link.parameters });
@@ -164,7 +170,8 @@ impl Driver {
             }
             Action::Suspect { node, why } => {
                 let server = self.server.clone();
-                self.pending.push(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
+                self.pending
+                    .push(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
             }
             Action::Degrade { node, why } => {
                 let server = self.server.clone();
@@ -382,7 +389,8 @@ impl Driver {
             Control::Drain => self.draining = true,
             Control::Cancel if self.session.cancellable() => {
                 if let Some(Leader { pid, cancel_key, .. }) = &self.leader {
-                    let (server, node, pid, key) = (self.server.clone(), self.session.leader(), *pid, cancel_key.clone());
+                    let (server, node, pid, key) =
+                        (self.server.clone(), self.session.leader(), *pid, cancel_key.clone());
                     tokio::task::spawn_local(async move {
                         if let Err(error) = super::link::cancel(server.node(node), pid, &key).await {
                             tracing::debug!(%error, "a cancel request did not reach its server");

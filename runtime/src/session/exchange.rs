@@ -4,12 +4,12 @@ use std::io;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use lockstep_core::unit::batch::{Answer, BatchResult};
 use lockstep_core::unit::Batch;
+use lockstep_core::unit::batch::{Answer, BatchResult};
 
+use super::peer::Read;
 use super::pool::Follower;
 use super::spill::Spill;
-use super::peer::Read;
 
 /// How a batch ended, with the connection if it can be used again.
 pub enum Exchanged {
@@ -36,7 +36,12 @@ pub async fn exchange(mut follower: Follower, batch: Batch, spill: Option<Rc<Spi
     }
 }
 
-async fn run(follower: &mut Follower, batch: &Batch, spill: Option<&Spill>, answer: &mut Answer) -> Result<BatchResult, String> {
+async fn run(
+    follower: &mut Follower,
+    batch: &Batch,
+    spill: Option<&Spill>,
+    answer: &mut Answer,
+) -> Result<BatchResult, String> {
     let mut out = batch.head(&follower.known);
     let mut source = Source { batch, spill, at: 0, ended: false };
     let mut input = std::mem::take(&mut follower.link.rest);

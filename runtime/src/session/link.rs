@@ -96,7 +96,10 @@ pub async fn connect(node: &config::Node) -> io::Result<Peer> {
     }
     let socket = TcpStream::connect((node.host.as_str(), node.port)).await?;
     socket.set_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(5)).with_interval(Duration::from_secs(2)).with_retries(3);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(5))
+        .with_interval(Duration::from_secs(2))
+        .with_retries(3);
     socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
     Ok(Peer::Tcp(socket))
 }

@@ -41,7 +41,10 @@ pub struct LoggedIn {
 /// What a connection turned out to be.
 pub enum Arrival {
     Session(Box<LoggedIn>),
-    Cancel { pid: u32, key: Bytes },
+    Cancel {
+        pid: u32,
+        key: Bytes,
+    },
     /// It has been told, or has gone.
     Over,
 }
@@ -71,7 +74,9 @@ pub async fn arrive(peer: Peer, server: &Server, local: &Rc<Local>) -> Arrival {
     let timeout = server.config().listen.authentication_timeout;
     let result = match tokio::time::timeout(timeout, arriving.run(server, local)).await {
         Ok(result) => result,
-        Err(_) => Err(Turned::Away(Fault::fatal(SqlState::PROTOCOL_VIOLATION, "canceling authentication due to timeout"))),
+        Err(_) => {
+            Err(Turned::Away(Fault::fatal(SqlState::PROTOCOL_VIOLATION, "canceling authentication due to timeout")))
+        }
     };
     match result {
         Ok(Some((startup, Some((identity, node, link))))) => {
@@ -100,8 +105,12 @@ pub async fn arrive(peer: Peer, server: &Server, local: &Rc<Local>) -> Arrival {
 
 fn login_fault(fault: &LinkFault) -> Fault {
     match fault {
-        LinkFault::Login(why) => Fault::fatal(SqlState::INVALID_AUTHORIZATION, format!("the login at the server failed: {why}")),
-        LinkFault::Local(why) => Fault::fatal(SqlState::TOO_MANY_CONNECTIONS, format!("no connection can be made: {why}")),
+        LinkFault::Login(why) => {
+            Fault::fatal(SqlState::INVALID_AUTHORIZATION, format!("the login at the server failed: {why}"))
+        }
+        LinkFault::Local(why) => {
+            Fault::fatal(SqlState::TOO_MANY_CONNECTIONS, format!("no connection can be made: {why}"))
+        }
         other => Fault::fatal(SqlState::CANNOT_CONNECT_NOW, format!("no server can be reached: {other}")),
     }
 }
@@ -218,7 +227,8 @@ struct Asked {
 fn read_parameters(parameters: &[(Bytes, Bytes)]) -> Result<Asked, Turned> {
     let mut asked = Asked { user: String::new(), database: String::new(), parameters: Vec::new(), unknown: Vec::new() };
     let text = |value: &Bytes, what: &str| {
-        String::from_utf8(value.to_vec()).map_err(|_| Turned::Away(Fault::protocol(format!("the {what} is not valid UTF-8"))))
+        String::from_utf8(value.to_vec())
+            .map_err(|_| Turned::Away(Fault::protocol(format!("the {what} is not valid UTF-8"))))
     };
     for (name, value) in parameters {
         match &name[..] {
@@ -273,7 +283,11 @@ impl DialLeaderFault {
 /// Attempts at a node that the cluster holds for healthy.
 const ATTEMPTS: usize = 3;
 
-pub async fn dial_leader(identity: &Identity, server: &Server, local: &Rc<Local>) -> Result<(NodeId, Link), DialLeaderFault> {
+pub async fn dial_leader(
+    identity: &Identity,
+    server: &Server,
+    local: &Rc<Local>,
+) -> Result<(NodeId, Link), DialLeaderFault> {
     let mut attempts = 0;
     loop {
         let node = server.wait_for_leader().await.map_err(DialLeaderFault::NoLeader)?;

@@ -97,8 +97,10 @@ const PINNED: [(&str, &str); 13] = [
 ];
 
 pub async fn dial(node: &config::Node, kind: Kind, key: &NodeKey, keys: &mut KeyCache) -> Result<Follower, LinkFault> {
-    let mut parameters: Vec<(Bytes, Bytes)> =
-        PINNED.iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()))).collect();
+    let mut parameters: Vec<(Bytes, Bytes)> = PINNED
+        .iter()
+        .map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes())))
+        .collect();
     parameters.push((Bytes::from_static(b"database"), kind.database.clone().into()));
     parameters.push((Bytes::from_static(b"client_encoding"), kind.encoding.clone()));
     let greeting = Greeting { user: &kind.user.clone(), key, parameters };
