@@ -261,6 +261,17 @@ fn a_users_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_users_file_with_a_bad_line_is_named_with_that_line() {
+    let place = Place::new();
+    std::fs::write(place.0.join("pool_passwd"), "app:secret\nnobody\n").unwrap();
+    let problem = place.parse(LEAST).unwrap_err()[0].to_string();
+    assert!(
+        problem.contains("auth.users_file: `") && problem.contains("pool_passwd`, line 2: there is no ':'"),
+        "{problem}"
+    );
+}
+
+#[test]
 fn a_socket_path_that_the_system_cannot_hold_is_refused() {
     let long = "x".repeat(108);
     one_problem("state/control.sock", &long, "control.socket: `xxxx");
