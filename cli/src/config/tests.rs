@@ -309,6 +309,18 @@ fn no_file_at_all_is_told_with_both_places_and_a_way_on() {
 }
 
 #[test]
+fn the_examples_in_the_documentation_are_read_without_a_complaint() {
+    for page in [include_str!("../../docs/configuration.md"), include_str!("../../docs/getting-started.md")] {
+        let (_, example) = page.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let place = Place::new();
+        std::fs::write(place.0.join("users"), "app:secret\n").unwrap();
+        let config = place.parse(example).unwrap();
+        assert_eq!(config.nodes.len(), 2);
+    }
+}
+
+#[test]
 fn a_secret_is_never_shown() {
     assert!(!format!("{:?}", good(LEAST)).contains("secret"));
 }
