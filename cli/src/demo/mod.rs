@@ -34,12 +34,12 @@ pub fn demo(filter: Option<&str>, args: &args::Demo) -> Result<Exit, Stop> {
     let log = place.write("lockstep.log", "")?;
     start_log(filter, &log)?;
     let told = block_on(until_told_or_stopped(&place, programs, args));
-    if !matches!(told, Ok(Exit::Good)) {
+    if told.as_ref().map_or(true, Story::has_broken) {
         last_words(&log);
     }
     place.clear()?;
     show::line("\nThe servers are stopped and their files are gone.");
-    told
+    told.map(|story| if story.is_true() { Exit::Good } else { Exit::Bad })
 }
 
 /// The terminal belongs to the story, unless somebody asks for the log.
@@ -52,14 +52,14 @@ fn start_log(filter: Option<&str>, log: &Path) -> Result<(), Stop> {
     log::start(None, log::To::File(file))
 }
 
-async fn until_told_or_stopped(place: &Place, programs: Programs, args: &args::Demo) -> Result<Exit, Stop> {
+async fn until_told_or_stopped(place: &Place, programs: Programs, args: &args::Demo) -> Result<Story, Stop> {
     let mut signals = Signals::listen()?;
     let mut story = Story::begin(Paint::for_stdout());
     tokio::select! {
         told = tell(place, programs, args, &mut story) => told?,
         () = signals.any() => show::line("\nStopping."),
     }
-    Ok(if story.is_true() { Exit::Good } else { Exit::Bad })
+    Ok(story)
 }
 
 async fn tell(place: &Place, programs: Programs, args: &args::Demo, story: &mut Story) -> Result<(), Stop> {

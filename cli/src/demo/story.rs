@@ -54,6 +54,10 @@ impl Story {
         self.ended && self.broken == 0
     }
 
+    pub fn has_broken(&self) -> bool {
+        self.broken > 0
+    }
+
     pub fn end(&mut self) {
         self.ended = true;
         let time = show::time(self.begun.elapsed());
