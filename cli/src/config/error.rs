@@ -115,7 +115,7 @@ impl Source<'_> {
     }
 
     /// What the parser or serde has to say, with the key that it is about.
-    pub fn not_read(&self, error: &toml::de::Error) -> Problem {
+    pub fn explain(&self, error: &toml::de::Error) -> Problem {
         let Ok(table) = toml::de::DeTable::parse(self.text) else {
             return self.problem(error.span(), "", Fault::Syntax(error.message().trim().replace('\n', ", ")));
         };
