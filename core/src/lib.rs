@@ -17,7 +17,7 @@
 //! | --- | --- | --- |
 //! | 7 | [`session`] | a composed machine: events in, actions out |
 //! | 6 | [`reply`] | what the client is still owed |
-//! | 5 | [`plan`], [`unit`] | statement + catalog → what runs where; a write transaction over all nodes |
+//! | 5 | [`plan`], [`unit`](mod@unit) | statement + catalog → what runs where; a write transaction over all nodes |
 //! | 4 | [`effect`] | what a write did |
 //! | 3 | [`sql`], [`catalog`], [`commitlock`], [`cluster`] | do not know each other |
 //! | 2 | [`auth`] | both sides of a login |
