@@ -435,6 +435,12 @@ impl Session {
         self.status != Status::Failed && (!self.unit.log.is_empty() || self.unit.doomed.is_some())
     }
 
+    /// The file of the unit's effects cannot be written: the unit cannot be committed.
+    pub fn spill_failed(&mut self, why: &str) {
+        let message = format!("the effects of the transaction cannot be kept on disk: {why}");
+        self.doom(Fault::error(crate::fault::SqlState::DISK_FULL, message).with_hint("Make room in state_dir."));
+    }
+
     fn spill(&mut self) {
         if let Some(bytes) = self.unit.log.take_spill() {
             self.unit.spilled = true;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Action, Block, Gate, Segment, Session};
-use crate::cluster::Verdict;
+use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::reply::{Own, Ready, Statement, To, Undo, What};
@@ -57,6 +57,15 @@ impl Session {
         if self.gate == Gate::Closed || self.lost.is_some() {
             return;
         }
+        self.lose_leader();
+        if self.gate == Gate::Closed || self.lost_in_commit() {
+            return;
+        }
+        self.gate = Gate::Leaderless;
+        self.actions.push_back(Action::Suspect { node: self.leader, why });
+    }
+
+    fn lose_leader(&mut self) {
         self.lost = Some(Lost { block: self.told_block == Block::Explicit });
         self.leader_in.clear();
         self.leader_out.clear();
@@ -64,18 +73,38 @@ impl Session {
         self.after_drain = None;
         if self.passing > 0 {
             // Half a message has been passed on: nothing can be said any more that the client would understand.
-            return self.close();
+            self.close();
         }
-        if let Some(committing) = &mut self.committing {
-            match &mut committing.machine {
-                Some(machine) => machine.leader_lost(),
-                // Nothing has been sent to a follower: the unit is nowhere.
-                None => return self.conclude(Outcome::Aborted(lost_transaction())),
+    }
+
+    /// Whether the leader was lost in a commit, whose machine then decides.
+    fn lost_in_commit(&mut self) -> bool {
+        let Some(committing) = &mut self.committing else { return false };
+        match &mut committing.machine {
+            Some(machine) => {
+                machine.leader_lost();
+                self.pump();
             }
-            return self.pump();
+            // Nothing has been sent to a follower: the unit is nowhere.
+            None => self.conclude(Outcome::Aborted(lost_transaction())),
         }
-        self.gate = Gate::Leaderless;
-        self.actions.push_back(Action::Suspect { node: self.leader, why });
+        true
+    }
+
+    /// The membership is another. If somebody else leads now, the session goes there, whatever its connection says: what
+    /// it did on the old leader will not be committed.
+    pub fn membership_changed(&mut self, membership: &Membership) {
+        let led_by_another = membership.leader().is_some_and(|leader| leader != self.leader);
+        if !led_by_another || self.lost.is_some() || self.gate == Gate::Closed {
+            return;
+        }
+        self.last_word = None;
+        self.lose_leader();
+        if self.gate == Gate::Closed || self.lost_in_commit() {
+            return;
+        }
+        self.settle_segment();
+        self.lead_again();
     }
 
     pub(super) fn leader_verdict(&mut self, verdict: Verdict) {
