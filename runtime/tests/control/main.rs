@@ -1,0 +1,6 @@
+//! The control side of the proxy on real servers: health, membership, comparison, recovery.
+
+mod compare;
+mod membership;
+mod restart;
+mod servers;
