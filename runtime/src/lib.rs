@@ -4,7 +4,14 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod door;
+mod entropy;
+mod listen;
 mod node;
+mod serve;
+mod server;
 mod service;
+mod session;
 pub mod shared;
 mod supervise;
+
+pub use serve::{ServeFault, Service, serve};

@@ -58,4 +58,11 @@ pub struct RowEffect {
     /// The table refers to itself by a foreign key: what one statement did must be done by one statement, for PostgreSQL
     /// checks the key at the statement's end.
     pub whole: bool,
+    pub chunkable: bool,
+}
+// STUB
+impl RowEffect {
+    pub fn multi(&self, _rows: usize) -> Template {
+        self.single.clone()
+    }
 }

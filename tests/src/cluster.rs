@@ -1,0 +1,150 @@
+//! Some servers and the proxy in front of them.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use crate::postgres::{self, Server};
+use crate::proxy::{NodeEntry, Proxy, Settings};
+use crate::raw::Client;
+use crate::relay::Relay;
+use crate::users::{APP, User};
+
+/// So long may a first start take, the comparison of all nodes included.
+const READY: Duration = Duration::from_secs(60);
+
+/// What a cluster is to be like.
+#[derive(Debug, Default)]
+pub struct Builder {
+    nodes: usize,
+    relayed: bool,
+    durable: bool,
+    server_settings: Vec<(String, String)>,
+    settings: Settings,
+}
+
+impl Builder {
+    /// Puts a relay before every node.
+    pub fn relayed(mut self) -> Self {
+        self.relayed = true;
+        self
+    }
+
+    pub fn durable(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+
+    /// A line of every node's `postgresql.conf`.
+    pub fn server_setting(mut self, name: &str, value: &str) -> Self {
+        self.server_settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// A line of the proxy's configuration under a heading.
+    pub fn proxy_setting(mut self, heading: &str, line: &str) -> Self {
+        self.settings.lines.push((heading.into(), line.into()));
+        self
+    }
+
+    /// The lines of the users file, instead of everybody's password.
+    pub fn users(mut self, lines: Vec<String>) -> Self {
+        self.settings.users = lines;
+        self
+    }
+
+    /// Starts everything and waits until every node is active.
+    pub fn start(self) -> Cluster {
+        let cluster = self.start_without_waiting();
+        cluster.proxy.wait_for_states(&vec!["active"; cluster.nodes.len()], READY);
+        cluster
+    }
+
+    /// Starts everything and waits only until the proxy lets somebody in.
+    pub fn start_without_waiting(self) -> Cluster {
+        let nodes: Vec<Server> = (0..self.nodes).map(|position| self.server(position)).collect();
+        let relays: Vec<Relay> =
+            if self.relayed { nodes.iter().map(|node| Relay::to(node.address())).collect() } else { Vec::new() };
+        let entries = nodes.iter().enumerate().map(|(position, node)| NodeEntry {
+            name: format!("node{position}"),
+            address: relays.get(position).map_or_else(|| node.address(), Relay::address),
+            data_directory: node.data_dir().to_owned(),
+        });
+        let proxy = Proxy::start(entries.collect(), self.settings);
+        Cluster { proxy, relays, nodes }
+    }
+
+    /// Nodes count their OIDs from different numbers, as they do in real life.
+    fn server(&self, position: usize) -> Server {
+        let mut server = Server::builder().next_oid(20_000 + 10_000 * position as u32);
+        if self.durable {
+            server = server.durable();
+        }
+        for (name, value) in &self.server_settings {
+            server = server.setting(name, value);
+        }
+        server.start()
+    }
+}
+
+/// The proxy goes before its nodes do.
+#[derive(Debug)]
+pub struct Cluster {
+    pub proxy: Proxy,
+    /// One for each node, where the builder was asked for them.
+    pub relays: Vec<Relay>,
+    pub nodes: Vec<Server>,
+}
+
+impl Cluster {
+    pub fn builder(nodes: usize) -> Builder {
+        Builder { nodes, ..Builder::default() }
+    }
+
+    pub fn start(nodes: usize) -> Self {
+        Self::builder(nodes).start()
+    }
+
+    /// A cluster of two nodes that tests use together, each in databases of its own; it must be left as it was found.
+    /// It lives as long as somebody uses it.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+        // A test that panicked while it started the cluster has left nothing in here.
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(cluster) = shared.upgrade() {
+            return cluster;
+        }
+        let cluster = Arc::new(Self::start(2));
+        *shared = Arc::downgrade(&cluster);
+        cluster
+    }
+
+    /// Makes a database of the application's on every node, past the proxy.
+    pub fn create_database(&self, name: &str) {
+        create_database(&self.nodes, name);
+    }
+
+    /// The application's session through the proxy.
+    pub fn connect(&self, database: &str) -> Client {
+        self.proxy.connect_as(&APP, database)
+    }
+
+    /// The same by tokio-postgres, its connection driven by a task of the current runtime.
+    pub async fn connect_async(&self, database: &str) -> tokio_postgres::Client {
+        connect_async(self.proxy.port(), &APP, database).await
+    }
+}
+
+/// Makes a database of the application's on every server.
+pub fn create_database(servers: &[Server], name: &str) {
+    for server in servers {
+        server.connect("postgres").query(&format!("CREATE DATABASE {name} OWNER {}", APP.name));
+    }
+}
+
+pub async fn connect_async(port: u16, user: &User, database: &str) -> tokio_postgres::Client {
+    let conninfo = postgres::conninfo(port, user, database);
+    let (client, connection) =
+        tokio_postgres::connect(&conninfo, tokio_postgres::NoTls).await.expect("connect with tokio-postgres");
+    tokio::spawn(connection);
+    client
+}

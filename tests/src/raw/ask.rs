@@ -1,0 +1,154 @@
+//! Plain questions for tests to which bytes do not matter.
+
+use std::fmt;
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use lockstep_core::wire::notice::Fields;
+use lockstep_core::wire::{Frame, backend, frontend};
+
+use super::Client;
+
+/// Values in text form.
+pub type Row = Vec<Option<String>>;
+
+/// What one simple query or one extended statement gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub rows: Vec<Row>,
+    /// Command tags, one for each statement.
+    pub tags: Vec<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The server said so.
+    Refused { state: String, message: String },
+    /// The connection is gone, or nothing came in time.
+    Lost(String),
+}
+
+impl Failure {
+    pub fn of(fields: &Fields) -> Self {
+        let state = String::from_utf8_lossy(fields.state()).into_owned();
+        Self::Refused { state, message: fields.message() }
+    }
+
+    pub fn closed() -> Self {
+        Self::Lost("the server closed the connection".into())
+    }
+
+    /// The SQLSTATE; 08006 for a lost connection, as drivers call it.
+    pub fn state(&self) -> &str {
+        match self {
+            Self::Refused { state, .. } => state,
+            Self::Lost(_) => "08006",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { state, message } => write!(f, "{state}: {message}"),
+            Self::Lost(why) => write!(f, "connection lost: {why}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+impl Client {
+    /// Runs a string of statements by the simple protocol; the first error is the answer.
+    pub fn try_query(&mut self, sql: &str) -> Result<Answer, Failure> {
+        self.put(|out| frontend::query(out, sql.as_bytes())).try_flush()?;
+        self.answer_until_ready()
+    }
+
+    pub fn query(&mut self, sql: &str) -> Answer {
+        self.try_query(sql).unwrap_or_else(|failure| panic!("{sql}: {failure}"))
+    }
+
+    /// The rows of a query.
+    pub fn rows(&mut self, sql: &str) -> Vec<Row> {
+        self.query(sql).rows
+    }
+
+    /// The only value of the only row.
+    pub fn value(&mut self, sql: &str) -> String {
+        let rows = self.rows(sql);
+        let [row] = &rows[..] else { panic!("{sql}: {} rows where one was expected", rows.len()) };
+        row[0].clone().unwrap_or_else(|| panic!("{sql}: NULL"))
+    }
+
+    /// Runs one statement by the extended protocol, unnamed, with parameters in text form.
+    pub fn try_execute(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Answer, Failure> {
+        self.put(|out| frontend::parse(out, b"", sql.as_bytes(), &[]));
+        self.try_execute_prepared("", parameters)
+    }
+
+    pub fn execute(&mut self, sql: &str, parameters: &[Option<&str>]) -> Answer {
+        self.try_execute(sql, parameters).unwrap_or_else(|failure| panic!("{sql}: {failure}"))
+    }
+
+    /// Prepares a statement under a name.
+    pub fn prepare(&mut self, name: &str, sql: &str) {
+        self.put(|out| frontend::parse(out, name.as_bytes(), sql.as_bytes(), &[])).put(frontend::sync).flush();
+        self.answer_until_ready().unwrap_or_else(|failure| panic!("{sql}: {failure}"));
+    }
+
+    pub fn try_execute_prepared(&mut self, name: &str, parameters: &[Option<&str>]) -> Result<Answer, Failure> {
+        let parameters = text_parameters(parameters);
+        self.put(|out| frontend::bind(out, b"", name.as_bytes(), &parameters, &[]))
+            .put(|out| frontend::execute(out, b"", 0))
+            .put(frontend::sync)
+            .try_flush()?;
+        self.answer_until_ready()
+    }
+
+    fn answer_until_ready(&mut self) -> Result<Answer, Failure> {
+        let mut answer = Answer::default();
+        let mut failure = None;
+        loop {
+            let frame = match self.try_read() {
+                Ok(Some(frame)) => frame,
+                // A FATAL error says why better than the end of the connection does.
+                Ok(None) => return Err(failure.unwrap_or(Failure::closed())),
+                Err(error) => return Err(failure.unwrap_or(error.into())),
+            };
+            match frame.tag {
+                backend::DATA_ROW => answer.rows.push(row(&frame)),
+                backend::COMMAND_COMPLETE => answer.tags.push(tag(&frame)),
+                backend::ERROR_RESPONSE if failure.is_none() => {
+                    failure = Some(Failure::of(&Fields::read(frame.body()).expect("an error")));
+                }
+                backend::READY_FOR_QUERY => return failure.map_or(Ok(answer), Err),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Formats and values of a Bind whose parameters are all text.
+pub fn text_parameters(values: &[Option<&str>]) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u16(0);
+    out.put_u16(values.len() as u16);
+    values.iter().for_each(|value| backend::put_value(&mut out, value.map(str::as_bytes)));
+    out.freeze()
+}
+
+fn row(frame: &Frame) -> Row {
+    let values = backend::read_data_row(frame.body()).expect("a DataRow");
+    values.into_iter().map(|v| v.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())).collect()
+}
+
+fn tag(frame: &Frame) -> String {
+    let tag = backend::read_command_complete(frame.body()).expect("a CommandComplete");
+    String::from_utf8_lossy(&tag).into_owned()
+}

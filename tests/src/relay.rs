@@ -1,0 +1,199 @@
+//! A wire between two programs, with what happens to wires: delay each way, a cut, silence.
+//!
+//! Each direction of a connection has a reader, which stamps what arrived with the time at which it is due, and a writer,
+//! which waits for that time: a delay adds to latency and leaves throughput alone.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// Chunks under way in one direction; beyond that the sender is held back, as by a full window.
+const IN_FLIGHT: usize = 1024;
+
+/// Which way bytes go: `Up` to the server, `Down` to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
+}
+
+#[derive(Debug)]
+struct State {
+    up: RangeInclusive<Duration>,
+    down: RangeInclusive<Duration>,
+    /// Nothing is passed on, and nothing is closed.
+    hung: bool,
+    /// New connections are closed at once.
+    cut: bool,
+    stopped: bool,
+    open: Vec<TcpStream>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread of a relay panics")
+    }
+}
+
+/// Listens on a port of its own and passes on to one server.
+#[derive(Debug)]
+pub struct Relay {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+impl Relay {
+    /// A relay to `target`, without delay at first.
+    pub fn to(target: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen for a relay");
+        let port = listener.local_addr().expect("its address").port();
+        let none = Duration::ZERO..=Duration::ZERO;
+        let state = State { up: none.clone(), down: none, hung: false, cut: false, stopped: false, open: Vec::new() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || accept(&listener, &target, &accepting));
+        Self { port, shared }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The same delay each way, for what arrives from now on.
+    pub fn set_delay(&self, delay: Duration) {
+        self.set_delays(delay..=delay, delay..=delay);
+    }
+
+    /// Each chunk takes a time from the range of its way; chunks never overtake each other.
+    pub fn set_delays(&self, up: RangeInclusive<Duration>, down: RangeInclusive<Duration>) {
+        let mut state = self.shared.state();
+        (state.up, state.down) = (up, down);
+    }
+
+    /// Closes every connection and refuses new ones until [`Relay::mend`].
+    pub fn cut(&self) {
+        let mut state = self.shared.state();
+        state.cut = true;
+        close(&mut state);
+    }
+
+    /// Closes the connections that are open now; new ones work.
+    pub fn reset_connections(&self) {
+        close(&mut self.shared.state());
+    }
+
+    /// Lets nothing through, while every connection looks open; until [`Relay::mend`].
+    pub fn hang(&self) {
+        self.shared.state().hung = true;
+    }
+
+    pub fn mend(&self) {
+        let mut state = self.shared.state();
+        (state.cut, state.hung) = (false, false);
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.stopped = true;
+        close(&mut state);
+        drop(state);
+        self.shared.changed.notify_all();
+        // The acceptor looks at `stopped` when it is woken by a connection.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn close(state: &mut State) {
+    for stream in state.open.drain(..) {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+fn accept(listener: &TcpListener, target: &str, shared: &Arc<Shared>) {
+    while let Ok((client, _)) = listener.accept() {
+        let mut state = shared.state();
+        if state.stopped {
+            return;
+        }
+        if state.cut {
+            continue;
+        }
+        let Ok(server) = TcpStream::connect(target) else { continue };
+        for stream in [&client, &server] {
+            let _ = stream.set_nodelay(true);
+            state.open.extend(stream.try_clone());
+        }
+        drop(state);
+        pump(&client, &server, Way::Up, shared);
+        pump(&server, &client, Way::Down, shared);
+    }
+}
+
+struct Chunk {
+    due: Instant,
+    bytes: Vec<u8>,
+}
+
+fn pump(from: &TcpStream, to: &TcpStream, way: Way, shared: &Arc<Shared>) {
+    let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
+    let (sender, receiver) = sync_channel(IN_FLIGHT);
+    let (reading, writing) = (Arc::clone(shared), Arc::clone(shared));
+    std::thread::spawn(move || read(from, way, &sender, &reading));
+    std::thread::spawn(move || write(to, &receiver, &writing));
+}
+
+fn read(mut from: TcpStream, way: Way, sender: &SyncSender<Chunk>, shared: &Shared) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => count,
+        };
+        let chunk = Chunk { due: Instant::now() + delay(way, shared), bytes: buffer[..count].to_vec() };
+        if sender.send(chunk).is_err() {
+            return;
+        }
+    }
+}
+
+fn delay(way: Way, shared: &Shared) -> Duration {
+    let state = shared.state();
+    let range = if way == Way::Up { &state.up } else { &state.down };
+    let spread = range.end().saturating_sub(*range.start());
+    range.start().saturating_add(spread.mul_f64(f64::from(random_byte()) / 255.0))
+}
+
+fn random_byte() -> u8 {
+    let mut byte = [0];
+    getrandom::fill(&mut byte).expect("random bytes of the system");
+    byte[0]
+}
+
+/// Ends when the reader has ended and all that it read is written; then the other side learns of the end.
+fn write(mut to: TcpStream, receiver: &Receiver<Chunk>, shared: &Shared) {
+    while let Ok(chunk) = receiver.recv() {
+        std::thread::sleep(chunk.due.saturating_duration_since(Instant::now()));
+        let state = shared.state();
+        drop(shared.changed.wait_while(state, |state| state.hung && !state.stopped));
+        if to.write_all(&chunk.bytes).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
