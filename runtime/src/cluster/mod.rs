@@ -24,6 +24,7 @@ use lockstep_core::id::NodeId;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
+use crate::door::{self, DoorFault};
 use crate::node::{self, ServiceProbe, Standing, Surroundings};
 use crate::shared::Shared;
 use crate::supervise::{Guardian, Life};
@@ -45,6 +46,7 @@ mod state;
 
 use actor::Cluster;
 pub use client::ClusterClient;
+pub use command::status;
 pub use compare::{CompareFault, compare_nodes};
 use dirty::Dirty;
 use level::Leveller;
@@ -65,6 +67,8 @@ pub enum StartFault {
     AnotherProxy { node: String, who: String },
     #[error("{0}")]
     Refused(String),
+    #[error(transparent)]
+    Door(#[from] DoorFault),
     #[error("the thread that looks after the nodes has ended")]
     Arbiter,
 }
@@ -103,9 +107,10 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     }
     let cluster = Arc::new(Cluster::new(shared.clone(), registry, leveller.clone(), nodes, standings));
     let opened = cluster.clone();
-    on(&arbiter, async move { opened.start().await }).await.unwrap_or(Err(StartFault::Arbiter))?;
+    on(&arbiter, async move { opened.start().await }).await.ok_or(StartFault::Arbiter)??;
     guardians.push(cluster.clone().guard(&arbiter, inbox));
     guardians.push(guard_leveller(&arbiter, leveller, &shared));
+    on(&arbiter, door::open(shared)).await.ok_or(StartFault::Arbiter)??;
     Ok(Running { cluster, guardians, arbiter })
 }
 

@@ -10,6 +10,7 @@ use super::actor::Cluster;
 use super::{StartFault, sight};
 use crate::clock;
 use crate::config::{self, Config};
+use crate::entropy;
 
 impl Cluster {
     /// The first look. A new cluster serves only when all nodes that are there have been compared; an old one serves at
@@ -53,7 +54,7 @@ impl Cluster {
         let now = clock::unix_seconds();
         let decision = match known.clone() {
             Some(record) => opening::reopen(record, &seen, now),
-            None => opening::first(fresh(&self.shared.config), draw_cluster_id(), &seen, now),
+            None => opening::first(fresh(&self.shared.config), ClusterId::from_random(entropy::bytes()), &seen, now),
         };
         match decision {
             Opening::Refuse { why } => Err(StartFault::Refused(why)),
@@ -121,10 +122,4 @@ pub fn fresh(config: &Config) -> Membership {
         since: clock::unix_seconds(),
     };
     Membership { epoch: Epoch(0), members: config.nodes.iter().map(member).collect() }
-}
-
-fn draw_cluster_id() -> ClusterId {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the kernel's random source works");
-    ClusterId::from_random(bytes)
 }

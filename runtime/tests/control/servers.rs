@@ -206,7 +206,7 @@ fn append(path: &Path, text: &str) {
     fs::write(path, old + text).expect("write a file");
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("find a free port").port()
 }
 
