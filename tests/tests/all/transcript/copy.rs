@@ -3,7 +3,9 @@
 use lockstep_core::wire::backend::{COPY_IN_RESPONSE, ERROR_RESPONSE};
 
 use super::agree;
-use super::script::Step::{self, Bind, CopyData, CopyDone, CopyFail, Execute, Flush, Parse, Query, Ready, Sync, Until};
+use super::script::Step::{
+    self, Ask, Bind, CopyData, CopyDone, CopyFail, Execute, Flush, Parse, Query, Ready, Sync, Until,
+};
 
 /// PGCOPY header, one row (77, NULL), trailer: for a table of two int4 columns.
 const BINARY: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\x04\0\0\0\x4d\xff\xff\xff\xff\xff\xff";
@@ -18,7 +20,7 @@ fn into_a_table() {
             (
                 "text, in pieces that do not end at lines",
                 &[
-                    Query("COPY item (id, name, price) FROM STDIN"),
+                    Ask("COPY item (id, name, price) FROM STDIN"),
                     STARTED,
                     CopyData(b"10\tten\t1.5\n11\tele"),
                     CopyData(b"ven\t\\N\n"),
@@ -32,7 +34,7 @@ fn into_a_table() {
             (
                 "CSV with a header and quotes",
                 &[
-                    Query("COPY item (id, name) FROM STDIN WITH (FORMAT csv, HEADER true)"),
+                    Ask("COPY item (id, name) FROM STDIN WITH (FORMAT csv, HEADER true)"),
                     STARTED,
                     CopyData(b"id,name\n20,\"a, \"\"b\"\"\"\n21,\n"),
                     CopyDone,
@@ -43,7 +45,7 @@ fn into_a_table() {
             (
                 "binary",
                 &[
-                    Query("COPY counted (id, v) FROM STDIN (FORMAT binary)"),
+                    Ask("COPY counted (id, v) FROM STDIN (FORMAT binary)"),
                     STARTED,
                     CopyData(BINARY),
                     CopyDone,
@@ -54,7 +56,7 @@ fn into_a_table() {
             (
                 "defaults and a sequence of columns that are left out",
                 &[
-                    Query("COPY counted (v) FROM STDIN"),
+                    Ask("COPY counted (v) FROM STDIN"),
                     STARTED,
                     CopyData(b"5\n6\n\\N\n"),
                     CopyDone,
@@ -66,7 +68,7 @@ fn into_a_table() {
             (
                 "the old end marker",
                 &[
-                    Query("COPY parent FROM STDIN"),
+                    Ask("COPY parent FROM STDIN"),
                     STARTED,
                     CopyData(b"10\n\\.\n"),
                     CopyDone,
@@ -74,11 +76,11 @@ fn into_a_table() {
                     Query("SELECT count(*) FROM parent"),
                 ],
             ),
-            ("nothing at all", &[Query("COPY parent FROM STDIN"), STARTED, CopyDone, Ready]),
+            ("nothing at all", &[Ask("COPY parent FROM STDIN"), STARTED, CopyDone, Ready]),
             (
                 "the client gives up",
                 &[
-                    Query("COPY parent FROM STDIN"),
+                    Ask("COPY parent FROM STDIN"),
                     STARTED,
                     CopyData(b"10\n11\n"),
                     CopyFail("changed my mind"),
@@ -89,19 +91,19 @@ fn into_a_table() {
             (
                 "bad data",
                 &[
-                    Query("COPY parent FROM STDIN"),
+                    Ask("COPY parent FROM STDIN"),
                     STARTED,
                     CopyData(b"10\nten\n"),
                     CopyData(b"11\n"),
                     CopyDone,
                     Ready,
                     Query("SELECT count(*) FROM parent"),
-                    Query("COPY item FROM STDIN"),
+                    Ask("COPY item FROM STDIN"),
                     STARTED,
                     CopyData(b"10\ttoo few\n"),
                     CopyDone,
                     Ready,
-                    Query("COPY parent FROM STDIN (FORMAT binary)"),
+                    Ask("COPY parent FROM STDIN (FORMAT binary)"),
                     STARTED,
                     CopyData(b"no signature here"),
                     CopyDone,
@@ -111,7 +113,7 @@ fn into_a_table() {
             (
                 "a duplicate key",
                 &[
-                    Query("COPY parent FROM STDIN"),
+                    Ask("COPY parent FROM STDIN"),
                     STARTED,
                     CopyData(b"10\n1\n"),
                     CopyDone,
@@ -122,7 +124,7 @@ fn into_a_table() {
             (
                 "data that goes on after the error",
                 &[
-                    Query("COPY parent FROM STDIN"),
+                    Ask("COPY parent FROM STDIN"),
                     STARTED,
                     CopyData(b"ten\n"),
                     Until(ERROR_RESPONSE),
@@ -147,15 +149,13 @@ fn into_a_table() {
                 &[
                     Query("BEGIN"),
                     Query("INSERT INTO parent VALUES (10)"),
-                    Ready,
-                    Query("COPY parent FROM STDIN"),
+                    Ask("COPY parent FROM STDIN"),
                     STARTED,
                     CopyData(b"11\n"),
                     CopyDone,
                     Ready,
                     Query("SAVEPOINT s"),
-                    Ready,
-                    Query("COPY parent FROM STDIN"),
+                    Ask("COPY parent FROM STDIN"),
                     STARTED,
                     CopyData(b"11\n"),
                     CopyDone,
@@ -168,12 +168,12 @@ fn into_a_table() {
             (
                 "between other statements of a string",
                 &[
-                    Query("INSERT INTO parent VALUES (10); COPY parent FROM STDIN; SELECT count(*) FROM parent"),
+                    Ask("INSERT INTO parent VALUES (10); COPY parent FROM STDIN; SELECT count(*) FROM parent"),
                     STARTED,
                     CopyData(b"11\n"),
                     CopyDone,
                     Ready,
-                    Query("INSERT INTO parent VALUES (12); COPY parent FROM STDIN; INSERT INTO parent VALUES (13)"),
+                    Ask("INSERT INTO parent VALUES (12); COPY parent FROM STDIN; INSERT INTO parent VALUES (13)"),
                     STARTED,
                     CopyFail("no"),
                     Ready,
@@ -183,7 +183,7 @@ fn into_a_table() {
             (
                 "Flush and Sync are ignored while it lasts",
                 &[
-                    Query("COPY parent FROM STDIN"),
+                    Ask("COPY parent FROM STDIN"),
                     STARTED,
                     CopyData(b"10\n"),
                     Flush,
@@ -196,7 +196,7 @@ fn into_a_table() {
             (
                 "with a WHERE clause",
                 &[
-                    Query("COPY parent FROM STDIN WHERE id > 10"),
+                    Ask("COPY parent FROM STDIN WHERE id > 10"),
                     STARTED,
                     CopyData(b"10\n11\n12\n"),
                     CopyDone,

@@ -4,13 +4,9 @@ use lockstep_core::wire::backend::{NO_DATA, PARSE_COMPLETE, PORTAL_SUSPENDED, RO
 
 use super::agree;
 use super::script::Step::{
-    Bind, BindAs, ClosePortal, CloseStatement, DescribePortal, DescribeStatement, Execute, ExecuteRows, Flush, Parse,
-    ParseTyped, Query, Ready, Sync, Until,
+    Bind, ClosePortal, CloseStatement, DescribePortal, DescribeStatement, Execute, ExecuteRows, Flush, Parse, Query,
+    Ready, Sync, Until,
 };
-use super::script::Value::{Binary, Null, Text};
-
-const INT4: u32 = 23;
-const TEXT: u32 = 25;
 
 #[test]
 fn statements_and_portals() {
@@ -118,7 +114,6 @@ fn statements_and_portals() {
                     ExecuteRows("p", 2),
                     Sync,
                     Query("COMMIT"),
-                    Ready,
                     ExecuteRows("p", 2),
                     Sync,
                 ],
@@ -275,7 +270,6 @@ fn statements_and_portals() {
                     Bind("", "", &[]),
                     Sync,
                     Query("SELECT 2"),
-                    Ready,
                     Execute(""),
                     Sync,
                     Bind("", "", &[]),
@@ -287,7 +281,6 @@ fn statements_and_portals() {
                 "what SQL prepares the protocol can use, and the other way round",
                 &[
                     Query("PREPARE q AS SELECT id, name FROM item WHERE id = $1"),
-                    Ready,
                     DescribeStatement("q"),
                     Bind("", "q", &["2"]),
                     Execute(""),
@@ -298,7 +291,6 @@ fn statements_and_portals() {
                     Query("PREPARE w(int) AS INSERT INTO parent VALUES ($1)"),
                     Query("EXECUTE w(10)"),
                     Query("EXECUTE w(10)"),
-                    Ready,
                     Bind("", "w", &["11"]),
                     Execute(""),
                     Sync,
@@ -316,267 +308,12 @@ fn statements_and_portals() {
                 &[
                     Query("BEGIN"),
                     Query("DECLARE c CURSOR FOR SELECT id, name FROM item ORDER BY id"),
-                    Ready,
                     DescribePortal("c"),
                     ExecuteRows("c", 2),
                     Sync,
                     Ready,
                     Query("FETCH 1 FROM c"),
                     Query("COMMIT"),
-                ],
-            ),
-        ],
-    );
-}
-
-#[test]
-fn values_and_formats() {
-    agree(
-        "format",
-        &[
-            (
-                "binary parameters and results",
-                &[
-                    ParseTyped("", "SELECT $1 + 1, $2 || '!'", &[INT4, TEXT]),
-                    DescribeStatement(""),
-                    BindAs("", "", &[Binary(&[0, 0, 1, 0]), Binary(b"text")], &[1]),
-                    DescribePortal(""),
-                    Execute(""),
-                    BindAs("", "", &[Text("41"), Binary(b"mixed")], &[0, 1]),
-                    DescribePortal(""),
-                    Execute(""),
-                    Sync,
-                ],
-            ),
-            (
-                "types that the client leaves to the server",
-                &[
-                    ParseTyped("", "SELECT $1::int8, $2, $3::mood", &[0, 0]),
-                    DescribeStatement(""),
-                    BindAs("", "", &[Text("5"), Text("t"), Text("happy")], &[1]),
-                    DescribePortal(""),
-                    Execute(""),
-                    Sync,
-                ],
-            ),
-            (
-                "RETURNING in binary and in mixed formats",
-                &[
-                    Parse("", "INSERT INTO counted (v) VALUES ($1) RETURNING id, v, made"),
-                    BindAs("", "", &[Text("7")], &[1]),
-                    DescribePortal(""),
-                    Execute(""),
-                    BindAs("", "", &[Text("8")], &[0, 1, 0]),
-                    DescribePortal(""),
-                    Execute(""),
-                    BindAs("", "", &[Null], &[0]),
-                    Execute(""),
-                    Sync,
-                    Parse("", "UPDATE item SET price = $1 WHERE id = $2 RETURNING price, name"),
-                    BindAs("", "", &[Text("9.99"), Text("1")], &[1]),
-                    Execute(""),
-                    Sync,
-                    Parse("", "DELETE FROM item WHERE id = $1 RETURNING *"),
-                    BindAs("", "", &[Binary(&[0, 0, 0, 2])], &[0, 1, 1, 0]),
-                    DescribePortal(""),
-                    Execute(""),
-                    Sync,
-                ],
-            ),
-            (
-                "every kind of value in and out",
-                &[
-                    Parse("", "INSERT INTO person VALUES ($1, $2, $3, $4, $5, $6) RETURNING *"),
-                    DescribeStatement(""),
-                    BindAs(
-                        "",
-                        "",
-                        &[
-                            Text("ann"),
-                            Text("happy"),
-                            Text("{a,NULL,\"b \\\"c\"}"),
-                            Text("2024-02-29 12:00:00.123456+02"),
-                            Binary(&[0, 1, 255]),
-                            Binary(&[1]),
-                        ],
-                        &[0, 0, 0, 1, 1, 1],
-                    ),
-                    Execute(""),
-                    BindAs("", "", &[Text("nobody"), Null, Null, Text("infinity"), Null, Null], &[1]),
-                    Execute(""),
-                    Sync,
-                    Query("SELECT * FROM person ORDER BY name"),
-                ],
-            ),
-            (
-                "NULL and the empty string",
-                &[
-                    Parse(
-                        "",
-                        "INSERT INTO item (id, name, note) VALUES ($1, $2, $3) RETURNING note IS NULL, name = ''",
-                    ),
-                    BindAs("", "", &[Text("10"), Text(""), Null], &[]),
-                    Execute(""),
-                    Sync,
-                ],
-            ),
-            (
-                "wrong numbers of parameters and formats",
-                &[
-                    Parse("s", "SELECT $1::int, $2::int"),
-                    Bind("", "s", &["1"]),
-                    Sync,
-                    Bind("", "s", &["1", "2", "3"]),
-                    Sync,
-                    BindAs("", "s", &[Text("1"), Text("2")], &[0, 0, 0]),
-                    Execute(""),
-                    Sync,
-                    BindAs("", "s", &[Text("1"), Text("2")], &[7]),
-                    Execute(""),
-                    Sync,
-                ],
-            ),
-            (
-                "values that do not fit",
-                &[
-                    Parse("s", "INSERT INTO parent VALUES ($1)"),
-                    Bind("", "s", &["ten"]),
-                    Execute(""),
-                    Sync,
-                    BindAs("", "s", &[Binary(&[1, 2])], &[]),
-                    Execute(""),
-                    Sync,
-                    Parse("", "SELECT $1::text"),
-                    BindAs("", "", &[Binary(&[0xff, 0xfe])], &[]),
-                    Sync,
-                    Query("SELECT count(*) FROM parent"),
-                ],
-            ),
-        ],
-    );
-}
-
-#[test]
-fn names_that_clash_or_are_unknown() {
-    agree(
-        "name",
-        &[
-            (
-                "an unknown statement is 26000",
-                &[
-                    Bind("", "missing", &[]),
-                    Execute(""),
-                    Sync,
-                    DescribeStatement("missing"),
-                    Sync,
-                    DescribeStatement(""),
-                    Sync,
-                    Bind("", "", &[]),
-                    Sync,
-                ],
-            ),
-            (
-                "an unknown portal is 34000",
-                &[Execute("missing"), Sync, DescribePortal("missing"), Sync, Execute(""), Sync],
-            ),
-            (
-                "a name that is taken",
-                &[
-                    Parse("s", "SELECT 1"),
-                    Parse("s", "SELECT 2"),
-                    Sync,
-                    Bind("", "s", &[]),
-                    Execute(""),
-                    Sync,
-                    Query("BEGIN"),
-                    Bind("p", "s", &[]),
-                    Bind("p", "s", &[]),
-                    Sync,
-                    Query("ROLLBACK"),
-                ],
-            ),
-            (
-                "the unnamed ones are replaced",
-                &[
-                    Parse("", "SELECT 1"),
-                    Parse("", "SELECT 2"),
-                    Bind("", "", &[]),
-                    Bind("", "", &[]),
-                    Execute(""),
-                    Sync,
-                ],
-            ),
-            (
-                "a failed Parse leaves the unnamed statement undefined",
-                &[Parse("", "SELECT 1"), Sync, Parse("", "SELEC"), Sync, Bind("", "", &[]), Execute(""), Sync],
-            ),
-            (
-                "a portal ends with its transaction, a statement does not",
-                &[
-                    Parse("s", "SELECT 1"),
-                    Bind("p", "s", &[]),
-                    Sync,
-                    Execute("p"),
-                    Sync,
-                    Bind("p", "s", &[]),
-                    Execute("p"),
-                    Sync,
-                ],
-            ),
-            (
-                "a statement prepared in a failed transaction stays",
-                &[
-                    Query("BEGIN"),
-                    Parse("s", "SELECT 7"),
-                    Sync,
-                    Query("SELECT 1/0"),
-                    Parse("t", "SELECT 8"),
-                    Sync,
-                    Bind("", "s", &[]),
-                    Sync,
-                    Query("ROLLBACK"),
-                    Bind("", "s", &[]),
-                    Execute(""),
-                    Sync,
-                ],
-            ),
-            (
-                "a plan whose table has changed",
-                &[
-                    Parse("s", "SELECT * FROM item WHERE id = 1"),
-                    Bind("", "s", &[]),
-                    Execute(""),
-                    Sync,
-                    Query("ALTER TABLE item ADD COLUMN extra int"),
-                    Ready,
-                    Bind("", "s", &[]),
-                    Execute(""),
-                    Sync,
-                    Parse("w", "INSERT INTO item (id, name) VALUES ($1, 'x')"),
-                    Sync,
-                    Query("ALTER TABLE item ALTER COLUMN price SET DEFAULT 9"),
-                    Ready,
-                    Bind("", "w", &["10"]),
-                    Execute(""),
-                    Sync,
-                    Query("SELECT * FROM item WHERE id = 10"),
-                ],
-            ),
-            (
-                "errors when a statement is parsed",
-                &[
-                    Parse("", "SELECT * FROM missing"),
-                    Sync,
-                    Parse("", "INSERT INTO item (nme) VALUES ($1)"),
-                    Sync,
-                    Parse("", "SELECT $1"),
-                    DescribeStatement(""),
-                    Sync,
-                    Parse("", "SELECT $3::int"),
-                    DescribeStatement(""),
-                    Sync,
-                    ParseTyped("", "SELECT $1", &[999_999]),
-                    Sync,
                 ],
             ),
         ],

@@ -5,10 +5,13 @@
 
 mod copy;
 mod extended;
+mod formats;
+mod names;
 mod pipeline;
 mod script;
 mod session;
 mod simple;
+mod transactions;
 
 use std::sync::{Arc, Mutex, Weak};
 

@@ -2,7 +2,8 @@
 
 use super::agree;
 use super::script::Step::{
-    Bind, ClosePortal, CloseStatement, DescribePortal, Execute, ExecuteRows, Flush, Parse, Query, Ready, Sync, Until,
+    Ask, Bind, ClosePortal, CloseStatement, DescribePortal, Execute, ExecuteRows, Flush, Parse, Query, Ready, Sync,
+    Until,
 };
 
 #[test]
@@ -38,7 +39,6 @@ fn up_to_one_sync() {
                     Sync,
                     Ready,
                     Query("SELECT id FROM parent ORDER BY id"),
-                    Ready,
                     Bind("", "add", &["12"]),
                     Execute(""),
                     Sync,
@@ -257,13 +257,13 @@ fn over_several_syncs_sent_at_once() {
                     Bind("", "", &[]),
                     Execute(""),
                     Sync,
-                    Query("INSERT INTO parent VALUES (11); SELECT count(*) FROM parent"),
+                    Ask("INSERT INTO parent VALUES (11); SELECT count(*) FROM parent"),
                     Parse("", "SELECT max(id) FROM parent"),
                     Bind("", "", &[]),
                     Execute(""),
                     Sync,
-                    Query("SELECT 1/0"),
-                    Query("SELECT 'still here'"),
+                    Ask("SELECT 1/0"),
+                    Ask("SELECT 'still here'"),
                 ],
             ),
             (
@@ -273,7 +273,6 @@ fn over_several_syncs_sent_at_once() {
                     Bind("", "", &[]),
                     Execute(""),
                     Query("SELECT count(*) FROM parent"),
-                    Ready,
                     Query("SELECT id FROM parent ORDER BY id"),
                 ],
             ),

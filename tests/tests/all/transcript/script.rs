@@ -24,7 +24,10 @@ pub enum Value {
 /// What a client does. Messages wait in a buffer, so that they leave together, until a step sends them.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
+    /// A simple query, with everything that waited before it; reads up to the last ReadyForQuery that is owed.
     Query(&'static str),
+    /// A simple query that waits in the buffer.
+    Ask(&'static str),
     /// Name and text.
     Parse(&'static str, &'static str),
     /// Name, text and OIDs of the parameters' types.
@@ -102,7 +105,7 @@ struct Player<'a> {
 impl Player<'_> {
     fn step(&mut self, step: Step) -> Result<(), String> {
         self.lines.push(format!("> {step:?}"));
-        if matches!(step, Step::Query(_) | Step::Sync | Step::Call(..)) {
+        if matches!(step, Step::Query(_) | Step::Ask(_) | Step::Sync | Step::Call(..)) {
             self.owed += 1;
         }
         match step {
@@ -120,7 +123,7 @@ impl Player<'_> {
             }
             message => {
                 self.client.put(|out| write(out, message));
-                Ok(())
+                if matches!(message, Step::Query(_)) { self.ready() } else { Ok(()) }
             }
         }
     }
@@ -166,7 +169,7 @@ impl Player<'_> {
 
 fn write(out: &mut BytesMut, step: Step) {
     match step {
-        Step::Query(sql) => frontend::query(out, sql.as_bytes()),
+        Step::Query(sql) | Step::Ask(sql) => frontend::query(out, sql.as_bytes()),
         Step::Parse(name, sql) => frontend::parse(out, name.as_bytes(), sql.as_bytes(), &[]),
         Step::ParseTyped(name, sql, types) => frontend::parse(out, name.as_bytes(), sql.as_bytes(), types),
         Step::Bind(portal, statement, values) => {

@@ -3,7 +3,7 @@
 use lockstep_core::wire::backend::NOTIFICATION_RESPONSE;
 
 use super::agree;
-use super::script::Step::{Bind, Call, Cancel, Elsewhere, Execute, Parse, Query, Ready, Sync, Until};
+use super::script::Step::{Ask, Bind, Call, Cancel, Elsewhere, Execute, Parse, Query, Ready, Sync, Until};
 use super::script::Value::{Binary, Null, Text};
 
 /// OIDs of functions that every server has: int4pl, upper(text), numeric_div, pg_notify's neighbour is not needed.
@@ -100,13 +100,11 @@ fn notifications() {
                 "to a session that is idle",
                 &[
                     Query("LISTEN news"),
-                    Ready,
                     Elsewhere("NOTIFY news, 'first'"),
                     Until(NOTIFICATION_RESPONSE),
                     Elsewhere("BEGIN; INSERT INTO parent VALUES (10); NOTIFY news, 'second'; COMMIT"),
                     Until(NOTIFICATION_RESPONSE),
                     Query("UNLISTEN news"),
-                    Ready,
                     Elsewhere("NOTIFY news, 'third'"),
                     Query("SELECT 1"),
                 ],
@@ -142,7 +140,6 @@ fn notifications() {
                 &[
                     Query("LISTEN news"),
                     Query("BEGIN"),
-                    Ready,
                     Elsewhere("NOTIFY news, 'later'"),
                     Query("SELECT 1"),
                     Query("COMMIT"),
@@ -157,7 +154,7 @@ fn cancelling() {
     agree(
         "cancel",
         &[
-            ("a simple query", &[Query("SELECT pg_sleep(60)"), Cancel, Ready, Query("SELECT 1")]),
+            ("a simple query", &[Ask("SELECT pg_sleep(60)"), Cancel, Ready, Query("SELECT 1")]),
             (
                 "an extended one, in a pipeline",
                 &[
@@ -179,8 +176,7 @@ fn cancelling() {
                 &[
                     Query("BEGIN"),
                     Query("INSERT INTO parent VALUES (10)"),
-                    Ready,
-                    Query("SELECT pg_sleep(60)"),
+                    Ask("SELECT pg_sleep(60)"),
                     Cancel,
                     Ready,
                     Query("SELECT 1"),
@@ -190,7 +186,7 @@ fn cancelling() {
             (
                 "the second statement of a string",
                 &[
-                    Query("INSERT INTO parent VALUES (10); SELECT pg_sleep(60); SELECT 2"),
+                    Ask("INSERT INTO parent VALUES (10); SELECT pg_sleep(60); SELECT 2"),
                     Cancel,
                     Ready,
                     Query("SELECT count(*) FROM parent"),
@@ -199,7 +195,7 @@ fn cancelling() {
             (
                 "a write that waits inside",
                 &[
-                    Query("UPDATE item SET price = 0 FROM (SELECT pg_sleep(60)) s WHERE id = 1"),
+                    Ask("UPDATE item SET price = 0 FROM (SELECT pg_sleep(60)) s WHERE id = 1"),
                     Cancel,
                     Ready,
                     Query("SELECT price FROM item WHERE id = 1"),
