@@ -14,6 +14,7 @@ use lockstep_core::id::{NodeId, SessionId};
 
 use crate::cluster::ClusterClient;
 use crate::config::{Config, Node};
+use crate::entropy;
 use crate::session::SessionActor;
 use crate::shared::Shared;
 
@@ -24,6 +25,7 @@ const HOLD: Duration = Duration::from_secs(10);
 pub struct Server {
     shared: Arc<Shared>,
     users: Users,
+    mock_salt: [u8; 16],
     sessions: Mutex<HashMap<SessionId, Addr<SessionActor>>>,
     /// By the cancel key that the client was given.
     cancels: Mutex<HashMap<(u32, Bytes), SessionId>>,
@@ -36,6 +38,7 @@ impl Server {
         Self {
             shared,
             users,
+            mock_salt: entropy::bytes(),
             sessions: Mutex::default(),
             cancels: Mutex::default(),
             catalogs: Mutex::default(),
@@ -57,6 +60,11 @@ impl Server {
 
     pub fn users(&self) -> &Users {
         &self.users
+    }
+
+    /// Hides from a client which users there are.
+    pub fn mock_salt(&self) -> [u8; 16] {
+        self.mock_salt
     }
 
     pub fn node(&self, id: NodeId) -> &Node {
