@@ -70,7 +70,7 @@ impl<T> Cell<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(lockstep_loom)))]
 mod tests {
     use super::*;
 
