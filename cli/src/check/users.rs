@@ -73,7 +73,7 @@ fn judge(name: &str, ours: &Secret, node: &Node, facts: &Facts) -> Result<(), (S
 /// What a node holds in `pg_authid`.
 fn stored(text: &str) -> Option<Secret> {
     let md5 = || text.strip_prefix("md5").and_then(Md5Digest::parse).map(Secret::Md5);
-    Verifier::parse(text).map(Secret::Scram).or_else(md5)
+    Verifier::parse(text).ok().map(Secret::Scram).or_else(md5)
 }
 
 /// Why who logs in against `ours` cannot be logged in where `theirs` is stored: the key that a client proves with SCRAM
