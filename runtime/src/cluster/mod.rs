@@ -38,6 +38,7 @@ mod dirty;
 mod level;
 mod lineage;
 mod open;
+mod recover;
 mod registry;
 mod report;
 mod sequences;

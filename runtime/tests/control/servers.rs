@@ -123,10 +123,7 @@ impl Server {
     }
 
     pub async fn connect(&self) -> Client {
-        let config = format!("host=127.0.0.1 port={} user=postgres password={PASSWORD} dbname=postgres", self.port);
-        let (client, connection) = tokio_postgres::connect(&config, NoTls).await.expect("connect to the server");
-        tokio::spawn(connection);
-        client
+        connect(self.port).await
     }
 
     pub async fn run(&self, sql: &str) {
@@ -140,6 +137,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.data.join("lockstep-start.log")).unwrap_or_default();
+            eprintln!("{}: {log}", self.data.display());
+        }
         let _ = as_postgres("pg_ctl")
             .arg("-D")
             .arg(&self.data)
@@ -208,6 +209,13 @@ fn append(path: &Path, text: &str) {
 
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("find a free port").port()
+}
+
+pub async fn connect(port: u16) -> Client {
+    let config = format!("host=127.0.0.1 port={port} user=postgres password={PASSWORD} dbname=postgres");
+    let (client, connection) = tokio_postgres::connect(&config, NoTls).await.expect("connect to the server");
+    tokio::spawn(connection);
+    client
 }
 
 pub async fn start(pair: &Pair) -> Running {
