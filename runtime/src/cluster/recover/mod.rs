@@ -13,6 +13,7 @@ use lockstep_core::id::NodeId;
 use super::actor::Cluster;
 use super::command::Trouble;
 use super::report::Report;
+use crate::clock;
 use crate::config;
 
 mod servers;
@@ -112,6 +113,7 @@ impl Recovery<'_> {
         let lines = self.catch_up().await?;
         self.enter(Step::Hold, "waiting for commits that are under way");
         let held = self.cluster.hold().await.ok_or(Failure("commits under way did not end in time".into()))?;
+        let held_since = clock::now();
         self.check_source()?;
         self.enter(Step::Drain, "replaying the last byte; commits wait");
         self.drain(&lines).await?;
@@ -122,6 +124,7 @@ impl Recovery<'_> {
         self.enter(Step::Join, "joining");
         self.join(&lines).await?;
         drop(held);
+        tracing::info!(milliseconds = held_since.elapsed().as_millis(), "commits were held for the recovery");
         self.enter(Step::CleanUp, "removing the old data");
         self.drop_slot().await?;
         target.clean_up().await
