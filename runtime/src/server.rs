@@ -14,6 +14,7 @@ use lockstep_core::id::{NodeId, SessionId};
 
 use crate::cluster::ClusterClient;
 use crate::config::{Config, Node};
+use crate::entropy;
 use crate::session::SessionActor;
 use crate::shared::Shared;
 
@@ -24,6 +25,7 @@ const HOLD: Duration = Duration::from_secs(10);
 pub struct Server {
     shared: Arc<Shared>,
     users: Users,
+    mock_salt: [u8; 16],
     sessions: Mutex<HashMap<SessionId, Addr<SessionActor>>>,
     /// By the cancel key that the client was given.
     cancels: Mutex<HashMap<(u32, Bytes), SessionId>>,
@@ -36,6 +38,7 @@ impl Server {
         Self {
             shared,
             users,
+            mock_salt: entropy::bytes(),
             sessions: Mutex::default(),
             cancels: Mutex::default(),
             catalogs: Mutex::default(),
@@ -59,6 +62,11 @@ impl Server {
         &self.users
     }
 
+    /// Hides from a client which users there are.
+    pub fn mock_salt(&self) -> [u8; 16] {
+        self.mock_salt
+    }
+
     pub fn node(&self, id: NodeId) -> &Node {
         &self.shared.config.nodes[usize::from(id.0)]
     }
@@ -66,7 +74,8 @@ impl Server {
     /// The schema that all sessions of a database share.
     pub fn catalogs(&self, database: &str) -> Arc<Cell<Catalog>> {
         let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
-        catalogs.entry(database.to_owned()).or_default().clone()
+        let number = catalogs.len() as u32;
+        catalogs.entry(database.to_owned()).or_insert_with(|| Arc::new(Cell::new(number))).clone()
     }
 
     /// Whether one more client may log in.

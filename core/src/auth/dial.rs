@@ -11,17 +11,22 @@ use bytes::{Bytes, BytesMut};
 use super::md5::Md5Digest;
 use super::scram::{self, Keys, MAX_ITERATIONS};
 use super::{KeyCache, NodeKey};
-use crate::wire::backend::{self, Authentication};
+use crate::wire::backend::{self, Authentication, Status};
 use crate::wire::notice::Fields;
 use crate::wire::startup::{self, Version};
 use crate::wire::{Frame, Malformed, frontend};
 
-#[derive(Debug)]
 pub struct Ready {
     /// ParameterStatus, in the order in which they came.
     pub parameters: Vec<(Bytes, Bytes)>,
     pub pid: u32,
     pub cancel_key: Bytes,
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ready").field("pid", &self.pid).field("parameters", &self.parameters).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -60,9 +65,10 @@ enum State {
         signature: [u8; 32],
     },
     Settling,
+    /// A fault was found: nothing that follows is believed.
+    Over,
 }
 
-#[derive(Debug)]
 pub struct Dial {
     user: String,
     parameters: Vec<(Bytes, Bytes)>,
@@ -71,6 +77,12 @@ pub struct Dial {
     state: State,
     told: Vec<(Bytes, Bytes)>,
     cancel: Option<(u32, Bytes)>,
+}
+
+impl std::fmt::Debug for Dial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dial").field("user", &self.user).field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 /// ParameterStatus messages that a node may send at the login.
@@ -99,6 +111,7 @@ impl Dial {
             }
             backend::BACKEND_KEY_DATA => self.cancel = Some(backend::read_key_data(frame.body())?),
             backend::READY_FOR_QUERY => {
+                Status::read(frame.body())?;
                 let (pid, cancel_key) = self.cancel.take().unwrap_or_default();
                 return Ok(DialStep::Ready(Ready { parameters: std::mem::take(&mut self.told), pid, cancel_key }));
             }
@@ -113,7 +126,7 @@ impl Dial {
         out: &mut BytesMut,
         keys: &mut KeyCache,
     ) -> Result<(), DialFault> {
-        let state = std::mem::replace(&mut self.state, State::Greeting);
+        let state = std::mem::replace(&mut self.state, State::Over);
         self.state = match (state, asked) {
             (State::Greeting | State::Answered, Authentication::Ok) => State::Settling,
             (State::Greeting, Authentication::Cleartext) => {
@@ -135,10 +148,7 @@ impl Dial {
                 self.client_final(&nonce, &first_bare, &data, out, keys)?
             }
             (State::Proving { signature }, Authentication::SaslFinal(data)) => {
-                let theirs = data.strip_prefix(b"v=").and_then(|v| scram::decode(std::str::from_utf8(v).ok()?));
-                if !theirs.is_some_and(|theirs| scram::same(&theirs, &signature)) {
-                    return Err(DialFault::Scram("its signature shows that it does not know the password"));
-                }
+                check_signature(&data, &signature)?;
                 State::Answered
             }
             (State::Greeting, Authentication::Other(method)) => return Err(DialFault::Method(method)),
@@ -218,6 +228,15 @@ impl Dial {
     }
 }
 
+fn check_signature(data: &[u8], signature: &[u8; 32]) -> Result<(), DialFault> {
+    let text = std::str::from_utf8(data).ok().and_then(|text| scram::attribute(text, 'v'));
+    let (theirs, _) = text.ok_or(DialFault::Scram("its last message has no signature"))?;
+    if !scram::decode(theirs).is_some_and(|theirs| scram::same(&theirs, signature)) {
+        return Err(DialFault::Scram("its signature shows that it does not know the password"));
+    }
+    Ok(())
+}
+
 fn send_password(out: &mut BytesMut, password: &str) {
     let mut data = password.as_bytes().to_vec();
     data.push(0);
@@ -229,7 +248,6 @@ mod tests {
     use super::*;
     use crate::auth::login::{Login, LoginEntropy, LoginStep};
     use crate::auth::{Secret, scram};
-    use crate::wire::backend::Status;
     use crate::wire::take_frame;
 
     fn frames(bytes: &mut BytesMut) -> Vec<Frame> {
@@ -306,6 +324,7 @@ mod tests {
         let first = format!("r={}xyz,s=c2FsdA==,i=10", scram::encode(&[3; 18]));
         say(&mut dial, Authentication::SaslContinue(first.into())).unwrap();
         assert!(matches!(say(&mut dial, Authentication::Ok), Err(DialFault::Unexpected(_))));
+        assert!(matches!(say(&mut dial, Authentication::Ok), Err(DialFault::Unexpected(_))), "nor the second time");
     }
 
     #[test]

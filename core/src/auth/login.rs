@@ -5,24 +5,33 @@
 //! any other, or none:   AuthenticationSASL ─▶ client-first ─▶ Send(server-first) ─▶ client-final ─▶ Done | Refused
 //! ```
 //!
-//! A user who is not in the users file goes through the same exchange with a salt made of the name, and is refused at its
-//! end with the words of a wrong password.
+//! A user who is not in the users file goes through the same exchange as a wrong password: a salt that is the same at every
+//! attempt, a refusal at the end with the same words and after the same work. Only md5 entries show, by their question;
+//! PostgreSQL's do too.
 
 use bytes::{Bytes, BytesMut};
 
 use super::md5::Md5Digest;
-use super::scram::{self, ITERATIONS, Keys, Verifier};
+use super::scram::{self, ITERATIONS, Key, Keys};
 use super::{NodeKey, Secret};
 use crate::fault::{Fault, SqlState};
 use crate::wire::backend::Authentication;
 use crate::wire::{Cursor, Malformed};
 
-/// Fresh random bytes for one login; `mock_salt` hides which users there are.
-#[derive(Debug, Clone, Copy)]
+/// Random bytes for a login: two fresh ones, and a secret of the process.
+#[derive(Clone, Copy)]
 pub struct LoginEntropy {
     pub md5_salt: [u8; 4],
     pub nonce: [u8; 18],
+    /// Of this and the user's name a salt is made where the users file has none. The same for all logins: a salt that
+    /// changed from one attempt to the next would tell that there is no verifier.
     pub mock_salt: [u8; 16],
+}
+
+impl std::fmt::Debug for LoginEntropy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoginEntropy(..)")
+    }
 }
 
 #[derive(Debug)]
@@ -54,9 +63,50 @@ enum State {
 /// Whom the exchange is about.
 #[derive(Debug)]
 struct Account {
-    verifier: Verifier,
+    salt: Vec<u8>,
+    iterations: u32,
     /// `None`: there is no such user, and every proof is wrong.
     secret: Option<Secret>,
+}
+
+impl Account {
+    fn new(secret: Option<&Secret>, user: &str, mock_salt: [u8; 16]) -> Self {
+        let (salt, iterations) = match secret {
+            Some(Secret::Scram(verifier)) => (verifier.salt.clone(), verifier.iterations),
+            _ => (scram::salt_for(user, mock_salt).to_vec(), ITERATIONS),
+        };
+        Self { salt, iterations, secret: secret.cloned() }
+    }
+
+    /// The server's key and what the nodes are shown, if `proof` is right.
+    fn check(self, auth_message: &str, proof: &[u8]) -> Option<(Key, NodeKey)> {
+        match self.secret {
+            Some(Secret::Plain(password)) => {
+                let keys = Keys::derive(&password, &self.salt, self.iterations);
+                let verifier = keys.verifier(&self.salt, self.iterations);
+                verifier.check_proof(auth_message, proof)?;
+                Some((keys.server_key, NodeKey::Plain(password)))
+            }
+            Some(Secret::Scram(verifier)) => {
+                let Some(client_key) = verifier.check_proof(auth_message, proof) else {
+                    take_the_time_of_a_derivation(&self.salt);
+                    return None;
+                };
+                let keys = Keys { client_key, server_key: verifier.server_key };
+                Some((keys.server_key, NodeKey::Scram { keys, salt: self.salt, iterations: self.iterations }))
+            }
+            Some(Secret::Md5(_)) | None => {
+                take_the_time_of_a_derivation(&self.salt);
+                None
+            }
+        }
+    }
+}
+
+/// A wrong password takes as long for a user with a verifier, and for one who does not exist, as for one whose keys have to
+/// be derived: the time of a refusal does not tell who is there.
+fn take_the_time_of_a_derivation(salt: &[u8]) {
+    std::hint::black_box(Keys::derive("", salt, ITERATIONS));
 }
 
 impl Login {
@@ -67,24 +117,10 @@ impl Login {
             let state = State::Md5 { digest: digest.clone(), salt: entropy.md5_salt };
             return (Self { user, state }, Authentication::Md5 { salt: entropy.md5_salt });
         }
-        let verifier = match secret {
-            Some(Secret::Scram(verifier)) => verifier.clone(),
-            Some(Secret::Plain(password)) => {
-                Keys::derive(password, &entropy.mock_salt, ITERATIONS).verifier(&entropy.mock_salt, ITERATIONS)
-            }
-            _ => Verifier {
-                iterations: ITERATIONS,
-                salt: entropy.mock_salt.to_vec(),
-                stored_key: [0; 32],
-                server_key: [0; 32],
-            },
-        };
-        let account = Account { verifier, secret: secret.cloned() };
+        let account = Account::new(secret, &user, entropy.mock_salt);
         let state = State::ClientFirst { account, nonce: entropy.nonce };
-        (
-            Self { user, state },
-            Authentication::Sasl { mechanisms: vec![Bytes::from_static(scram::MECHANISM.as_bytes())] },
-        )
+        let mechanisms = vec![Bytes::from_static(scram::MECHANISM.as_bytes())];
+        (Self { user, state }, Authentication::Sasl { mechanisms })
     }
 
     /// The body of the client's next password message.
@@ -101,7 +137,9 @@ impl Login {
     }
 
     fn md5(&self, digest: &Md5Digest, salt: [u8; 4], body: Bytes) -> Result<LoginStep, Fault> {
-        let answer = Cursor::new(body).cstr().map_err(malformed)?;
+        let mut cursor = Cursor::new(body);
+        let answer = cursor.cstr().map_err(malformed)?;
+        cursor.finish().map_err(malformed)?;
         if !scram::same(&answer, digest.answer(salt).as_bytes()) {
             return Err(self.wrong_password());
         }
@@ -115,6 +153,7 @@ impl Login {
             return Err(Fault::protocol("client selected an invalid SASL authentication mechanism"));
         }
         let message = cursor.value().map_err(malformed)?.ok_or_else(|| sasl_fault("the first message is missing"))?;
+        cursor.finish().map_err(malformed)?;
         let message = std::str::from_utf8(&message).map_err(|_| sasl_fault("the first message is not UTF-8"))?;
         // gs2-header: n or y (no channel binding), then an authorization identity, which PostgreSQL does not support.
         let bare = message
@@ -129,8 +168,7 @@ impl Login {
             return Err(sasl_fault("its nonce has characters that are not printable"));
         }
         let nonce = format!("{client_nonce}{}", scram::encode(&nonce));
-        let salt = scram::encode(&account.verifier.salt);
-        let server_first = format!("r={nonce},s={salt},i={}", account.verifier.iterations);
+        let server_first = format!("r={nonce},s={},i={}", scram::encode(&account.salt), account.iterations);
         let mut out = BytesMut::new();
         Authentication::SaslContinue(Bytes::copy_from_slice(server_first.as_bytes())).write(&mut out);
         let auth_message = format!("{bare},{server_first}");
@@ -158,21 +196,10 @@ impl Login {
         }
         let proof = scram::decode(proof).ok_or_else(|| sasl_fault("its proof is not base64"))?;
         let auth_message = format!("{auth_message},{without_proof}");
-        let Account { verifier, secret } = account;
-        let (Some(client_key), Some(secret)) = (verifier.check_proof(&auth_message, &proof), secret) else {
-            return Err(self.wrong_password());
-        };
-        let signature = scram::server_signature(&verifier.server_key, &auth_message);
+        let (server_key, key) = account.check(&auth_message, &proof).ok_or_else(|| self.wrong_password())?;
+        let signature = scram::server_signature(&server_key, &auth_message);
         let mut messages = BytesMut::new();
         Authentication::SaslFinal(format!("v={}", scram::encode(&signature)).into()).write(&mut messages);
-        let key = match secret {
-            Secret::Plain(password) => NodeKey::Plain(password),
-            _ => NodeKey::Scram {
-                keys: Keys { client_key, server_key: verifier.server_key },
-                salt: verifier.salt,
-                iterations: verifier.iterations,
-            },
-        };
         Ok(LoginStep::Done { messages: messages.freeze(), key })
     }
 

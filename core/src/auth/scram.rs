@@ -33,6 +33,17 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VerifierFault {
+    #[error("it is malformed; copy rolpassword from pg_authid whole")]
+    Malformed,
+    #[error(
+        "its number of iterations is not from 1 to {MAX_ITERATIONS}; set the password again with a smaller \
+         scram_iterations"
+    )]
+    Iterations,
+}
+
 /// Both keys of a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
@@ -69,13 +80,23 @@ impl Keys {
 
 impl Verifier {
     /// From `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>`.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Result<Self, VerifierFault> {
+        let verifier = Self::read(text).ok_or(VerifierFault::Malformed)?;
+        let bounded = (1..=MAX_ITERATIONS).contains(&verifier.iterations);
+        bounded.then_some(verifier).ok_or(VerifierFault::Iterations)
+    }
+
+    fn read(text: &str) -> Option<Self> {
         let (head, keys) = text.strip_prefix("SCRAM-SHA-256$")?.split_once('$')?;
         let (iterations, salt) = head.split_once(':')?;
         let (stored, server) = keys.split_once(':')?;
-        let iterations = iterations.parse().ok().filter(|n| (1..=MAX_ITERATIONS).contains(n))?;
-        let key = |text: &str| BASE64.decode(text).ok()?.try_into().ok();
-        Some(Self { iterations, salt: BASE64.decode(salt).ok()?, stored_key: key(stored)?, server_key: key(server)? })
+        let key = |text| decode(text)?.try_into().ok();
+        Some(Self {
+            iterations: iterations.parse().ok()?,
+            salt: decode(salt)?,
+            stored_key: key(stored)?,
+            server_key: key(server)?,
+        })
     }
 
     /// As PostgreSQL stores it.
@@ -92,6 +113,18 @@ impl Verifier {
         let client_key = xor(proof, signature);
         bool::from(sha256(&client_key).ct_eq(&self.stored_key)).then_some(client_key)
     }
+}
+
+/// What `pg_authid.rolpassword` holds for a password: hashed here once, it can be given to every node.
+pub fn verifier(password: &str, salt: &[u8], iterations: u32) -> String {
+    Keys::derive(password, salt, iterations).verifier(salt, iterations).to_text()
+}
+
+/// A salt for a user of whom no verifier is stored: always the same, and not to be foretold without `secret`.
+pub fn salt_for(user: &str, secret: [u8; 16]) -> [u8; 16] {
+    let mut salt = [0; 16];
+    salt.copy_from_slice(&hmac(&secret, &[user.as_bytes()])[..16]);
+    salt
 }
 
 /// A client's proof that it has the key.
@@ -122,9 +155,13 @@ pub fn attribute(message: &str, name: char) -> Option<(&str, &str)> {
     Some(value.split_once(',').unwrap_or((value, "")))
 }
 
-/// SASLprep where it succeeds, else the bytes as they are, as PostgreSQL does.
+/// SASLprep where it succeeds and leaves something, else the bytes as they are, as PostgreSQL does (`pg_saslprep` in
+/// src/common/saslprep.c).
 fn normalize(password: &str) -> Cow<'_, str> {
-    stringprep::saslprep(password).unwrap_or(Cow::Borrowed(password))
+    match stringprep::saslprep(password) {
+        Ok(prepared) if !prepared.is_empty() => prepared,
+        _ => Cow::Borrowed(password),
+    }
 }
 
 pub fn sha256(bytes: &[u8]) -> Key {
@@ -167,15 +204,24 @@ mod tests {
     fn a_verifier_survives_a_round_trip_and_gives_the_client_key_for_a_right_proof_only() {
         let keys = Keys::derive("secret", b"salt", 10);
         let verifier = keys.verifier(b"salt", 10);
-        assert_eq!(Verifier::parse(&verifier.to_text()), Some(verifier.clone()));
+        assert_eq!(Verifier::parse(&verifier.to_text()), Ok(verifier.clone()));
         assert_eq!(verifier.check_proof("message", &proof(&keys.client_key, "message")), Some(keys.client_key));
         assert_eq!(verifier.check_proof("message", &proof(&keys.client_key, "other")), None);
         assert_eq!(verifier.check_proof("message", b"short"), None);
     }
 
     #[test]
-    fn a_verifier_with_too_many_iterations_is_not_taken() {
-        let text = Keys::derive("p", b"s", 1).verifier(b"s", 1).to_text().replace("$1:", "$100001:");
-        assert_eq!(Verifier::parse(&text), None);
+    fn a_verifier_with_no_iterations_or_too_many_is_not_taken() {
+        let text = verifier("p", b"s", 1);
+        assert_eq!(Verifier::parse(&text.replace("$1:", "$0:")), Err(VerifierFault::Iterations));
+        assert_eq!(Verifier::parse(&text.replace("$1:", "$100001:")), Err(VerifierFault::Iterations));
+        assert_eq!(Verifier::parse(&text.replace("$1:", "$99999999999:")), Err(VerifierFault::Malformed));
+    }
+
+    #[test]
+    fn a_password_that_saslprep_would_leave_nothing_of_is_taken_as_it_is() {
+        assert_eq!(normalize("\u{ad}"), "\u{ad}");
+        assert_eq!(normalize("I\u{ad}X"), "IX");
+        assert_eq!(normalize("\u{7}"), "\u{7}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::md5::Md5Digest;
-use super::scram::Verifier;
+use super::scram::{Verifier, VerifierFault};
 
 /// What is known of a user's password.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,8 +58,10 @@ pub enum UsersFaultKind {
     NoSecret(String),
     #[error("user \"{0}\" is there already; remove one of the lines")]
     Twice(String),
-    #[error("the SCRAM verifier of user \"{0}\" is malformed; copy rolpassword from pg_authid whole")]
-    Verifier(String),
+    #[error("the SCRAM verifier of user \"{user}\" cannot be used: {fault}")]
+    Scram { user: String, fault: VerifierFault },
+    #[error("the md5 verifier of user \"{0}\" has not 32 digits; copy rolpassword from pg_authid whole")]
+    Md5(String),
 }
 
 impl Users {
@@ -104,16 +106,29 @@ fn entry(line: &str) -> Result<(String, Secret), UsersFaultKind> {
     if secret.is_empty() {
         return Err(UsersFaultKind::NoSecret(user));
     }
-    if secret.starts_with("SCRAM-SHA-256$") {
-        let verifier = Verifier::parse(secret).ok_or_else(|| UsersFaultKind::Verifier(user.clone()))?;
-        return Ok((user, Secret::Scram(verifier)));
+    match read_secret(secret) {
+        Ok(secret) => Ok((user, secret)),
+        Err(SecretFault::Scram(fault)) => Err(UsersFaultKind::Scram { user, fault }),
+        Err(SecretFault::Md5) => Err(UsersFaultKind::Md5(user)),
     }
-    // PostgreSQL takes whatever has this form for a verifier, and all else for a password.
-    let secret = match secret.strip_prefix("md5").and_then(Md5Digest::parse) {
-        Some(digest) => Secret::Md5(digest),
-        None => Secret::Plain(secret.to_owned()),
-    };
-    Ok((user, secret))
+}
+
+enum SecretFault {
+    Scram(VerifierFault),
+    Md5,
+}
+
+/// A verifier that was damaged on its way must not become a password that nobody has: what looks like one has to be one.
+fn read_secret(text: &str) -> Result<Secret, SecretFault> {
+    if text.starts_with("SCRAM-SHA-256$") {
+        return Verifier::parse(text).map(Secret::Scram).map_err(SecretFault::Scram);
+    }
+    match text.strip_prefix("md5") {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Md5Digest::parse(digits).map(Secret::Md5).ok_or(SecretFault::Md5)
+        }
+        _ => Ok(Secret::Plain(text.to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -124,12 +139,13 @@ mod tests {
     #[test]
     fn each_kind_of_entry_is_told_by_its_form() {
         let verifier = Keys::derive("p", b"salt", 1).verifier(b"salt", 1);
-        let text = format!("# us\n\nann:md5{}\nbob:{}\ncid:a:b c\r\n", "0".repeat(32), verifier.to_text());
+        let text = format!("# us\n\nann:md5{}\nbob:{}\ncid:a:b c\r\neve:md5rocks", "0".repeat(32), verifier.to_text());
         let users = Users::parse(&text).unwrap();
         assert!(matches!(users.get("ann"), Some(Secret::Md5(_))));
         assert_eq!(users.get("bob"), Some(&Secret::Scram(verifier)));
         assert_eq!(users.get("cid"), Some(&Secret::Plain("a:b c".into())));
         assert_eq!(users.get("dan"), None);
+        assert_eq!(users.get("eve"), Some(&Secret::Plain("md5rocks".into())));
     }
 
     #[test]
@@ -140,6 +156,12 @@ mod tests {
             ("ann:", 1, "has no password"),
             ("ann:x\n\nann:y", 3, "is there already"),
             ("ann:SCRAM-SHA-256$4096:!!$a:b", 1, "copy rolpassword"),
+            ("ann:md50123456789abcdef0123456789abcde", 1, "copy rolpassword"),
+            (
+                &crate::auth::scram::verifier("p", b"s", 1).replace("SCRAM-SHA-256$1:", "ann:SCRAM-SHA-256$0:"),
+                1,
+                "from 1 to",
+            ),
         ] {
             let fault = Users::parse(text).unwrap_err();
             assert_eq!(fault.line, line);

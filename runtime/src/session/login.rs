@@ -183,7 +183,8 @@ impl Arriving {
 
     async fn authenticate(&mut self, user: &str, server: &Server) -> Result<NodeKey, Turned> {
         let users = server.users();
-        let entropy = LoginEntropy { md5_salt: entropy::bytes(), nonce: entropy::bytes(), mock_salt: entropy::bytes() };
+        let entropy =
+            LoginEntropy { md5_salt: entropy::bytes(), nonce: entropy::bytes(), mock_salt: server.mock_salt() };
         let (mut login, question) = Login::new(users.get(user), user, entropy);
         question.write(&mut self.out);
         loop {
