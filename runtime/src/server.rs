@@ -14,6 +14,7 @@ use lockstep_core::id::{NodeId, SessionId};
 
 use crate::cluster::ClusterClient;
 use crate::config::{Config, Node};
+use crate::entropy;
 use crate::session::SessionActor;
 use crate::shared::Shared;
 
@@ -24,6 +25,7 @@ const HOLD: Duration = Duration::from_secs(10);
 pub struct Server {
     shared: Arc<Shared>,
     users: Users,
+    mock_secret: [u8; 32],
     sessions: Mutex<HashMap<SessionId, Addr<SessionActor>>>,
     /// By the cancel key that the client was given.
     cancels: Mutex<HashMap<(u32, Bytes), SessionId>>,
@@ -36,6 +38,7 @@ impl Server {
         Self {
             shared,
             users,
+            mock_secret: entropy::bytes(),
             sessions: Mutex::default(),
             cancels: Mutex::default(),
             catalogs: Mutex::default(),
@@ -57,6 +60,11 @@ impl Server {
 
     pub fn users(&self) -> &Users {
         &self.users
+    }
+
+    /// What the salts are made of that users without a stored one are shown.
+    pub fn mock_secret(&self) -> [u8; 32] {
+        self.mock_secret
     }
 
     pub fn node(&self, id: NodeId) -> &Node {

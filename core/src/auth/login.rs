@@ -5,24 +5,31 @@
 //! any other, or none:   AuthenticationSASL ─▶ client-first ─▶ Send(server-first) ─▶ client-final ─▶ Done | Refused
 //! ```
 //!
-//! A user who is not in the users file goes through the same exchange with a salt made of the name, and is refused at its
-//! end with the words of a wrong password.
+//! A user who is not in the users file goes through the same SCRAM exchange as one with a password there: same salt at
+//! every attempt, same number of iterations, same words at the end. (An md5 entry shows itself by the first message, as
+//! in PostgreSQL.) An exchange is over with its first refusal.
+
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
 use super::md5::Md5Digest;
-use super::scram::{self, ITERATIONS, Keys, Verifier};
-use super::{NodeKey, Secret};
+use super::scram::server::Challenge;
+use super::scram::{self, ITERATIONS, Key, Keys, Nonce, ScramFault, Verifier};
+use super::{KeyCache, NodeKey, Secret};
 use crate::fault::{Fault, SqlState};
 use crate::wire::backend::Authentication;
 use crate::wire::{Cursor, Malformed};
 
-/// Fresh random bytes for one login; `mock_salt` hides which users there are.
-#[derive(Debug, Clone, Copy)]
+/// Random bytes for a login.
+#[derive(Clone, Copy)]
 pub struct LoginEntropy {
+    /// New for every login.
     pub md5_salt: [u8; 4],
-    pub nonce: [u8; 18],
-    pub mock_salt: [u8; 16],
+    /// New for every login.
+    pub nonce: Nonce,
+    /// The same for every login: salts are made of it, and one that changed would betray that there is no stored one.
+    pub mock_secret: Key,
 }
 
 #[derive(Debug)]
@@ -37,141 +44,131 @@ pub enum LoginStep {
     Refused(Fault),
 }
 
-#[derive(Debug)]
 pub struct Login {
     user: String,
     state: State,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
 enum State {
     Md5 { digest: Md5Digest, salt: [u8; 4] },
-    ClientFirst { account: Account, nonce: [u8; 18] },
-    ClientFinal { account: Account, nonce: String, gs2: String, auth_message: String },
+    ClientFirst { account: Account, nonce: Nonce },
+    ClientFinal { account: Account, challenge: Challenge },
     Over,
 }
 
-/// Whom the exchange is about.
-#[derive(Debug)]
-struct Account {
-    verifier: Verifier,
-    /// `None`: there is no such user, and every proof is wrong.
-    secret: Option<Secret>,
+/// Whom a SCRAM exchange is about.
+enum Account {
+    Stored(Verifier),
+    Password { password: String, salt: [u8; 16] },
+    Nobody { salt: [u8; 16] },
+}
+
+impl Account {
+    fn salt(&self) -> &[u8] {
+        match self {
+            Self::Stored(verifier) => &verifier.salt,
+            Self::Password { salt, .. } | Self::Nobody { salt } => salt,
+        }
+    }
+
+    fn iterations(&self) -> u32 {
+        match self {
+            Self::Stored(verifier) => verifier.iterations,
+            Self::Password { .. } | Self::Nobody { .. } => ITERATIONS,
+        }
+    }
+
+    fn verifier(&self, keys: &mut KeyCache) -> Verifier {
+        match self {
+            Self::Stored(verifier) => verifier.clone(),
+            Self::Password { password, salt } => keys.derive(password, salt, ITERATIONS).verifier(salt, ITERATIONS),
+            Self::Nobody { salt } => Verifier::of_nobody(salt, ITERATIONS),
+        }
+    }
 }
 
 impl Login {
-    /// The login and its first message.
+    /// The login and its first message. `secret`: the user's in the users file.
     pub fn new(secret: Option<&Secret>, user: &str, entropy: LoginEntropy) -> (Self, Authentication) {
-        let user = user.to_owned();
-        if let Some(Secret::Md5(digest)) = secret {
-            let state = State::Md5 { digest: digest.clone(), salt: entropy.md5_salt };
-            return (Self { user, state }, Authentication::Md5 { salt: entropy.md5_salt });
-        }
-        let verifier = match secret {
-            Some(Secret::Scram(verifier)) => verifier.clone(),
-            Some(Secret::Plain(password)) => {
-                Keys::derive(password, &entropy.mock_salt, ITERATIONS).verifier(&entropy.mock_salt, ITERATIONS)
+        let salt = scram::mock_salt(&entropy.mock_secret, user);
+        let account = match secret {
+            Some(Secret::Md5(digest)) => {
+                let salt = entropy.md5_salt;
+                let state = State::Md5 { digest: digest.clone(), salt };
+                return (Self { user: user.to_owned(), state }, Authentication::Md5 { salt });
             }
-            _ => Verifier {
-                iterations: ITERATIONS,
-                salt: entropy.mock_salt.to_vec(),
-                stored_key: [0; 32],
-                server_key: [0; 32],
-            },
+            Some(Secret::Scram(verifier)) => Account::Stored(verifier.clone()),
+            Some(Secret::Plain(password)) => Account::Password { password: password.clone(), salt },
+            None => Account::Nobody { salt },
         };
-        let account = Account { verifier, secret: secret.cloned() };
         let state = State::ClientFirst { account, nonce: entropy.nonce };
-        (
-            Self { user, state },
-            Authentication::Sasl { mechanisms: vec![Bytes::from_static(scram::MECHANISM.as_bytes())] },
-        )
+        let mechanisms = vec![Bytes::from_static(scram::MECHANISM.as_bytes())];
+        (Self { user: user.to_owned(), state }, Authentication::Sasl { mechanisms })
     }
 
-    /// The body of the client's next password message.
-    pub fn handle(&mut self, body: Bytes) -> LoginStep {
+    /// The body of the client's next password message. May derive a key, unless `keys` has it.
+    pub fn handle(&mut self, body: Bytes, keys: &mut KeyCache) -> LoginStep {
         let step = match std::mem::replace(&mut self.state, State::Over) {
-            State::Md5 { digest, salt } => self.md5(&digest, salt, body),
+            State::Md5 { digest, salt } => self.md5(digest, salt, body),
             State::ClientFirst { account, nonce } => self.client_first(account, nonce, body),
-            State::ClientFinal { account, nonce, gs2, auth_message } => {
-                self.client_final(account, &nonce, &gs2, &auth_message, &body)
-            }
+            State::ClientFinal { account, challenge } => self.client_final(&account, &challenge, &body, keys),
             State::Over => Err(Fault::protocol("a password message came after the end of the login")),
         };
         step.unwrap_or_else(LoginStep::Refused)
     }
 
-    fn md5(&self, digest: &Md5Digest, salt: [u8; 4], body: Bytes) -> Result<LoginStep, Fault> {
-        let answer = Cursor::new(body).cstr().map_err(malformed)?;
+    fn md5(&self, digest: Md5Digest, salt: [u8; 4], body: Bytes) -> Result<LoginStep, Fault> {
+        let mut cursor = Cursor::new(body);
+        let answer = cursor.cstr().map_err(malformed)?;
+        cursor.finish().map_err(malformed)?;
         if !scram::same(&answer, digest.answer(salt).as_bytes()) {
             return Err(self.wrong_password());
         }
-        Ok(LoginStep::Done { messages: Bytes::new(), key: NodeKey::Md5(digest.clone()) })
+        Ok(LoginStep::Done { messages: Bytes::new(), key: NodeKey::Md5(digest) })
     }
 
-    fn client_first(&mut self, account: Account, nonce: [u8; 18], body: Bytes) -> Result<LoginStep, Fault> {
+    fn client_first(&mut self, account: Account, nonce: Nonce, body: Bytes) -> Result<LoginStep, Fault> {
         let mut cursor = Cursor::new(body);
-        let mechanism = cursor.cstr().map_err(malformed)?;
-        if mechanism != scram::MECHANISM {
+        if cursor.cstr().map_err(malformed)? != scram::MECHANISM {
             return Err(Fault::protocol("client selected an invalid SASL authentication mechanism"));
         }
-        let message = cursor.value().map_err(malformed)?.ok_or_else(|| sasl_fault("the first message is missing"))?;
-        let message = std::str::from_utf8(&message).map_err(|_| sasl_fault("the first message is not UTF-8"))?;
-        // gs2-header: n or y (no channel binding), then an authorization identity, which PostgreSQL does not support.
-        let bare = message
-            .strip_prefix("n,,")
-            .or_else(|| message.strip_prefix("y,,"))
-            .ok_or_else(|| sasl_fault("it asks for channel binding or an authorization identity"))?;
-        let gs2 = &message[..3];
-        let (_, rest) = scram::attribute(bare, 'n').ok_or_else(|| sasl_fault("it has no user attribute"))?;
-        let (client_nonce, _) = scram::attribute(rest, 'r').ok_or_else(|| sasl_fault("it has no nonce"))?;
-        let printable = !client_nonce.is_empty() && client_nonce.bytes().all(|b| (0x21..=0x7e).contains(&b));
-        if !printable {
-            return Err(sasl_fault("its nonce has characters that are not printable"));
-        }
-        let nonce = format!("{client_nonce}{}", scram::encode(&nonce));
-        let salt = scram::encode(&account.verifier.salt);
-        let server_first = format!("r={nonce},s={salt},i={}", account.verifier.iterations);
+        let message = cursor.value().map_err(malformed)?;
+        cursor.finish().map_err(malformed)?;
+        // The message may come late in SASL; no client of PostgreSQL does that.
+        let message = message.ok_or_else(|| malformed(Malformed::Field("initial response")))?;
+        let challenge = Challenge::new(&message, nonce, account.salt(), account.iterations()).map_err(scram_fault)?;
         let mut out = BytesMut::new();
-        Authentication::SaslContinue(Bytes::copy_from_slice(server_first.as_bytes())).write(&mut out);
-        let auth_message = format!("{bare},{server_first}");
-        self.state = State::ClientFinal { account, nonce, gs2: gs2.to_owned(), auth_message };
+        Authentication::SaslContinue(challenge.message().to_owned().into()).write(&mut out);
+        self.state = State::ClientFinal { account, challenge };
         Ok(LoginStep::Send(out))
     }
 
     fn client_final(
         &self,
-        account: Account,
-        nonce: &str,
-        gs2: &str,
-        auth_message: &str,
+        account: &Account,
+        challenge: &Challenge,
         body: &[u8],
+        keys: &mut KeyCache,
     ) -> Result<LoginStep, Fault> {
-        let message = std::str::from_utf8(body).map_err(|_| sasl_fault("the final message is not UTF-8"))?;
-        let (without_proof, proof) = message.rsplit_once(",p=").ok_or_else(|| sasl_fault("it has no proof"))?;
-        let (binding, rest) =
-            scram::attribute(without_proof, 'c').ok_or_else(|| sasl_fault("it has no channel binding"))?;
-        if binding != scram::encode(gs2.as_bytes()) {
-            return Err(sasl_fault("its channel binding is not what was agreed"));
-        }
-        if scram::attribute(rest, 'r').is_none_or(|(theirs, _)| theirs != nonce) {
-            return Err(sasl_fault("its nonce is not the one of this login"));
-        }
-        let proof = scram::decode(proof).ok_or_else(|| sasl_fault("its proof is not base64"))?;
-        let auth_message = format!("{auth_message},{without_proof}");
-        let Account { verifier, secret } = account;
-        let (Some(client_key), Some(secret)) = (verifier.check_proof(&auth_message, &proof), secret) else {
-            return Err(self.wrong_password());
-        };
-        let signature = scram::server_signature(&verifier.server_key, &auth_message);
+        let claim = challenge.claim(body).map_err(scram_fault)?;
+        let verifier = account.verifier(keys);
+        let client_key = claim.check(&verifier).ok_or_else(|| self.wrong_password())?;
         let mut messages = BytesMut::new();
-        Authentication::SaslFinal(format!("v={}", scram::encode(&signature)).into()).write(&mut messages);
-        let key = match secret {
-            Secret::Plain(password) => NodeKey::Plain(password),
-            _ => NodeKey::Scram {
+        Authentication::SaslFinal(claim.server_final(&verifier.server_key).into()).write(&mut messages);
+        let key = match account {
+            Account::Password { password, .. } => NodeKey::Plain(password.clone()),
+            Account::Stored(_) => NodeKey::Scram {
                 keys: Keys { client_key, server_key: verifier.server_key },
                 salt: verifier.salt,
                 iterations: verifier.iterations,
             },
+            Account::Nobody { .. } => return Err(self.wrong_password()),
         };
         Ok(LoginStep::Done { messages: messages.freeze(), key })
     }
@@ -185,86 +182,13 @@ fn malformed(fault: Malformed) -> Fault {
     Fault::protocol(format!("invalid password message: {fault}"))
 }
 
-fn sasl_fault(what: &'static str) -> Fault {
-    Fault::protocol("malformed SCRAM message").with_detail(what)
+fn scram_fault(fault: ScramFault) -> Fault {
+    let state = match fault {
+        ScramFault::AuthorizationIdentity | ScramFault::Extension => SqlState::FEATURE_NOT_SUPPORTED,
+        _ => SqlState::PROTOCOL_VIOLATION,
+    };
+    Fault::fatal(state, "malformed SCRAM message").with_detail(format!("The message is wrong: {fault}."))
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::BufMut;
-    use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
-
-    use super::*;
-    use crate::wire::take_frame;
-
-    const ENTROPY: LoginEntropy = LoginEntropy { md5_salt: [1, 2, 3, 4], nonce: [7; 18], mock_salt: [9; 16] };
-
-    fn sasl(login: &mut Login, password: &str) -> LoginStep {
-        let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        let mut first = BytesMut::new();
-        first.put_slice(b"SCRAM-SHA-256\0");
-        first.put_i32(client.message().len() as i32);
-        first.put_slice(client.message());
-        let LoginStep::Send(mut answer) = login.handle(first.freeze()) else { panic!("a first message is answered") };
-        let body = take_frame(&mut answer, 1000).unwrap().unwrap().body();
-        client.update(&body[4..]).unwrap();
-        let step = login.handle(Bytes::copy_from_slice(client.message()));
-        if let LoginStep::Done { messages, .. } = &step {
-            let body = take_frame(&mut BytesMut::from(&messages[..]), 1000).unwrap().unwrap().body();
-            client.finish(&body[4..]).expect("the server's signature is right");
-        }
-        step
-    }
-
-    fn refused_with_28p01(step: &LoginStep) -> bool {
-        matches!(step, LoginStep::Refused(fault) if fault.state == SqlState::INVALID_PASSWORD)
-    }
-
-    #[test]
-    fn a_client_with_the_right_password_is_in_and_gives_its_key() {
-        let verifier = Keys::derive("secret", b"salt", 4096).verifier(b"salt", 4096);
-        let expected = Keys::derive("secret", b"salt", 4096);
-        let (mut login, _) = Login::new(Some(&Secret::Scram(verifier)), "ann", ENTROPY);
-        let LoginStep::Done { key: NodeKey::Scram { keys, .. }, .. } = sasl(&mut login, "secret") else { panic!() };
-        assert_eq!(keys, expected);
-
-        let (mut login, _) = Login::new(Some(&Secret::Plain("secret".into())), "ann", ENTROPY);
-        assert!(matches!(sasl(&mut login, "secret"), LoginStep::Done { key: NodeKey::Plain(_), .. }));
-    }
-
-    #[test]
-    fn a_wrong_password_and_an_unknown_user_end_alike() {
-        let (mut login, wrong) = Login::new(Some(&Secret::Plain("secret".into())), "ann", ENTROPY);
-        let (mut mock, unknown) = Login::new(None, "ann", ENTROPY);
-        assert_eq!(wrong, unknown);
-        assert!(refused_with_28p01(&sasl(&mut login, "geheim")));
-        assert!(refused_with_28p01(&sasl(&mut mock, "geheim")));
-    }
-
-    #[test]
-    fn md5_takes_the_right_answer_only() {
-        let secret = Secret::Md5(Md5Digest::of("ann", "secret"));
-        let answer = |password: &str| {
-            let (mut login, _) = Login::new(Some(&secret), "ann", ENTROPY);
-            let mut text = Md5Digest::of("ann", password).answer(ENTROPY.md5_salt).into_bytes();
-            text.push(0);
-            login.handle(text.into())
-        };
-        assert!(matches!(answer("secret"), LoginStep::Done { .. }));
-        assert!(refused_with_28p01(&answer("geheim")));
-    }
-
-    #[test]
-    fn malformed_messages_are_protocol_violations() {
-        for body in [
-            &b"SCRAM-SHA-256-PLUS\0\0\0\0\0"[..],
-            b"SCRAM-SHA-256\0\0\0\0\x09short",
-            b"",
-            b"SCRAM-SHA-256\0\xff\xff\xff\xff",
-        ] {
-            let (mut login, _) = Login::new(None, "ann", ENTROPY);
-            let step = login.handle(Bytes::copy_from_slice(body));
-            assert!(matches!(step, LoginStep::Refused(f) if f.state == SqlState::PROTOCOL_VIOLATION), "{body:?}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! A connection to a node, logged in as a client's role: dialled here, driven by the core's `Dial`.
 
+use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ pub struct Greeting<'a> {
     pub parameters: Vec<(Bytes, Bytes)>,
 }
 
-pub async fn dial(node: &config::Node, greeting: Greeting<'_>, keys: &mut KeyCache) -> Result<Link, LinkFault> {
+pub async fn dial(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCache>) -> Result<Link, LinkFault> {
     tokio::time::timeout(DIAL_TIMEOUT, login(node, greeting, keys)).await.map_err(|_| LinkFault::Timeout)?
 }
 
@@ -104,7 +105,7 @@ pub async fn connect(node: &config::Node) -> io::Result<Peer> {
     Ok(Peer::Tcp(socket))
 }
 
-async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &mut KeyCache) -> Result<Link, LinkFault> {
+async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCache>) -> Result<Link, LinkFault> {
     let peer = connect(node).await.map_err(classify)?;
     let mut dial = Dial::new(greeting.user, greeting.parameters, greeting.key.clone(), entropy::bytes());
     let mut out = BytesMut::new();
@@ -112,8 +113,8 @@ async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &mut KeyCache)
     dial.start(&mut out);
     loop {
         peer.write_all(&mut out).await?;
-        while let Some(frame) = take_frame(&mut input, limits::MESSAGE)? {
-            match dial.handle(&frame, &mut out, keys) {
+        while let Some(frame) = take_frame(&mut input, limits::NODE_LOGIN)? {
+            match dial.handle(&frame, &mut out, &mut keys.borrow_mut()) {
                 Ok(DialStep::Continue) => {}
                 Ok(DialStep::Ready(ready)) => {
                     let (parameters, pid, cancel_key) = (ready.parameters, ready.pid, ready.cancel_key);

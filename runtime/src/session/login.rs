@@ -132,7 +132,7 @@ impl Arriving {
         if *version > Version::V3_2 || !asked.unknown.is_empty() {
             backend::negotiate_protocol_version(&mut self.out, version.minor.min(Version::V3_2.minor), &asked.unknown);
         }
-        let key = self.authenticate(&asked.user, server).await?;
+        let key = self.authenticate(&asked.user, server, local).await?;
         let identity = Identity {
             user: std::mem::take(&mut asked.user),
             database: std::mem::take(&mut asked.database),
@@ -181,9 +181,10 @@ impl Arriving {
         }
     }
 
-    async fn authenticate(&mut self, user: &str, server: &Server) -> Result<NodeKey, Turned> {
+    async fn authenticate(&mut self, user: &str, server: &Server, local: &Local) -> Result<NodeKey, Turned> {
         let users = server.users();
-        let entropy = LoginEntropy { md5_salt: entropy::bytes(), nonce: entropy::bytes(), mock_salt: entropy::bytes() };
+        let entropy =
+            LoginEntropy { md5_salt: entropy::bytes(), nonce: entropy::bytes(), mock_secret: server.mock_secret() };
         let (mut login, question) = Login::new(users.get(user), user, entropy);
         question.write(&mut self.out);
         loop {
@@ -204,7 +205,7 @@ impl Arriving {
                     frame.tag
                 ))));
             }
-            match login.handle(frame.body()) {
+            match login.handle(frame.body(), &mut local.keys().borrow_mut()) {
                 LoginStep::Send(bytes) => self.out.extend_from_slice(&bytes),
                 LoginStep::Done { messages, key } => {
                     self.out.extend_from_slice(&messages);
@@ -292,10 +293,7 @@ pub async fn dial_leader(
     loop {
         let node = server.wait_for_leader().await.map_err(DialLeaderFault::NoLeader)?;
         let greeting = Greeting { user: &identity.user, key: &identity.key, parameters: identity.parameters.clone() };
-        let mut keys = local.keys();
-        let result = link::dial(server.node(node), greeting, &mut keys).await;
-        local.give_keys(keys);
-        let fault = match result {
+        let fault = match link::dial(server.node(node), greeting, local.keys()).await {
             Ok(link) => return Ok((node, link)),
             Err(fault) => fault,
         };
