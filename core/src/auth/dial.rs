@@ -9,6 +9,8 @@
 //! Ok is believed in `Greeting` and `Answered` alone, so that once SCRAM has begun there is no way past the server's
 //! signature. A fault ends the dial: every later message is one too.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use super::md5::Md5Digest;
@@ -22,7 +24,6 @@ use crate::wire::startup::{self, Version};
 use crate::wire::{Frame, Malformed, frontend};
 
 /// What a node has told us when it is ready for its first query.
-#[derive(Debug)]
 pub struct Ready {
     /// What is spoken on this connection.
     pub version: Version,
@@ -33,6 +34,13 @@ pub struct Ready {
     pub cancel_key: Bytes,
     /// NoticeResponse messages, which belong to the client for whom this is.
     pub notices: Vec<Frame>,
+}
+
+/// The key lets anybody cancel what runs on the connection.
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("pid", &self.pid).field("parameters", &self.parameters).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -70,8 +78,8 @@ pub enum DialFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Method(pub i32);
 
-impl std::fmt::Display for Method {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             2 => f.write_str("Kerberos V5"),
             7 => f.write_str("GSSAPI"),
@@ -282,8 +290,8 @@ impl Dial {
     }
 }
 
-impl std::fmt::Debug for Dial {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dial").field("user", &self.user).finish_non_exhaustive()
     }
 }

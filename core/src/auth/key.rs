@@ -55,6 +55,10 @@ impl fmt::Debug for KeyCache {
 }
 
 impl KeyCache {
+    pub fn knows(&self, password: &str, salt: &[u8], iterations: u32) -> bool {
+        self.0.contains_key(&name(password, salt, iterations))
+    }
+
     pub fn derive(&mut self, password: &str, salt: &[u8], iterations: u32) -> Keys {
         let name = name(password, salt, iterations);
         if let Some(keys) = self.0.get(&name) {

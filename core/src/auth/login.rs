@@ -5,9 +5,9 @@
 //! any other, or none:   AuthenticationSASL ─▶ client-first ─▶ Send(server-first) ─▶ client-final ─▶ Done | Refused
 //! ```
 //!
-//! A user who is not in the users file goes through the same SCRAM exchange as one with a password there: same salt at
-//! every attempt, same number of iterations, same words at the end. (An md5 entry shows itself by the first message, as
-//! in PostgreSQL.) An exchange is over with its first refusal.
+//! A user who is not in the users file goes through the same SCRAM exchange as a wrong password: the same salt at every
+//! attempt, the same words at the end, and after the same work. (An md5 entry shows itself by the first message, as in
+//! PostgreSQL.) An exchange is over with its first refusal.
 
 use std::fmt;
 
@@ -91,6 +91,16 @@ impl Account {
             Self::Nobody { salt } => Verifier::of_nobody(salt, ITERATIONS),
         }
     }
+
+    /// The verifier is made, not found.
+    fn costs_a_derivation(&self, keys: &KeyCache) -> bool {
+        matches!(self, Self::Password { password, salt } if !keys.knows(password, salt, ITERATIONS))
+    }
+}
+
+/// What a refusal takes when nothing had to be derived for it, so that its time does not tell who is there.
+fn take_the_time_of_a_derivation(salt: &[u8]) {
+    std::hint::black_box(Keys::derive("", salt, ITERATIONS));
 }
 
 impl Login {
@@ -157,8 +167,14 @@ impl Login {
         keys: &mut KeyCache,
     ) -> Result<LoginStep, Fault> {
         let claim = challenge.claim(body).map_err(scram_fault)?;
+        let derives = account.costs_a_derivation(keys);
         let verifier = account.verifier(keys);
-        let client_key = claim.check(&verifier).ok_or_else(|| self.wrong_password())?;
+        let Some(client_key) = claim.check(&verifier) else {
+            if !derives {
+                take_the_time_of_a_derivation(account.salt());
+            }
+            return Err(self.wrong_password());
+        };
         let mut messages = BytesMut::new();
         Authentication::SaslFinal(claim.server_final(&verifier.server_key).into()).write(&mut messages);
         let key = match account {

@@ -1,8 +1,8 @@
 //! The users file: one entry a line, `user:secret`. Blank lines and lines that begin with `#` are passed over.
 //!
 //! The secret is `md5` with 32 hexadecimal digits, `SCRAM-SHA-256$…`, or the password itself, each as it is up to the end
-//! of the line: there is no quoting. What begins like a verifier must be one: a verifier that lost a digit on its way
-//! would otherwise be a password that nobody knows.
+//! of the line: there is no quoting. What looks like a verifier must be one: a verifier that lost a digit on its way would
+//! otherwise be a password that nobody knows.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -64,10 +64,10 @@ pub enum UsersFaultKind {
     #[error("user \"{0}\" is there already; remove one of the lines")]
     Twice(String),
     #[error("the SCRAM verifier of user \"{0}\" {1}")]
-    Verifier(String, VerifierFault),
+    Scram(String, VerifierFault),
     #[error(
-        "the md5 verifier of user \"{0}\" has not 32 hexadecimal digits; copy rolpassword from pg_authid whole, or if \
-         it is a password that begins with md5, write its verifier"
+        "the md5 verifier of user \"{0}\" has not 32 hexadecimal digits; copy rolpassword from pg_authid whole (and if it \
+         is a password that looks like a verifier, write its verifier)"
     )]
     Md5(String),
     #[error("there is a NUL byte, which neither a user's name nor a password can have; remove it")]
@@ -117,35 +117,41 @@ fn entry(line: &str) -> Result<(&str, Secret), UsersFaultKind> {
     }
     let secret = if secret.is_empty() {
         return Err(UsersFaultKind::NoSecret(user.to_owned()));
-    } else if let Some(digits) = secret.strip_prefix("md5") {
+    } else if let Some(digits) = secret.strip_prefix("md5").filter(|digits| looks_like_a_digest(digits)) {
         Secret::Md5(Md5Digest::parse(digits).ok_or_else(|| UsersFaultKind::Md5(user.to_owned()))?)
     } else if secret.starts_with("SCRAM-SHA-256$") {
-        Secret::Scram(Verifier::parse(secret).map_err(|fault| UsersFaultKind::Verifier(user.to_owned(), fault))?)
+        Secret::Scram(Verifier::parse(secret).map_err(|fault| UsersFaultKind::Scram(user.to_owned(), fault))?)
     } else {
         Secret::Plain(secret.to_owned())
     };
     Ok((user, secret))
 }
 
+/// All digits, or as long as a digest. Other passwords may begin with `md5`.
+fn looks_like_a_digest(text: &str) -> bool {
+    text.len() == 32 || !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::scram::Keys;
+    use crate::auth::scram::{self, Keys};
 
     #[test]
     fn each_kind_of_entry_is_told_by_its_form() {
         let verifier = Keys::derive("p", b"salt", 1).verifier(b"salt", 1);
-        let text = format!("# us\n\nann:md5{}\nbob:{}\ncid:a:b c\r\n", "0".repeat(32), verifier.to_text());
+        let text = format!("# us\n\nann:md5{}\nbob:{}\ncid:a:b c\r\neve:md5rocks", "0".repeat(32), verifier.to_text());
         let users = Users::parse(&text).unwrap();
         assert!(matches!(users.get("ann"), Some(Secret::Md5(_))));
         assert_eq!(users.get("bob"), Some(&Secret::Scram(verifier)));
         assert_eq!(users.get("cid"), Some(&Secret::Plain("a:b c".into())));
         assert_eq!(users.get("dan"), None);
+        assert_eq!(users.get("eve"), Some(&Secret::Plain("md5rocks".into())));
     }
 
     #[test]
     fn a_bad_line_is_named_with_its_number_and_what_to_do() {
-        let verifier = Keys::derive("p", b"salt", 1).verifier(b"salt", 1).to_text();
+        let verifier = scram::verifier("p", b"salt", 1);
         let too_many = format!("ann:{}", verifier.replace("$1:", "$100001:"));
         for (text, line, words) in [
             ("ann:x\nbob", 2, "write user:secret"),
@@ -154,6 +160,7 @@ mod tests {
             ("ann:x\n\nann:y", 3, "is there already"),
             ("ann:SCRAM-SHA-256$4096:!!$a:b", 1, "copy rolpassword"),
             ("# c\nann:md5abc", 2, "32 hexadecimal digits"),
+            ("ann:md5O123456789abcdef0123456789abcdef", 1, "32 hexadecimal digits"),
             ("ann:a\0b", 1, "NUL"),
             (&too_many, 1, "scram_iterations"),
         ] {

@@ -112,7 +112,7 @@ impl fmt::Debug for Verifier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VerifierFault {
     #[error("is malformed; copy rolpassword from pg_authid whole")]
-    Form,
+    Malformed,
     #[error(
         "has {0} iterations, and the bound is {MAX_ITERATIONS}; set the password again with a lower scram_iterations"
     )]
@@ -122,9 +122,9 @@ pub enum VerifierFault {
 impl Verifier {
     /// From `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>`.
     pub fn parse(text: &str) -> Result<Self, VerifierFault> {
-        let verifier = Self::split(text).ok_or(VerifierFault::Form)?;
+        let verifier = Self::split(text).ok_or(VerifierFault::Malformed)?;
         match verifier.iterations {
-            0 => Err(VerifierFault::Form),
+            0 => Err(VerifierFault::Malformed),
             1..=MAX_ITERATIONS => Ok(verifier),
             more => Err(VerifierFault::Iterations(more)),
         }
@@ -150,6 +150,11 @@ impl Verifier {
     pub fn of_nobody(salt: &[u8], iterations: u32) -> Self {
         Self { iterations, salt: salt.to_vec(), stored_key: [0; 32], server_key: [0; 32] }
     }
+}
+
+/// What `pg_authid.rolpassword` holds for a password: hashed here once, it can be given to every node.
+pub fn verifier(password: &str, salt: &[u8], iterations: u32) -> String {
+    Keys::derive(password, salt, iterations).verifier(salt, iterations).to_text()
 }
 
 /// A salt for a user who has none: always the same for the same user, and not to be told from a stored one without
