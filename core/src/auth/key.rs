@@ -59,12 +59,21 @@ impl KeyCache {
         if let Some(keys) = self.0.get(&name) {
             return keys.clone();
         }
-        if self.0.len() >= KEPT {
+        let keys = Keys::derive(password, salt, iterations);
+        self.keep(name, keys.clone());
+        keys
+    }
+
+    /// Takes over what another cache holds, such as one that was used at the same time.
+    pub fn merge(&mut self, other: Self) {
+        other.0.into_iter().for_each(|(name, keys)| self.keep(name, keys));
+    }
+
+    fn keep(&mut self, name: Key, keys: Keys) {
+        if self.0.len() >= KEPT && !self.0.contains_key(&name) {
             self.0.clear();
         }
-        let keys = Keys::derive(password, salt, iterations);
-        self.0.insert(name, keys.clone());
-        keys
+        self.0.insert(name, keys);
     }
 }
 
@@ -80,5 +89,19 @@ mod tests {
         assert_eq!(first, Keys::derive("secret", b"salt", 5));
         assert!(cache.derive("secret", b"tlas", 5) != first);
         assert_eq!(cache.0.len(), 2);
+    }
+
+    #[test]
+    fn caches_that_were_used_at_the_same_time_become_one_that_stays_bounded() {
+        let cache = |numbers: std::ops::Range<u32>| {
+            let mut cache = KeyCache::default();
+            numbers.for_each(|n| drop(cache.derive("secret", &n.to_be_bytes(), 1)));
+            cache
+        };
+        let mut few = cache(0..3);
+        few.merge(cache(2..5));
+        assert_eq!(few.0.len(), 5);
+        few.merge(cache(5..KEPT as u32 + 5));
+        assert!(few.0.len() <= KEPT);
     }
 }

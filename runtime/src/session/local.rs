@@ -50,6 +50,8 @@ impl Local {
     }
 
     pub fn give_keys(&self, keys: KeyCache) {
-        self.keys.set(keys);
+        let mut all = self.keys.take();
+        all.merge(keys);
+        self.keys.set(all);
     }
 }
