@@ -14,6 +14,7 @@ pub mod check;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod exit;
 pub mod log;
 pub mod postgres;
@@ -88,10 +89,11 @@ mod tests {
             listen.address = "127.0.0.1:5433"
             cluster = { name = "main", state_dir = "state" }
             service.user = "postgres"
-            auth.users_file = "lockstep.toml"
+            auth.users_file = "users"
             node = [{ name = "midna", address = "midna:5432" }]
         "#;
         std::fs::write(&file, text).unwrap();
+        std::fs::write(directory.join("users"), "app:secret\n").unwrap();
         let exits = ["status", "verify", "recover midna", "attach midna", "detach midna"]
             .map(|command| exit_of(&format!("lockstep {command} --config {}", file.display())));
         std::fs::remove_dir_all(&directory).unwrap();

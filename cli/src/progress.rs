@@ -9,6 +9,7 @@ use crate::control::Progress;
 use crate::show;
 
 pub struct Display {
+    indent: &'static str,
     terminal: bool,
     /// The step that was shown last, and how many tenths of it.
     last: Option<(String, String, u64)>,
@@ -17,7 +18,12 @@ pub struct Display {
 
 impl Display {
     pub fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), last: None, bar: None }
+        Self::indented("")
+    }
+
+    /// For a place in a larger text.
+    pub fn indented(indent: &'static str) -> Self {
+        Self { indent, terminal: std::io::stderr().is_terminal(), last: None, bar: None }
     }
 
     pub fn show(&mut self, progress: &Progress) {
@@ -37,13 +43,13 @@ impl Display {
         }
         let bar = self.bar.get_or_insert_with(|| ProgressBar::new(total).with_style(style()));
         bar.set_length(total);
-        bar.set_message(format!("{}: {}", progress.phase, progress.text));
+        bar.set_message(format!("{}{}: {}", self.indent, progress.phase, progress.text));
         bar.set_position(done);
     }
 
     fn print(&mut self, progress: &Progress) {
         self.finish();
-        show::aside(&line(progress));
+        show::aside(&format!("{}{}", self.indent, line(progress)));
     }
 
     /// Leaves a finished bar on the screen: it is the record of the step.

@@ -2,16 +2,27 @@
 
 use std::future::Future;
 
-use lockstep_runtime::Service;
+use lockstep_runtime::ServeFault;
 use lockstep_runtime::config::Config;
 
-use crate::exit::Stop;
+use crate::exit::{Exit, Stop};
+
+pub use lockstep_runtime::Service as Running;
 
 /// Runs what serves: the proxy's actors live as long as this future.
 pub fn block_on<T>(future: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     actix::System::new().block_on(future)
 }
 
-pub async fn start(config: Config) -> Result<Service, Stop> {
-    lockstep_runtime::serve(config).await.map_err(|fault| Stop::bad(fault.to_string()))
+pub async fn start(config: Config) -> Result<Running, Stop> {
+    lockstep_runtime::serve(config).await.map_err(stop)
+}
+
+fn stop(fault: ServeFault) -> Stop {
+    let what = fault.to_string();
+    match fault {
+        ServeFault::UsersFile { .. } | ServeFault::Users { .. } => Stop::new(Exit::Usage, what),
+        ServeFault::Listen { .. } => Stop::bad(what).remedy("stop what listens there, or set listen.address"),
+        ServeFault::Cluster(_) => Stop::bad(what).remedy("`lockstep check` looks at configuration and nodes"),
+    }
 }

@@ -40,3 +40,6 @@ pub const WHOLE_STATEMENT: usize = 64 << 20;
 
 /// Bytes of plans that one arbiter keeps.
 pub const PLAN_CACHE: usize = 8 << 20;
+
+/// How deep SQL may be nested: the tree of what is parsed is walked and freed by recursion.
+pub const SQL_NESTING: usize = 400;

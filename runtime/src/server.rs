@@ -74,7 +74,8 @@ impl Server {
     /// The schema that all sessions of a database share.
     pub fn catalogs(&self, database: &str) -> Arc<Cell<Catalog>> {
         let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
-        catalogs.entry(database.to_owned()).or_default().clone()
+        let number = catalogs.len() as u32;
+        catalogs.entry(database.to_owned()).or_insert_with(|| Arc::new(Cell::new(number))).clone()
     }
 
     /// Whether one more client may log in.

@@ -26,6 +26,8 @@ pub enum ServiceFault {
     Postgres(#[from] tokio_postgres::Error),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    #[error("nobody leads")]
+    NobodyLeads,
 }
 
 impl ServiceFault {
@@ -33,7 +35,7 @@ impl ServiceFault {
     pub fn observation(&self) -> Observation {
         match self {
             // A name server that fails says nothing about the node behind the name.
-            Self::Resolve { .. } => Observation::Local(self.to_string()),
+            Self::Resolve { .. } | Self::NobodyLeads => Observation::Local(self.to_string()),
             Self::Connect { source, .. } => match Observation::from_io(source) {
                 Observation::Down(_) => Observation::Down(self.to_string()),
                 Observation::Local(_) => Observation::Local(self.to_string()),

@@ -120,7 +120,7 @@ impl Cluster {
 
     /// Makes a database of the application's on every node, past the proxy.
     pub fn create_database(&self, name: &str) {
-        create_database(&self.nodes, name);
+        self.nodes.iter().for_each(|node| create_database(node, name));
     }
 
     /// The application's session through the proxy.
@@ -134,11 +134,9 @@ impl Cluster {
     }
 }
 
-/// Makes a database of the application's on every server.
-pub fn create_database(servers: &[Server], name: &str) {
-    for server in servers {
-        server.connect("postgres").query(&format!("CREATE DATABASE {name} OWNER {}", APP.name));
-    }
+/// Makes a database of the application's.
+pub fn create_database(server: &Server, name: &str) {
+    server.connect("postgres").query(&format!("CREATE DATABASE {name} OWNER {}", APP.name));
 }
 
 pub async fn connect_async(port: u16, user: &User, database: &str) -> tokio_postgres::Client {

@@ -41,7 +41,8 @@ fn fail_on(nodes: &[&Server], found: Vec<String>) {
     assert!(found.is_empty(), "{} differ:\n{}", addresses.join(" and "), found.join("\n"));
 }
 
-fn until_quiet(look: impl Fn() -> Vec<String>) -> Vec<String> {
+/// The differences that outlast the time to come to rest.
+pub fn until_quiet(look: impl Fn() -> Vec<String>) -> Vec<String> {
     let start = Instant::now();
     let equal = wait::within(QUIET, || look().is_empty().then_some(()));
     match equal {

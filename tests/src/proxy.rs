@@ -118,6 +118,14 @@ impl Proxy {
         self.running().pid().as_raw().unsigned_abs()
     }
 
+    /// Memory that belongs to the process alone or is its share, in bytes (PSS).
+    pub fn memory(&self) -> usize {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("the proxy's memory");
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a line for PSS");
+        let kibibytes: usize = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+        kibibytes << 10
+    }
+
     pub fn kill9(&mut self) {
         self.process = None;
     }

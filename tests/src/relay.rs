@@ -1,4 +1,4 @@
-//! A wire between two programs, with what happens to wires: delay each way, a cut, silence.
+//! A wire between two programs, with what happens to wires: delay each way, a cut, silence, noise.
 //!
 //! Each direction of a connection has a reader, which stamps what arrived with the time at which it is due, and a writer,
 //! which waits for that time: a delay adds to latency and leaves throughput alone.
@@ -28,6 +28,8 @@ struct State {
     hung: bool,
     /// New connections are closed at once.
     cut: bool,
+    /// What the server says arrives as nonsense.
+    garbled: bool,
     stopped: bool,
     open: Vec<TcpStream>,
 }
@@ -57,7 +59,15 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen for a relay");
         let port = listener.local_addr().expect("its address").port();
         let none = Duration::ZERO..=Duration::ZERO;
-        let state = State { up: none.clone(), down: none, hung: false, cut: false, stopped: false, open: Vec::new() };
+        let state = State {
+            up: none.clone(),
+            down: none,
+            hung: false,
+            cut: false,
+            garbled: false,
+            stopped: false,
+            open: Vec::new(),
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &target, &accepting));
@@ -100,9 +110,14 @@ impl Relay {
         self.shared.state().hung = true;
     }
 
+    /// Turns what the server says into nonsense until [`Relay::mend`].
+    pub fn garble(&self) {
+        self.shared.state().garbled = true;
+    }
+
     pub fn mend(&self) {
         let mut state = self.shared.state();
-        (state.cut, state.hung) = (false, false);
+        (state.cut, state.hung, state.garbled) = (false, false, false);
         self.shared.changed.notify_all();
     }
 }
@@ -165,7 +180,11 @@ fn read(mut from: TcpStream, way: Way, sender: &SyncSender<Chunk>, shared: &Shar
             Ok(0) | Err(_) => return,
             Ok(count) => count,
         };
-        let chunk = Chunk { due: Instant::now() + delay(way, shared), bytes: buffer[..count].to_vec() };
+        let mut bytes = buffer[..count].to_vec();
+        if way == Way::Down && shared.state().garbled {
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+        }
+        let chunk = Chunk { due: Instant::now() + delay(way, shared), bytes };
         if sender.send(chunk).is_err() {
             return;
         }

@@ -150,11 +150,12 @@ impl Pair<'_> {
                 report.problem("nodes", self.differ(setting, a, b), remedy);
             }
         }
-        if let (Some(a), Some(b)) = (left.settings.get("lc_messages"), right.settings.get("lc_messages")) {
-            if a != b {
-                let remedy = "give both the same, or clients see errors in another language after a failover";
-                report.advice("nodes", self.differ("lc_messages", a, b), remedy);
-            }
+        let (a, b) = (left.settings.get("lc_messages"), right.settings.get("lc_messages"));
+        if let (Some(a), Some(b)) = (a, b)
+            && a != b
+        {
+            let remedy = "give both the same, or clients see errors in another language after a failover";
+            report.advice("nodes", self.differ("lc_messages", a, b), remedy);
         }
         for setting in STANDBY {
             let number = |facts: &Facts| facts.settings.get(*setting).and_then(|value| value.parse::<u64>().ok());

@@ -9,7 +9,6 @@ mod finding;
 mod recovery;
 mod strangers;
 mod users;
-mod verifier;
 
 use std::time::Duration;
 

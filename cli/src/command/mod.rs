@@ -16,14 +16,19 @@ use lockstep_runtime::door::protocol::Request;
 
 use crate::args::{Args, Command};
 use crate::config;
+use crate::demo;
 use crate::exit::{Exit, Stop};
 use crate::log;
 
 pub fn perform(args: Args) -> Result<Exit, Stop> {
     let common = args.common;
     let load = || config::load_or_stop(common.config.as_deref());
-    log::start(common.log.as_deref(), log::To::Stderr)?;
+    // The demo's terminal belongs to its story: it sets up a log of its own.
+    if !matches!(args.command, Command::Demo(_)) {
+        log::start(common.log.as_deref(), log::To::Stderr)?;
+    }
     match args.command {
+        Command::Demo(demo) => demo::demo(common.log.as_deref(), &demo),
         Command::Help(help) => help::help(help.topic.as_deref()),
         Command::Run => run::run(load()?),
         Command::Check(json) => block_on(check::check(load()?, json.json)),
@@ -33,7 +38,6 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
         Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
         Command::Attach(node) => block_on(node::change(load()?, node.name, |node| Request::Attach { node })),
         Command::Detach(node) => block_on(node::change(load()?, node.name, |node| Request::Detach { node })),
-        _ => Err(Stop::usage("not written")),
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use lockstep_core::auth::UsersFault;
+
 /// Settings that a later version brings, and what holds until then. They are an error and never ignored: who writes
 /// `tls = true` must not serve in clear text. A name covers all that stands below it.
 const LATER: &[(&str, &str)] = &[
@@ -92,6 +94,8 @@ pub enum Fault {
     Remote(String),
     #[error("`{path}` cannot be read: {cause}; create it with a line `user:password` for each user, mode 0600")]
     UsersUnreadable { path: String, cause: String },
+    #[error("`{path}`, {fault}")]
+    Users { path: String, fault: UsersFault },
 }
 
 /// The text of a file, to tell a place in it.
@@ -111,7 +115,7 @@ impl Source<'_> {
     }
 
     /// What the parser or serde has to say, with the key that it is about.
-    pub fn from_toml(&self, error: &toml::de::Error) -> Problem {
+    pub fn explain(&self, error: &toml::de::Error) -> Problem {
         let Ok(table) = toml::de::DeTable::parse(self.text) else {
             return self.problem(error.span(), "", Fault::Syntax(error.message().trim().replace('\n', ", ")));
         };

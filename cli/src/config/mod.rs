@@ -46,7 +46,7 @@ pub fn load_or_stop(named: Option<&Path>) -> Result<Config, Stop> {
 pub fn parse(file: &Path, text: &str, environment: &Environment) -> Result<Config, Vec<Problem>> {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
     let source = Source { file: &file, text };
-    let raw = toml::from_str(text).map_err(|error| vec![source.from_toml(&error)])?;
+    let raw = toml::from_str(text).map_err(|error| vec![source.explain(&error)])?;
     resolve::resolve(raw, &source, environment)
 }
 

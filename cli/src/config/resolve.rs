@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lockstep_core::auth::Users;
 use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, Node, Recovery, Service};
 use toml::Spanned;
 
@@ -105,10 +106,14 @@ impl Resolver<'_> {
 
     fn auth(&mut self, raw: raw::Auth) -> Auth {
         let users_file = self.path(raw.users_file.get_ref().clone());
-        if let Err(error) = std::fs::read(&users_file) {
-            let path = users_file.display().to_string();
-            let fault = Fault::UsersUnreadable { path, cause: error.to_string() };
-            self.blame("auth.users_file", &raw.users_file, fault);
+        let path = users_file.display().to_string();
+        match std::fs::read_to_string(&users_file).map(|text| Users::parse(&text)) {
+            Ok(Ok(_)) => (),
+            Ok(Err(fault)) => self.blame("auth.users_file", &raw.users_file, Fault::Users { path, fault }),
+            Err(error) => {
+                let fault = Fault::UsersUnreadable { path, cause: error.to_string() };
+                self.blame("auth.users_file", &raw.users_file, fault);
+            }
         }
         Auth { users_file }
     }

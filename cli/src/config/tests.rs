@@ -261,6 +261,17 @@ fn a_users_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_users_file_with_a_bad_line_is_named_with_that_line() {
+    let place = Place::new();
+    std::fs::write(place.0.join("pool_passwd"), "app:secret\nnobody\n").unwrap();
+    let problem = place.parse(LEAST).unwrap_err()[0].to_string();
+    assert!(
+        problem.contains("auth.users_file: `") && problem.contains("pool_passwd`, line 2: there is no ':'"),
+        "{problem}"
+    );
+}
+
+#[test]
 fn a_socket_path_that_the_system_cannot_hold_is_refused() {
     let long = "x".repeat(108);
     one_problem("state/control.sock", &long, "control.socket: `xxxx");
@@ -295,6 +306,18 @@ fn no_file_at_all_is_told_with_both_places_and_a_way_on() {
     );
     let problem = find(Some(Path::new("mine.toml")), |_| false).unwrap_err()[0].to_string();
     assert!(problem.starts_with("mine.toml: there is no such file"), "{problem}");
+}
+
+#[test]
+fn the_examples_in_the_documentation_are_read_without_a_complaint() {
+    for page in [include_str!("../../docs/configuration.md"), include_str!("../../docs/getting-started.md")] {
+        let (_, example) = page.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let place = Place::new();
+        std::fs::write(place.0.join("users"), "app:secret\n").unwrap();
+        let config = place.parse(example).unwrap();
+        assert_eq!(config.nodes.len(), 2);
+    }
 }
 
 #[test]

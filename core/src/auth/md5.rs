@@ -23,6 +23,11 @@ impl Md5Digest {
         well_formed.then(|| Self(digits.to_ascii_lowercase()))
     }
 
+    /// As PostgreSQL stores it.
+    pub fn verifier(&self) -> String {
+        format!("md5{}", self.0)
+    }
+
     /// The answer to a salt, without a terminating NUL.
     pub fn answer(&self, salt: [u8; 4]) -> String {
         format!("md5{}", hex(&[self.0.as_bytes(), &salt]))

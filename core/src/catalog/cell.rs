@@ -13,6 +13,8 @@ pub struct SchemaEpoch(pub u64);
 
 #[derive(Debug)]
 pub struct Cell<T> {
+    /// Tells the databases of one process apart.
+    number: u32,
     epoch: AtomicU64,
     inner: Mutex<Inner<T>>,
 }
@@ -23,13 +25,17 @@ struct Inner<T> {
     catalog: Option<Arc<T>>,
 }
 
-impl<T> Default for Cell<T> {
-    fn default() -> Self {
-        Self { epoch: AtomicU64::new(1), inner: Mutex::new(Inner { changing: 0, catalog: None }) }
-    }
-}
-
 impl<T> Cell<T> {
+    /// `number` is another one for each database.
+    pub fn new(number: u32) -> Self {
+        Self { number, epoch: AtomicU64::new(1), inner: Mutex::new(Inner { changing: 0, catalog: None }) }
+    }
+
+    /// A number for what was read in an epoch that no other catalog of this process has.
+    pub fn version(&self, read_in: SchemaEpoch) -> u64 {
+        (u64::from(self.number) << 40) | (read_in.0 & 0xff_ffff_ffff)
+    }
+
     pub fn epoch(&self) -> SchemaEpoch {
         SchemaEpoch(self.epoch.load(Ordering::Acquire))
     }
@@ -76,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_catalog_read_before_or_during_a_change_is_not_shared() {
-        let cell = Cell::default();
+        let cell = Cell::new(0);
         let before = cell.epoch();
         cell.begin_change();
         cell.publish(before, Arc::new("old"));
@@ -92,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_change_moves_the_epoch_before_and_after_its_commit() {
-        let cell = Cell::<()>::default();
+        let cell = Cell::<()>::new(0);
         let start = cell.epoch();
         cell.begin_change();
         let during = cell.epoch();

@@ -75,6 +75,7 @@ impl Membership {
             },
             Event::Stayed { node, why } => match self.member(node).state {
                 Recovering => Ok(self.with(node, Degraded, why, now)),
+                state @ (Degraded | Detached | New) => Ok(self.with(node, state, why, now)),
                 state => Err(Refusal::Nothing { node: self.name(node), state }),
             },
         }

@@ -17,15 +17,18 @@
 //! | [`health`] | what an attempt to reach a node says about it |
 //! | [`change`] | what an event does to the membership |
 //! | [`membership`] | who leads, who follows |
+//! | [`compare`], [`sequence`] | what differs; where sequences are to be put |
 //! | [`lineage`], [`opening`] | whose data is what it was; who serves at a start |
 
 use crate::id::{Epoch, NodeId};
 
 pub mod change;
+pub mod compare;
 pub mod health;
 pub mod lineage;
 pub mod membership;
 pub mod opening;
+pub mod sequence;
 
 pub use change::{Event, Refusal};
 pub use lineage::{ClusterId, Lineage};

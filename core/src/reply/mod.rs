@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::catalog::SchemaEpoch;
 use crate::fault::Fault;
-use crate::plan::{Marks, Plan, Planned, Transaction, Write};
+use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Write};
 use crate::wire::backend;
 use crate::wire::frontend::Target;
 use crate::wire::notice::Fields;
@@ -108,6 +108,8 @@ pub struct WriteExecution {
 pub struct Done {
     pub note: Note,
     pub marks: Marks,
+    /// What a new leader must be told, and the statement that says it.
+    pub memory: Option<(Memory, Arc<str>)>,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -229,6 +229,7 @@ impl Session {
 
     fn committed(&mut self, leader_out: bool) {
         let Some(committing) = self.committing.take() else { return };
+        self.learn();
         self.end_unit();
         if committing.schema {
             self.search_path = None;

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{AfterDrain, Block, Prepared, Session, copy};
+use crate::auth::md5::Md5Digest;
+use crate::auth::scram::{ITERATIONS, Keys};
 use crate::effect::quote_literal;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{CopyIn, Ddl, Marks, Transaction, Write};
 use crate::reply::{Done, Execution, Note, Rows, WriteExecution};
 use crate::unit::Order;
+use crate::wire::backend::Status;
 
 impl Session {
     pub(super) fn write_execution(&self, write: &Arc<Write>, marks: Marks) -> Execution {
@@ -17,7 +20,7 @@ impl Session {
             write: write.clone(),
             rows: Rows::default(),
             planned_in: self.catalogs.epoch(),
-            done: Done { note: Note::None, marks },
+            done: Done { marks, ..Done::default() },
         })
     }
 
@@ -25,12 +28,16 @@ impl Session {
         self.unit.deferrable |= copy.deferrable;
         self.copy_words = copy.temporal.then(copy::Words::default);
         self.unit.log.copy_begin(&copy.follower_sql);
-        Execution::Copy { planned_in: self.catalogs.epoch(), done: Done { note: Note::None, marks }, ended: false }
+        Execution::Copy { planned_in: self.catalogs.epoch(), done: Done { marks, ..Done::default() }, ended: false }
     }
 
     pub(super) fn apply(&mut self, done: &Done) {
         let marks = done.marks;
         self.unit.sequences |= marks.sequences;
+        if marks.holdable {
+            self.unit.order = Order::LeaderFirst;
+        }
+        self.unit.learned.extend(done.memory.clone());
         if marks.settings {
             self.search_path = None;
         }
@@ -78,6 +85,9 @@ impl Session {
                 self.judge(*serializable);
             }
             Transaction::Commit { chain } | Transaction::Rollback { chain } => {
+                if matches!(transaction, Transaction::Commit { .. }) && self.status != Status::Failed {
+                    self.learn();
+                }
                 self.end_unit();
                 self.told_block = if *chain { Block::Explicit } else { Block::None };
             }
@@ -147,9 +157,8 @@ impl Session {
             self.drain(then);
             return None;
         }
-        let _ = ddl;
         match std::str::from_utf8(text) {
-            Ok(text) => Some(text.into()),
+            Ok(text) => Some(self.with_verifier(ddl, text)),
             Err(_) => {
                 let why = "this DDL is refused: it has characters that are not UTF-8";
                 self.poison(
@@ -159,6 +168,21 @@ impl Session {
                 None
             }
         }
+    }
+}
+
+impl Session {
+    /// The text with a verifier in place of a password in clear: each server would salt the password in its own way.
+    fn with_verifier(&self, ddl: &Ddl, text: &str) -> Arc<str> {
+        let Some(literal) = &ddl.password else { return text.into() };
+        let is_md5 = |row: &Vec<Option<Bytes>>| matches!(&row[..], [Some(name), Some(value)] if name == "password_encryption" && value == "md5");
+        let verifier = if self.settings.iter().flatten().any(is_md5) {
+            Md5Digest::of(&literal.role, &literal.password).verifier()
+        } else {
+            Keys::derive(&literal.password, &self.salt, ITERATIONS).verifier(&self.salt, ITERATIONS).to_text()
+        };
+        let (before, after) = (&text[..literal.span.start], &text[literal.span.end..]);
+        format!("{before}{}{after}", quote_literal(&verifier)).into()
     }
 }
 

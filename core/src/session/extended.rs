@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::commit::CommitVia;
-use super::simple::{shape_of, with_append};
+use super::simple::{remembered, shape_of, with_append};
 use super::{AfterDrain, Block, Session, World};
 use crate::fault::{Fault, SqlState};
 use crate::limits;
-use crate::plan::{Action, Marks, Plan, Planned, Transaction};
+use crate::plan::{Action, Plan, Planned, Transaction};
 use crate::reply::{Done, Execution, Note, Shape, Statement, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse, Target};
@@ -48,6 +48,12 @@ impl Session {
         let action = statement.planned.as_ref().map(|p| p.plan.action.clone());
         match action {
             Some(Action::Refuse(fault)) => return self.poison(fault, 0),
+            Some(Action::Ddl(ddl)) if ddl.password.is_some() => {
+                let why = "a password in clear is taken in a simple query only";
+                let fault = Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why)
+                    .with_hint("Send it as a simple query, or give a verifier.");
+                return self.poison(fault, 0);
+            }
             Some(Action::Unparsed) => {
                 frontend::parse(&mut self.leader_out, &name, &statement.sql, &statement.types);
                 self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
@@ -236,7 +242,10 @@ impl Session {
                     return;
                 };
                 self.segment.unsettled = true;
-                self.execute_on_leader(&frame, Execution::Pass { done: Done { note: Note::Schema(text), marks } });
+                self.execute_on_leader(
+                    &frame,
+                    Execution::Pass { done: Done { note: Note::Schema(text), marks, memory: None } },
+                );
             }
             Action::CopyIn(_) if !self.owed.is_empty() => self.drain(AfterDrain::Frame(frame)),
             Action::CopyIn(copy) => {
@@ -246,9 +255,10 @@ impl Session {
             Action::Utility => self.execute_utility(sql.slice(span), frame),
             Action::Refuse(fault) => self.poison(fault.clone(), 0),
             action => {
-                let (note, _) = self.note_for(action, &sql.slice(span));
+                let (note, _) = self.note_for(action, &sql.slice(span.clone()));
                 self.sent_transaction(action);
-                self.execute_on_leader(&frame, Execution::Pass { done: Done { note, marks } });
+                let done = Done { note, marks, memory: remembered(&plan, &sql[span]) };
+                self.execute_on_leader(&frame, Execution::Pass { done });
             }
         }
     }
@@ -265,7 +275,7 @@ impl Session {
         if !self.has_effects() {
             let (note, _) = self.note_for(&plan.action, &text);
             self.sent_transaction(&plan.action);
-            return self.execute_on_leader(&frame, Execution::Pass { done: Done { note, marks: Marks::default() } });
+            return self.execute_on_leader(&frame, Execution::Pass { done: Done { note, ..Done::default() } });
         }
         self.begin_commit(CommitVia::Extended(text));
     }

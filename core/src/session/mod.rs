@@ -40,7 +40,7 @@ use crate::catalog::{Catalog, Cell, Loader, SchemaEpoch, SearchPath};
 use crate::fault::Fault;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
-use crate::plan::{Plan, Planned};
+use crate::plan::{Memory, Plan, Planned};
 use crate::reply::{Owed, Ready, Statement, What};
 use crate::unit::{Batch, Commit, Log, Mark, Order};
 use crate::wire::backend::{self, Status};
@@ -142,6 +142,8 @@ struct Unit {
     spilled: bool,
     /// Why it cannot be committed.
     doomed: Option<Fault>,
+    /// What a new leader must be told if the transaction succeeds.
+    learned: Vec<(Memory, Arc<str>)>,
 }
 
 impl Default for Unit {
@@ -156,6 +158,7 @@ impl Default for Unit {
             settings: String::new(),
             spilled: false,
             doomed: None,
+            learned: Vec::new(),
         }
     }
 }
@@ -224,6 +227,8 @@ pub struct Session {
     /// A query whose rows are the answer to SHOW pool_nodes.
     pool_nodes: String,
     leader: NodeId,
+    /// For hashing a password that stands in clear in a statement.
+    salt: [u8; 16],
     lost: Option<takeover::Lost>,
     /// The server's reason for ending the connection.
     last_word: Option<Frame>,
@@ -279,6 +284,7 @@ impl Session {
             memory: takeover::Memory::default(),
             pool_nodes: String::new(),
             leader: birth.leader,
+            salt: [0; 16],
             lost: None,
             last_word: None,
             instead: None,
@@ -388,15 +394,25 @@ impl Session {
     /// Ends the segment: the client is ready for the next.
     fn finish_segment(&mut self, status: Status) {
         self.tell(|out| backend::ready_for_query(out, status));
-        self.segment = Segment::default();
+        let failed = std::mem::take(&mut self.segment).failed;
         self.block = if status == Status::Idle { Block::None } else { Block::Explicit };
         self.told_block = self.block;
         if status == Status::Idle {
+            if !failed {
+                self.learn();
+            }
             self.end_unit();
         }
         self.gate = Gate::Open;
         if self.client_gone {
             self.close();
+        }
+    }
+
+    /// What the transaction has set outlives it.
+    fn learn(&mut self) {
+        for (memory, sql) in std::mem::take(&mut self.unit.learned) {
+            self.memory.note(memory, &sql);
         }
     }
 

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use super::client::OWN_NAME;
 use super::{AfterDrain, Session, World};
 use crate::catalog::{self, Catalog, Loader, SearchPath};
+use crate::cluster::{MemberState, Membership};
+use crate::effect::quote_literal;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Answer, Context, Plan, Planned, Script as Plans};
+use crate::plan::{Action, Answer, Context, Plan, Planned, Script as Plans};
 use crate::reply::{Execution, Own, To, Undo, What};
 use crate::wire::backend::Status;
 use crate::wire::frontend::{self, Target};
@@ -24,7 +26,7 @@ const SETTINGS_QUERY: &str = "SELECT name, setting FROM pg_catalog.pg_settings \
     'transaction_deferrable', 'default_transaction_isolation', 'default_transaction_read_only', \
     'default_transaction_deferrable', 'session_authorization', 'role', 'is_superuser') \
     UNION ALL SELECT 'role', pg_catalog.current_setting('role') \
-    UNION ALL SELECT 'search_path', pg_catalog.current_setting('search_path')";
+    UNION ALL SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.unnest('{search_path,password_encryption}'::text[]) AS fixed(name)";
 
 impl Session {
     /// The plans of a text's statements; `None` when something has to be asked first: handle `then` when it is known.
@@ -37,9 +39,12 @@ impl Session {
         let epoch = self.catalogs.epoch();
         let catalog = self.catalog();
         let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
-        let context = Context { catalog: catalog.as_deref(), search_path };
+        let context = Context { catalog: catalog.as_deref(), search_path, temporary: self.temporary };
         match world.plans.script(text, &context) {
-            Answer::Ready(plans) => return Some(plans),
+            Answer::Ready(plans) => {
+                self.prepare_for(&plans, world);
+                return Some(plans);
+            }
             Answer::NeedCatalog => self.ask_catalog(),
             Answer::NeedSearchPath => self.ask(catalog::SEARCH_PATH_QUERY, Own::SearchPath),
         }
@@ -47,9 +52,20 @@ impl Session {
         None
     }
 
+    /// What some statements need of the world.
+    fn prepare_for(&mut self, plans: &Plans, world: &mut World<'_>) {
+        for planned in &plans.statements {
+            match &planned.plan.action {
+                Action::Ddl(ddl) if ddl.password.is_some() => (world.random)(&mut self.salt),
+                Action::ShowPoolNodes => self.pool_nodes = pool_nodes(world.membership),
+                _ => {}
+            }
+        }
+    }
+
     /// A transaction that has failed answers everything but its end with an error, so nothing has to be known.
     pub(super) fn plan_in_failed(&mut self, text: &str, world: &mut World<'_>) -> Option<Plans> {
-        match world.plans.script(text, &Context { catalog: None, search_path: None }) {
+        match world.plans.script(text, &Context { catalog: None, search_path: None, temporary: self.temporary }) {
             Answer::Ready(plans) => Some(plans),
             Answer::NeedCatalog | Answer::NeedSearchPath => None,
         }
@@ -133,11 +149,11 @@ impl Session {
     /// transaction with a snapshot of its own may have read an older one.
     fn learn_isolation(&mut self, rows: &[Vec<Option<Bytes>>]) -> Result<(), String> {
         let Some((read_in, loader)) = self.loader.take() else { return Ok(()) };
-        let mut catalog = loader.finish().map_err(|e| e.to_string())?;
+        let mut catalog = loader.finish();
         let current = matches!(rows, [row] if matches!(row.first(), Some(Some(level)) if level == "read committed" || level == "read uncommitted"));
         let shared = current && !self.unit.own_schema && !catalog.has_temporary();
         if shared {
-            catalog.version = read_in.0;
+            catalog.version = self.catalogs.version(read_in);
             self.catalogs.publish(read_in, Arc::new(catalog));
             return Ok(());
         }
@@ -159,7 +175,7 @@ impl Session {
     /// The write that a plan means, through SQL-level EXECUTE if need be.
     pub(super) fn resolve<'a>(&'a self, plan: &'a Arc<Plan>) -> &'a Arc<Plan> {
         match &plan.action {
-            crate::plan::Action::Execute { name } => {
+            Action::Execute { name } => {
                 let by_sql = self.prepared.get(name).map(|p| &p.plan);
                 let by_protocol =
                     || self.statements.get(name.as_bytes()).and_then(|s| s.planned.as_ref()).map(|p| &p.plan);
@@ -185,4 +201,34 @@ impl Session {
             _ => None,
         }
     }
+}
+
+/// The nodes as pgpool's `SHOW pool_nodes` shows them, as a query that any server answers.
+fn pool_nodes(membership: &Membership) -> String {
+    let leader = membership.leader();
+    let weights: u32 = membership.active().map(|id| membership.member(id).weight).sum();
+    let rows = membership.ids().map(|id| {
+        let member = membership.member(id);
+        let (host, port) = member.address.rsplit_once(':').unwrap_or((&member.address, ""));
+        let status = if member.state == MemberState::Active { "up" } else { "down" };
+        let role = if Some(id) == leader { "primary" } else { "standby" };
+        let weight = f64::from(member.weight) / f64::from(weights.max(1));
+        let values = [
+            id.to_string(),
+            host.into(),
+            port.into(),
+            status.into(),
+            format!("{weight:.6}"),
+            role.into(),
+            member.name.clone(),
+            member.state.name().into(),
+            member.reason.clone(),
+        ];
+        format!("({})", values.map(|v| quote_literal(&v)).join(", "))
+    });
+    let rows: Vec<String> = rows.collect();
+    format!(
+        "SELECT * FROM (VALUES {}) AS pool_nodes(node_id, hostname, port, status, lb_weight, role, name, state, reason)",
+        rows.join(", ")
+    )
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::commit::CommitVia;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
-use crate::plan::{Action, Marks, Plan, Planned, Transaction};
+use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction};
 use crate::reply::{Done, Execution, Note, Shape, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
@@ -33,7 +33,7 @@ impl Session {
             }
         };
         let Some(plans) = plans else { return self.query_raw(&frame, Done::default()) };
-        match self.as_a_whole(&plans.statements) {
+        match self.as_a_whole(&readable, &plans.statements) {
             Some(done) => self.query_raw(&frame, done),
             None => self.begin_script(sql, readable, plans.statements, world),
         }
@@ -48,23 +48,29 @@ impl Session {
     }
 
     /// Whether the whole text may go through as it is, and what its success means.
-    fn as_a_whole(&self, statements: &[Planned]) -> Option<Done> {
+    fn as_a_whole(&self, text: &str, statements: &[Planned]) -> Option<Done> {
         if let [planned] = statements
             && let Some(note) = self.raw_note(&planned.plan.action)
         {
-            return Some(Done { note, marks: planned.plan.marks });
+            return Some(Done { note, marks: planned.plan.marks, memory: None });
         }
         let mut marks = Marks::default();
-        for Planned { plan, .. } in statements {
-            if !matches!(plan.action, Action::Leader) {
+        let mut memory = None;
+        for Planned { plan, span } in statements {
+            if !matches!(plan.action, Action::Leader) || plan.memory.is_some() && statements.len() > 1 {
                 return None;
             }
+            memory = plan.memory.clone().map(|memory| (memory, Arc::from(&text[span.clone()])));
             marks.sequences |= plan.marks.sequences;
             marks.settings |= plan.marks.settings;
             marks.temporary |= plan.marks.temporary;
         }
         // What follows a change of settings or of temporary tables has to be planned after it.
-        (statements.len() <= 1 || !(marks.settings || marks.temporary)).then_some(Done { note: Note::None, marks })
+        (statements.len() <= 1 || !(marks.settings || marks.temporary)).then_some(Done {
+            note: Note::None,
+            marks,
+            memory,
+        })
     }
 
     fn raw_note(&self, action: &Action) -> Option<Note> {
@@ -159,7 +165,7 @@ impl Session {
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Script) else { return Step::Wait };
                 self.wrap();
-                let done = Done { note: Note::Schema(text.clone()), marks };
+                let done = Done { note: Note::Schema(text.clone()), marks, memory: None };
                 self.segment.unsettled = true;
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
@@ -196,7 +202,8 @@ impl Session {
                 let (note, append) = self.note_for(action, &text);
                 let sql = with_append(&text, append.as_deref().unwrap_or(""));
                 self.sent_transaction(action);
-                self.send(&sql, &[], Shape::Whole, Execution::Pass { done: Done { note, marks } }, shift);
+                let done = Done { note, marks, memory: remembered(plan, &text) };
+                self.send(&sql, &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
         }
@@ -211,7 +218,8 @@ impl Session {
         if !self.has_effects() {
             let (note, _) = self.note_for(&plan.action, &text);
             self.sent_transaction(&plan.action);
-            self.send(&text, &[], Shape::Whole, Execution::Pass { done: Done { note, marks: plan.marks } }, shift);
+            let done = Done { note, marks: plan.marks, memory: None };
+            self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
             self.drain(AfterDrain::Script);
         } else {
             self.begin_commit(CommitVia::Script(text));
@@ -249,6 +257,11 @@ impl Session {
         }
         self.owe(What::Execution(execution), shift);
     }
+}
+
+/// What a new leader must be told after this statement.
+pub(super) fn remembered(plan: &Plan, text: &[u8]) -> Option<(Memory, Arc<str>)> {
+    Some((plan.memory.clone()?, String::from_utf8_lossy(text).into()))
 }
 
 /// The statement with what is put behind its last token.

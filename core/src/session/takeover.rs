@@ -17,6 +17,7 @@ use super::{Action, Block, Gate, Segment, Session};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
+use crate::plan::Memory as Learned;
 use crate::reply::{Own, Ready, Statement, To, Undo, What};
 use crate::unit::Outcome;
 use crate::wire::backend::{self, Status};
@@ -41,14 +42,36 @@ impl Memory {
         self.settings.clear();
     }
 
-    pub fn keep(&mut self, name: String, sql: String) {
-        self.settings.retain(|(known, _)| *known != name);
-        self.settings.push((name, sql));
+    pub fn note(&mut self, memory: Learned, sql: &str) {
+        match memory {
+            Learned::Set { name } => self.keep(name, sql),
+            Learned::Listen { channel } => self.keep(listen(&channel), sql),
+            Learned::Reset { name } => self.forget(|known| known == name),
+            Learned::ResetAll => self.forget(|known| !known.starts_with(LISTEN)),
+            Learned::Unlisten { channel: Some(channel) } => self.forget(|known| known == listen(&channel)),
+            Learned::Unlisten { channel: None } => self.forget(|known| known.starts_with(LISTEN)),
+        }
     }
 
-    pub fn forget(&mut self, name: &str) {
-        self.settings.retain(|(known, _)| known != name);
+    fn keep(&mut self, name: String, sql: &str) {
+        self.forget(|known| known == name);
+        self.settings.push((name, sql.to_owned()));
     }
+
+    fn forget(&mut self, which: impl Fn(&str) -> bool) {
+        self.settings.retain(|(known, _)| !which(known));
+    }
+
+    fn sets(&self, name: &[u8]) -> bool {
+        self.settings.iter().any(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// No setting's name has a blank.
+const LISTEN: &str = "listen ";
+
+fn listen(channel: &str) -> String {
+    format!("{LISTEN}{channel}")
 }
 
 impl Session {
@@ -181,9 +204,7 @@ impl Session {
         self.own_catalog = None;
         self.passing = 0;
         for (name, value) in parameters {
-            if self.parameters.get(&name) != Some(&value)
-                && !self.memory.settings.iter().any(|(n, _)| n.eq_ignore_ascii_case(&String::from_utf8_lossy(&name)))
-            {
+            if self.parameters.get(&name) != Some(&value) && !self.memory.sets(&name) {
                 backend::parameter_status(&mut self.client_out, &name, &value);
                 self.parameters.insert(name, value);
             }

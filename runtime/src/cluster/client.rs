@@ -10,7 +10,7 @@ use lockstep_core::cluster::{Membership, Verdict};
 use lockstep_core::id::NodeId;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::level::Dirty;
+use super::dirty::Dirty;
 use crate::door::protocol::{Reply, Request};
 
 /// Waiting questions; more wait in their senders.

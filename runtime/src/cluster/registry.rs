@@ -12,7 +12,9 @@ use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
+use super::level::Leveller;
 use super::lineage;
+use super::open::fresh;
 use super::state::{StateDirectory, StateFault};
 use crate::clock;
 use crate::config::Config;
@@ -24,6 +26,7 @@ const SAVE_PAUSE: Duration = Duration::from_millis(250);
 pub struct Registry {
     config: Arc<Config>,
     state: Arc<StateDirectory>,
+    leveller: Arc<Leveller>,
     /// `None` until the cluster has been opened.
     record: Mutex<Option<Record>>,
     membership: Arc<ArcSwap<Membership>>,
@@ -31,10 +34,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    pub fn new(config: Arc<Config>, state: Arc<StateDirectory>, first: Membership) -> Self {
-        let first = Arc::new(first);
+    pub fn new(config: Arc<Config>, state: Arc<StateDirectory>, leveller: Arc<Leveller>) -> Self {
+        let first = Arc::new(fresh(&config));
         let membership = Arc::new(ArcSwap::new(first.clone()));
-        Self { config, state, record: Mutex::new(None), membership, published: watch::Sender::new(first) }
+        Self { config, state, leveller, record: Mutex::new(None), membership, published: watch::Sender::new(first) }
     }
 
     pub fn membership(&self) -> &Arc<ArcSwap<Membership>> {
@@ -101,6 +104,10 @@ impl Registry {
     /// What must be true on the active nodes before service goes on in a new epoch. A node on which it fails is not
     /// waited for: its own health says what becomes of it.
     async fn prepare(&self, before: &Membership, record: &mut Record) {
+        match (before.leader(), record.membership.leader()) {
+            (Some(old), Some(new)) if old != new => self.jump(&record.membership, new).await,
+            _ => {}
+        }
         let lineage = lineage::of(&record.cluster, before.epoch, &record.membership);
         let mut writes = JoinSet::new();
         for node in record.membership.active() {
@@ -116,6 +123,13 @@ impl Registry {
                 }
                 Err(error) => tracing::error!(%error, "writing lineage failed"),
             }
+        }
+    }
+
+    async fn jump(&self, membership: &Membership, leader: NodeId) {
+        if let Err(fault) = self.leveller.jump(leader).await {
+            let node = &membership.member(leader).name;
+            tracing::error!(node, %fault, "sequences may give out values again that were given out");
         }
     }
 

@@ -69,7 +69,9 @@ pub fn start<P: Probe + Send + Sync + 'static>(
     let name = format!("node {}", surroundings.membership.load().member(surroundings.node).name);
     let make = move || -> crate::supervise::Life {
         let (inbox, surroundings, probe) = (inbox.clone(), surroundings.clone(), probe.clone());
-        Box::pin(async move { NodeActor { surroundings, probe, round: 0 }.live(&mut *inbox.lock().await).await })
+        Box::pin(async move {
+            NodeActor { surroundings, probe, round: 0, in_use: false }.live(&mut *inbox.lock().await).await
+        })
     };
     (NodeHandle { asks }, Guardian::start(arbiter, name, Box::new(make)))
 }
@@ -78,6 +80,7 @@ struct NodeActor<P> {
     surroundings: Surroundings,
     probe: Arc<P>,
     round: u32,
+    in_use: bool,
 }
 
 impl<P: Probe> NodeActor<P> {
@@ -96,8 +99,13 @@ impl<P: Probe> NodeActor<P> {
 
     async fn turn(&mut self, mut askers: Vec<Asker>, inbox: &mut mpsc::Receiver<Asker>) {
         let state = self.state();
+        let was_used = std::mem::replace(&mut self.in_use, state.is_current());
         if askers.is_empty() && !state.is_current() {
-            return self.probe.rest().await;
+            // Before its first use the guard is held by whoever looks at all nodes.
+            if was_used {
+                self.probe.rest().await;
+            }
+            return;
         }
         self.round = self.round.wrapping_add(1);
         let fresh = !askers.is_empty() || state == MemberState::Unreachable || self.round.is_multiple_of(FRESH_EVERY);

@@ -30,9 +30,14 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub fn of(fields: &Fields) -> Self {
+    fn of(fields: &Fields) -> Self {
         let state = String::from_utf8_lossy(fields.state()).into_owned();
         Self::Refused { state, message: fields.message() }
+    }
+
+    /// What an ErrorResponse says.
+    pub fn of_frame(frame: &Frame) -> Self {
+        Self::of(&Fields::read(frame.body()).expect("the fields of an error"))
     }
 
     pub fn closed() -> Self {
@@ -67,7 +72,7 @@ impl Client {
     /// Runs a string of statements by the simple protocol; the first error is the answer.
     pub fn try_query(&mut self, sql: &str) -> Result<Answer, Failure> {
         self.put(|out| frontend::query(out, sql.as_bytes())).try_flush()?;
-        self.answer_until_ready()
+        self.answer()
     }
 
     pub fn query(&mut self, sql: &str) -> Answer {
@@ -97,9 +102,9 @@ impl Client {
     }
 
     /// Prepares a statement under a name.
-    pub fn prepare(&mut self, name: &str, sql: &str) {
-        self.put(|out| frontend::parse(out, name.as_bytes(), sql.as_bytes(), &[])).put(frontend::sync).flush();
-        self.answer_until_ready().unwrap_or_else(|failure| panic!("{sql}: {failure}"));
+    pub fn try_prepare(&mut self, name: &str, sql: &str) -> Result<(), Failure> {
+        self.put(|out| frontend::parse(out, name.as_bytes(), sql.as_bytes(), &[])).put(frontend::sync).try_flush()?;
+        self.answer().map(drop)
     }
 
     pub fn try_execute_prepared(&mut self, name: &str, parameters: &[Option<&str>]) -> Result<Answer, Failure> {
@@ -108,10 +113,11 @@ impl Client {
             .put(|out| frontend::execute(out, b"", 0))
             .put(frontend::sync)
             .try_flush()?;
-        self.answer_until_ready()
+        self.answer()
     }
 
-    fn answer_until_ready(&mut self) -> Result<Answer, Failure> {
+    /// Reads up to ReadyForQuery; the first error is the answer.
+    pub fn answer(&mut self) -> Result<Answer, Failure> {
         let mut answer = Answer::default();
         let mut failure = None;
         loop {
@@ -125,7 +131,7 @@ impl Client {
                 backend::DATA_ROW => answer.rows.push(row(&frame)),
                 backend::COMMAND_COMPLETE => answer.tags.push(tag(&frame)),
                 backend::ERROR_RESPONSE if failure.is_none() => {
-                    failure = Some(Failure::of(&Fields::read(frame.body()).expect("an error")));
+                    failure = Some(Failure::of_frame(&frame));
                 }
                 backend::READY_FOR_QUERY => return failure.map_or(Ok(answer), Err),
                 _ => {}

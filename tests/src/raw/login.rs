@@ -3,7 +3,6 @@
 use bytes::BytesMut;
 use lockstep_core::wire::backend::{self, Authentication};
 use lockstep_core::wire::frontend;
-use lockstep_core::wire::notice::Fields;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 
@@ -19,9 +18,9 @@ impl Client {
             match frame.tag {
                 backend::AUTHENTICATION => {
                     let asked = Authentication::read(frame.body()).expect("an Authentication message");
-                    self.answer(asked, user, &mut scram)?;
+                    self.reply_to(asked, user, &mut scram)?;
                 }
-                backend::ERROR_RESPONSE => return Err(Failure::of(&Fields::read(frame.body()).expect("an error"))),
+                backend::ERROR_RESPONSE => return Err(Failure::of_frame(&frame)),
                 backend::READY_FOR_QUERY => return Ok(()),
                 _ => {
                     self.take_key_data(&frame);
@@ -31,7 +30,7 @@ impl Client {
         }
     }
 
-    fn answer(&mut self, asked: Authentication, user: &User, scram: &mut ScramSha256) -> Result<(), Failure> {
+    fn reply_to(&mut self, asked: Authentication, user: &User, scram: &mut ScramSha256) -> Result<(), Failure> {
         match asked {
             Authentication::Ok => return Ok(()),
             Authentication::Cleartext => self.send_password(user.password),

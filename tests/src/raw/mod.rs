@@ -138,6 +138,16 @@ impl Client {
         }
     }
 
+    /// The next message with one of these tags; others are passed over.
+    pub fn until_any(&mut self, tags: &[u8]) -> Result<Frame, Failure> {
+        loop {
+            let frame = self.try_read()?.ok_or_else(Failure::closed)?;
+            if tags.contains(&frame.tag) {
+                return Ok(frame);
+            }
+        }
+    }
+
     /// Reads to the end of the connection; a reset is an end too.
     pub fn until_closed(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();

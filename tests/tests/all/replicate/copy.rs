@@ -1,0 +1,69 @@
+//! COPY FROM STDIN.
+
+use super::Do::{Copy, Sql};
+use super::{Case, replicated};
+
+#[test]
+fn from_the_client() {
+    replicated("copied", CASES);
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "rows as they are",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v text, d date);",
+        when: &[
+            Copy("COPY t FROM STDIN", "1\tone\t2024-01-01\n2\t\\N\t\\N\n3\tta\\tb\\\\\\nx\t2024-02-29\n"),
+            Copy("COPY t (v, id) FROM STDIN (FORMAT csv, HEADER, NULL 'null')", "v,id\n\"a, \"\"b\"\"\",4\nnull,5\n"),
+            Copy("COPY t FROM STDIN (DELIMITER '|')", "6|six|2024-01-01\n"),
+        ],
+        then: ("SELECT count(*) || ' ' || count(v) || ' ' || count(d) FROM t", "6 4 3"),
+    },
+    Case {
+        name: "columns that the server fills in",
+        given: "CREATE TABLE t (id serial PRIMARY KEY, v int, made timestamptz DEFAULT clock_timestamp(), u uuid DEFAULT gen_random_uuid(),
+            twice int GENERATED ALWAYS AS (v * 2) STORED);",
+        when: &[
+            Copy("COPY t (v) FROM STDIN", "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n"),
+            Copy("COPY t (id, v) FROM STDIN", "100\t11\n"),
+            Sql("INSERT INTO t (v) VALUES (12)"),
+        ],
+        then: ("SELECT max(id) || ' ' || sum(twice) || ' ' || count(DISTINCT u) FROM t", "100 156 12"),
+    },
+    Case {
+        name: "words for the time in its fields",
+        given: "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, d date);",
+        when: &[Copy("COPY t FROM STDIN", "1\tnow\ttoday\n2\tinfinity\ttomorrow\n")],
+        then: ("SELECT count(*) FROM t", "2"),
+    },
+    Case {
+        name: "in a transaction with other writes, and rolled back to a savepoint",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v int);",
+        when: &[
+            Sql("BEGIN"),
+            Sql("INSERT INTO t VALUES (1, 1)"),
+            Copy("COPY t FROM STDIN", "2\t2\n3\t3\n"),
+            Sql("UPDATE t SET v = v * 10"),
+            Sql("SAVEPOINT s"),
+            Copy("COPY t FROM STDIN", "4\t4\n"),
+            Sql("ROLLBACK TO s"),
+            Copy("COPY t FROM STDIN", "5\t5\n"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT string_agg(v::text, ' ' ORDER BY id) FROM t", "10 20 30 5"),
+    },
+    Case {
+        name: "into partitions",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY HASH (id);
+            CREATE TABLE t0 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+            CREATE TABLE t1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1);",
+        when: &[Copy("COPY t FROM STDIN", "1\ta\n2\tb\n3\tc\n4\td\n"), Copy("COPY t0 (id) FROM STDIN", "")],
+        then: ("SELECT count(*) FROM t", "4"),
+    },
+    Case {
+        name: "into a table without a key",
+        given: "CREATE TABLE t (v text);",
+        when: &[Copy("COPY t FROM STDIN", "same\nsame\nother\n")],
+        then: ("SELECT count(*) FROM t", "3"),
+    },
+];

@@ -1,0 +1,266 @@
+//! What cannot be replicated exactly is refused with its reason, and has changed nothing anywhere.
+
+use super::Do::{Copy, Sql};
+use super::{Case, refused, replicated_or_refused};
+
+#[test]
+fn with_0a000() {
+    refused("refused", REFUSED);
+}
+
+#[test]
+fn or_replicated_but_never_unequal() {
+    replicated_or_refused("either", EITHER);
+}
+
+const AUDITED: &str =
+    "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE log (id serial PRIMARY KEY, t int, at timestamptz);
+    INSERT INTO t VALUES (1, 1), (2, 2);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO log (t, at) VALUES (coalesce(new.id, old.id), now()); RETURN NULL; END $$;
+    CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();";
+
+const KEYLESS: &str = "CREATE TABLE t (v int, w text); INSERT INTO t VALUES (1, 'a'), (1, 'a'), (2, 'b');";
+
+const FILLED: &str = "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);";
+
+const REFUSED: &[Case] = &[
+    Case {
+        name: "an insert into a table with a user's trigger",
+        given: AUDITED,
+        when: &[Sql("INSERT INTO t VALUES (3, 3)")],
+        then: ("SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM log)", "2 0"),
+    },
+    Case {
+        name: "an update of a table with a user's trigger, after other writes",
+        given: AUDITED,
+        when: &[Sql("BEGIN"), Sql("INSERT INTO log (t) VALUES (7)"), Sql("UPDATE t SET v = 5 WHERE id = 1")],
+        then: ("SELECT (SELECT sum(v) FROM t) || ' ' || (SELECT count(*) FROM log)", "3 0"),
+    },
+    Case {
+        name: "a cascade into a table with a user's trigger",
+        given: "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
+            CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES parent ON DELETE CASCADE); INSERT INTO t VALUES (1, 1);
+            CREATE TABLE log (id int PRIMARY KEY);
+            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN INSERT INTO log VALUES (old.id); RETURN old; END $$;
+            CREATE TRIGGER note BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();",
+        when: &[Sql("DELETE FROM parent WHERE id = 1")],
+        then: ("SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM log)", "1 0"),
+    },
+    Case {
+        name: "a function that writes",
+        given: "CREATE TABLE t (id int PRIMARY KEY);
+            CREATE FUNCTION add(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES ($1) RETURNING id';",
+        when: &[Sql("SELECT add(1)")],
+        then: ("SELECT count(*) FROM t", "0"),
+    },
+    Case {
+        name: "a function that writes, deep inside a query",
+        given: "CREATE TABLE t (id int PRIMARY KEY);
+            CREATE FUNCTION add(int) RETURNS int LANGUAGE plpgsql AS
+                $$ BEGIN INSERT INTO t VALUES ($1); RETURN $1; END $$;",
+        when: &[Sql("SELECT n FROM generate_series(1, 3) n WHERE EXISTS (SELECT 1 WHERE add(n) > 0) ORDER BY 1")],
+        then: ("SELECT count(*) FROM t", "0"),
+    },
+    Case {
+        name: "a function that writes, used by a write",
+        given: "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY);
+            CREATE FUNCTION add(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES ($1) RETURNING id';",
+        when: &[Sql("INSERT INTO u VALUES (add(1))")],
+        then: ("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u)", "0"),
+    },
+    Case {
+        name: "a DO block that writes",
+        given: FILLED,
+        when: &[Sql("DO $$ BEGIN INSERT INTO t VALUES (9, 9); END $$")],
+        then: ("SELECT count(*) FROM t", "3"),
+    },
+    Case {
+        name: "a procedure that writes",
+        given: "CREATE TABLE t (id int PRIMARY KEY);
+            CREATE PROCEDURE add(int) LANGUAGE sql AS 'INSERT INTO t VALUES ($1)';",
+        when: &[Sql("CALL add(1)")],
+        then: ("SELECT count(*) FROM t", "0"),
+    },
+    Case {
+        name: "an update of a table without a key",
+        given: KEYLESS,
+        when: &[Sql("UPDATE t SET w = 'c' WHERE v = 1")],
+        then: ("SELECT string_agg(w, '' ORDER BY w) FROM t", "aab"),
+    },
+    Case {
+        name: "a delete from a table without a key",
+        given: KEYLESS,
+        when: &[Sql("DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t)")],
+        then: ("SELECT count(*) FROM t", "3"),
+    },
+    Case {
+        name: "a new column with a volatile default, on a table with rows",
+        given: FILLED,
+        when: &[Sql("ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()")],
+        then: (
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 't' AND table_schema = current_schema",
+            "2",
+        ),
+    },
+    Case {
+        name: "a new column with the time as its default, on a table with rows",
+        given: FILLED,
+        when: &[Sql("ALTER TABLE t ADD COLUMN made timestamptz NOT NULL DEFAULT now()")],
+        then: (
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 't' AND table_schema = current_schema",
+            "2",
+        ),
+    },
+    Case {
+        name: "a serial column on a table with rows",
+        given: FILLED,
+        when: &[Sql("ALTER TABLE t ADD COLUMN n serial")],
+        then: (
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 't' AND table_schema = current_schema",
+            "2",
+        ),
+    },
+    Case {
+        name: "a table made from a query that is volatile",
+        given: FILLED,
+        when: &[Sql("CREATE TABLE made AS SELECT id, random() AS r FROM t")],
+        then: ("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema", "1"),
+    },
+    Case {
+        name: "another type by an expression that is volatile",
+        given: FILLED,
+        when: &[Sql("ALTER TABLE t ALTER v TYPE float8 USING random()")],
+        then: ("SELECT sum(v) FROM t", "6"),
+    },
+    Case {
+        name: "the proxy's own schema",
+        given: "",
+        when: &[Sql("CREATE TABLE lockstep.mine (id int)")],
+        then: ("SELECT 1", "1"),
+    },
+];
+
+const EITHER: &[Case] = &[
+    Case {
+        name: "MERGE",
+        given: FILLED,
+        when: &[Sql(
+            "MERGE INTO t USING (VALUES (1, 10), (9, 90)) s (id, v) ON t.id = s.id WHEN MATCHED THEN UPDATE SET v = s.v
+             WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v)",
+        )],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "a rule",
+        given: "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY, at timestamptz DEFAULT now());
+            CREATE RULE r AS ON INSERT TO t DO ALSO INSERT INTO u (id) VALUES (new.id);",
+        when: &[Sql("INSERT INTO t VALUES (1)")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "a view that can be written to",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v int, at timestamptz DEFAULT clock_timestamp());
+            CREATE VIEW w AS SELECT id, v FROM t WHERE v > 0;",
+        when: &[
+            Sql("INSERT INTO w VALUES (1, 1), (2, 2)"),
+            Sql("UPDATE w SET v = v + random() WHERE id = 1"),
+            Sql("DELETE FROM w WHERE v = 2"),
+        ],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "inheritance",
+        given: "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (w int) INHERITS (a);
+            INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1, 1, 1), (1, 2, 2);",
+        when: &[Sql("UPDATE a SET v = 5 WHERE id = 1"), Sql("DELETE FROM ONLY a"), Sql("DELETE FROM a WHERE v = 5")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "row security",
+        given: "CREATE TABLE t (id int PRIMARY KEY, owner text DEFAULT current_user); ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+            ALTER TABLE t FORCE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (owner = current_user);",
+        when: &[Sql("INSERT INTO t VALUES (1)"), Sql("UPDATE t SET id = 2"), Sql("DELETE FROM t")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "a trigger on a view, and one on a statement",
+        given: "CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW w AS SELECT * FROM t;
+            CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN INSERT INTO t VALUES ((random() * 1e6)::int); RETURN new; END $$;
+            CREATE TRIGGER tr INSTEAD OF INSERT ON w FOR EACH ROW EXECUTE FUNCTION f();",
+        when: &[Sql("INSERT INTO w VALUES (1)")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "a key that is partial, an expression, or null",
+        given: "CREATE TABLE t (a int, b text, v int); CREATE UNIQUE INDEX ON t (a) WHERE v > 0;
+            CREATE UNIQUE INDEX ON t (lower(b)); INSERT INTO t VALUES (1, 'x', 1), (1, 'y', -1);
+            CREATE TABLE u (a int UNIQUE, v int); INSERT INTO u VALUES (NULL, 1), (NULL, 1), (1, 1);",
+        when: &[Sql("UPDATE t SET v = 5 WHERE a = 1 AND v > 0"), Sql("UPDATE u SET v = v + 1"), Sql("DELETE FROM u WHERE v = 2")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "tables made from queries, materialized views",
+        given: FILLED,
+        when: &[
+            Sql("CREATE TABLE a AS SELECT * FROM t"),
+            Sql("SELECT id, now() AS at INTO b FROM t"),
+            Sql("CREATE MATERIALIZED VIEW m AS SELECT id, clock_timestamp() AS at FROM t"),
+            Sql("REFRESH MATERIALIZED VIEW m"),
+        ],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "unlogged tables",
+        given: "",
+        when: &[
+            Sql("CREATE UNLOGGED TABLE a (id int PRIMARY KEY)"),
+            Sql("INSERT INTO a VALUES (1), (2)"),
+            Sql("UPDATE a SET id = id + 5"),
+        ],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "large objects",
+        given: "",
+        when: &[Sql("SELECT lo_from_bytea(0, 'data')")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "a DO block with DDL, as migration tools write it",
+        given: "",
+        when: &[
+            Sql("DO $$ BEGIN CREATE TYPE mood AS ENUM ('a'); EXCEPTION WHEN duplicate_object THEN NULL; END $$"),
+            Sql("CREATE TABLE t (id int PRIMARY KEY, m mood)"),
+            Sql("INSERT INTO t VALUES (1, 'a')"),
+        ],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "EXPLAIN ANALYZE of a write",
+        given: FILLED,
+        when: &[Sql("EXPLAIN ANALYZE UPDATE t SET v = 0"), Sql("EXPLAIN (ANALYZE) DELETE FROM t WHERE id = 1")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "COPY FROM into a table with a trigger, and from a program",
+        given: AUDITED,
+        when: &[Copy("COPY t FROM STDIN", "5\t5\n")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "a function marked immutable that is not",
+        given: "CREATE TABLE t (id int PRIMARY KEY, at timestamptz);
+            CREATE FUNCTION clock() RETURNS timestamptz IMMUTABLE LANGUAGE sql AS 'SELECT clock_timestamp()';",
+        when: &[Sql("INSERT INTO t VALUES (1, clock())"), Sql("UPDATE t SET at = clock() WHERE id = 1")],
+        then: ("SELECT 1", "1"),
+    },
+    Case {
+        name: "settings that silence triggers",
+        given: AUDITED,
+        when: &[Sql("ALTER TABLE t DISABLE TRIGGER note"), Sql("INSERT INTO t VALUES (5, 5)")],
+        then: ("SELECT 1", "1"),
+    },
+];

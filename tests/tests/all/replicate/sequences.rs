@@ -1,0 +1,68 @@
+//! Sequences are level when nothing moves, however they were moved.
+
+use super::Do::{Fails, Sql};
+use super::{Case, replicated};
+
+#[test]
+fn are_level_at_rest() {
+    replicated("sequences", CASES);
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "nextval and setval by themselves",
+        given: "CREATE SEQUENCE s; CREATE SEQUENCE cyclic MAXVALUE 3 CYCLE; CREATE SEQUENCE down INCREMENT -2;",
+        when: &[
+            Sql("SELECT nextval('s'), nextval('s')"),
+            Sql("SELECT nextval('s') FROM generate_series(1, 50)"),
+            Sql("SELECT nextval('cyclic') FROM generate_series(1, 5)"),
+            Sql("SELECT nextval('down'), nextval('down')"),
+            Sql("SELECT setval('s', 10), setval('down', -100, false)"),
+            Sql("SELECT nextval('s')"),
+        ],
+        then: ("SELECT last_value FROM s", "11"),
+    },
+    Case {
+        name: "values that are burnt by what fails and what is rolled back",
+        given: "CREATE TABLE t (id serial PRIMARY KEY, v int CHECK (v > 0));",
+        when: &[
+            Fails("INSERT INTO t (v) VALUES (-1)", "23514"),
+            Sql("BEGIN"),
+            Sql("INSERT INTO t (v) VALUES (1), (2), (3)"),
+            Sql("ROLLBACK"),
+            Sql("INSERT INTO t (v) VALUES (5) RETURNING id"),
+        ],
+        then: ("SELECT id FROM t", "5"),
+    },
+    Case {
+        name: "a sequence that is changed",
+        given: "CREATE SEQUENCE s; CREATE TABLE t (id int PRIMARY KEY DEFAULT nextval('s'));",
+        when: &[
+            Sql("INSERT INTO t DEFAULT VALUES"),
+            Sql("ALTER SEQUENCE s RESTART WITH 100 INCREMENT 10"),
+            Sql("INSERT INTO t DEFAULT VALUES"),
+            Sql("INSERT INTO t DEFAULT VALUES"),
+            Sql("BEGIN"),
+            Sql("ALTER SEQUENCE s RESTART 7"),
+            Sql("INSERT INTO t DEFAULT VALUES"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t", "1 7 100 110"),
+    },
+    Case {
+        name: "a sequence made, used and dropped in one transaction",
+        given: "",
+        when: &[
+            Sql("BEGIN"),
+            Sql("CREATE TABLE t (id serial PRIMARY KEY, v int)"),
+            Sql("INSERT INTO t (v) VALUES (1), (2)"),
+            Sql("SELECT nextval('t_id_seq')"),
+            Sql("CREATE SEQUENCE gone"),
+            Sql("SELECT nextval('gone')"),
+            Sql("DROP SEQUENCE gone"),
+            Sql("COMMIT"),
+            Sql("INSERT INTO t (v) VALUES (3)"),
+        ],
+        then: ("SELECT max(id) FROM t", "4"),
+    },
+];

@@ -1,0 +1,161 @@
+//! Units of several statements: savepoints, rollbacks, errors, and what of them reaches the followers.
+
+use super::Do::{Fails, Sql, With};
+use super::{Case, replicated};
+
+const TABLE: &str =
+    "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT n, 0 FROM generate_series(1, 5) n;";
+
+#[test]
+fn as_units() {
+    replicated("units", CASES);
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "a commit",
+        given: TABLE,
+        when: &[
+            Sql("BEGIN"),
+            Sql("INSERT INTO t VALUES (6, 1)"),
+            With("UPDATE t SET v = v + $1 WHERE id = $2", &["5", "6"]),
+            Sql("DELETE FROM t WHERE v = 0 AND id < 3"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT sum(v) || ' ' || count(*) FROM t", "6 4"),
+    },
+    Case {
+        name: "a rollback",
+        given: TABLE,
+        when: &[Sql("BEGIN"), Sql("UPDATE t SET v = 9"), Sql("ROLLBACK"), Sql("UPDATE t SET v = 1 WHERE id = 1")],
+        then: ("SELECT sum(v) FROM t", "1"),
+    },
+    Case {
+        name: "an error, and COMMIT after it",
+        given: TABLE,
+        when: &[
+            Sql("BEGIN"),
+            Sql("UPDATE t SET v = 9"),
+            Fails("INSERT INTO t VALUES (1, 1)", "23505"),
+            Fails("UPDATE t SET v = 10", "25P02"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT sum(v) FROM t", "0"),
+    },
+    Case {
+        name: "savepoints within savepoints",
+        given: TABLE,
+        when: &[
+            Sql("BEGIN"),
+            Sql("UPDATE t SET v = 1 WHERE id = 1"),
+            Sql("SAVEPOINT a"),
+            Sql("UPDATE t SET v = 1 WHERE id = 2"),
+            Sql("SAVEPOINT b"),
+            Sql("UPDATE t SET v = 1 WHERE id = 3"),
+            Fails("SELECT 1/0", "22012"),
+            Sql("ROLLBACK TO b"),
+            Sql("UPDATE t SET v = 10 WHERE id = 4"),
+            Sql("RELEASE b"),
+            Sql("SAVEPOINT a"),
+            Sql("UPDATE t SET v = 100 WHERE id = 5"),
+            Sql("ROLLBACK TO SAVEPOINT a"),
+            Sql("RELEASE SAVEPOINT a"),
+            Sql("ROLLBACK TO a"),
+            Sql("UPDATE t SET v = 7 WHERE id = 5"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT string_agg(v::text, '' ORDER BY id) FROM t", "10007"),
+    },
+    Case {
+        name: "one row changed many times",
+        given: TABLE,
+        when: &[
+            Sql("BEGIN"),
+            Sql("INSERT INTO t VALUES (10, 1)"),
+            Sql("UPDATE t SET id = 11 WHERE id = 10"),
+            Sql("UPDATE t SET v = v + 1 WHERE id = 11"),
+            Sql("DELETE FROM t WHERE id = 11"),
+            Sql("INSERT INTO t VALUES (11, 5)"),
+            Sql("UPDATE t SET v = v * 2"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT v FROM t WHERE id = 11", "10"),
+    },
+    Case {
+        name: "isolation levels",
+        given: TABLE,
+        when: &[
+            Sql("BEGIN ISOLATION LEVEL REPEATABLE READ"),
+            Sql("SELECT count(*) FROM t"),
+            Sql("UPDATE t SET v = 1"),
+            Sql("COMMIT"),
+            Sql("BEGIN ISOLATION LEVEL SERIALIZABLE"),
+            Sql("INSERT INTO t SELECT max(id) + 1, sum(v) FROM t"),
+            Sql("COMMIT"),
+            Sql("BEGIN"),
+            Sql("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+            Sql("DELETE FROM t WHERE v = (SELECT min(v) FROM t) AND id = 1"),
+            Sql("COMMIT AND CHAIN"),
+            Sql("UPDATE t SET v = v + 1 WHERE id = 6"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT sum(v) FROM t", "10"),
+    },
+    Case {
+        name: "settings inside",
+        given: TABLE,
+        when: &[
+            Sql("BEGIN"),
+            Sql("SET LOCAL timezone = 'Asia/Tokyo'"),
+            Sql("CREATE TABLE at (id int PRIMARY KEY, t timestamptz)"),
+            Sql("INSERT INTO at VALUES (1, '2024-01-01 09:00')"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT t = '2024-01-01 00:00+00' FROM at", "t"),
+    },
+    Case {
+        name: "SQL's own prepared statements",
+        given: TABLE,
+        when: &[
+            Sql("PREPARE w (int, int) AS UPDATE t SET v = $2 WHERE id = $1"),
+            Sql("EXECUTE w (1, 10)"),
+            Sql("BEGIN"),
+            Sql("EXECUTE w (2, 20)"),
+            Sql("PREPARE i AS INSERT INTO t VALUES ($1, (random() * 0)::int) RETURNING *"),
+            Sql("EXECUTE i (100)"),
+            Sql("COMMIT"),
+            Sql("DEALLOCATE w"),
+            Fails("EXECUTE w (3, 30)", "26000"),
+        ],
+        then: ("SELECT sum(v) || ' ' || count(*) FROM t", "30 6"),
+    },
+    Case {
+        name: "a cursor to update by",
+        given: TABLE,
+        when: &[
+            Sql("BEGIN"),
+            Sql("DECLARE c CURSOR FOR SELECT * FROM t ORDER BY id FOR UPDATE"),
+            Sql("FETCH 2 FROM c"),
+            Sql("UPDATE t SET v = 5 WHERE CURRENT OF c"),
+            Sql("FETCH c"),
+            Sql("DELETE FROM t WHERE CURRENT OF c"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT string_agg(id || '=' || v, ' ' ORDER BY id) FROM t", "1=0 2=5 4=0 5=0"),
+    },
+    Case {
+        name: "ten thousand rows and more than fits in memory",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v text);",
+        when: &[
+            Sql("BEGIN"),
+            Sql("INSERT INTO t SELECT n, repeat('x', 500) FROM generate_series(1, 10000) n"),
+            Sql("UPDATE t SET v = v || id WHERE id % 2 = 0"),
+            Sql("SAVEPOINT s"),
+            Sql("DELETE FROM t"),
+            Sql("ROLLBACK TO s"),
+            Sql("DELETE FROM t WHERE id % 5 = 0"),
+            Sql("COMMIT"),
+        ],
+        then: ("SELECT count(*) FROM t", "8000"),
+    },
+];

@@ -1,0 +1,96 @@
+//! Values of every type arrive as they left, whatever their form on the way.
+
+use super::Do::{Sql, With};
+use super::{Case, replicated};
+
+#[test]
+fn of_every_kind() {
+    replicated("types", CASES);
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "numbers at their limits",
+        given: "CREATE TABLE n (id int PRIMARY KEY, a int2, b int8, c numeric, d float4, e float8, f money, g oid);",
+        when: &[
+            Sql("INSERT INTO n VALUES (1, -32768, 9223372036854775807, 1e-200, 1.17549435e-38, 5e-324, -1.5, 4294967295)"),
+            Sql("INSERT INTO n VALUES (2, 1, -9223372036854775808, 'NaN', 'Infinity', '-Infinity', 0, 0)"),
+            Sql("INSERT INTO n SELECT 3, 0, 0, repeat('9', 1000)::numeric, 0.1::float4 + 0.2::float4, 0.1::float8 + 0.2::float8"),
+            Sql("INSERT INTO n VALUES (4, 0, 0, '-Infinity', '-0', 'NaN')"),
+            With("INSERT INTO n (id, c, e) VALUES ($1, $2, $3)", &["5", "0.10000", "1e308"]),
+            Sql("UPDATE n SET c = c * 3, e = e / 3, d = sqrt(abs(id)) WHERE id > 1"),
+        ],
+        then: ("SELECT count(*) FROM n", "5"),
+    },
+    Case {
+        name: "text and bytes",
+        given: "CREATE TABLE s (id int PRIMARY KEY, a text, b varchar(10), c char(5), d bytea, e \"char\", f name);",
+        when: &[
+            Sql("INSERT INTO s VALUES (1, E'tab\\tback\\\\slash\\nline', 'ä漢😀', 'x', '\\x00ff7f', 'q', 'n')"),
+            Sql("INSERT INTO s VALUES (2, '', '', '', '', '', '')"),
+            Sql("INSERT INTO s VALUES (3, '{\"not\": \"json\"}', NULL, '  a', E'\\\\\\\\', 'a', 'NULL')"),
+            With("INSERT INTO s (a, id, d) VALUES ($1, $2, $3)", &["$1 \"quoted\" $$", "4", "\\xdeadbeef"]),
+            Sql("UPDATE s SET a = a || chr(1) || chr(127), d = d || '\\x00'"),
+        ],
+        then: ("SELECT sum(length(d)) FROM s", "12"),
+    },
+    Case {
+        name: "dates and times",
+        given: "CREATE TABLE t (id int PRIMARY KEY, a date, b time, c timetz, d timestamp, e timestamptz, f interval);",
+        when: &[
+            Sql("INSERT INTO t VALUES (1, 'infinity', '24:00', '12:00+05:30', '-infinity', 'infinity', '1 mon -1 day 00:00:00.000001')"),
+            Sql("INSERT INTO t VALUES (2, '4713-01-01 BC', '00:00:00.123456', '00:00-15:59', '294276-12-31 23:59:59.999999', '0001-01-01 00:00+00', '-178000000 years')"),
+            Sql("UPDATE t SET f = f * 2, b = b + '1 hour' WHERE id = 1"),
+        ],
+        then: ("SELECT count(*) FROM t WHERE f IS NOT NULL", "2"),
+    },
+    Case {
+        name: "arrays, ranges, composites, enums, domains",
+        given: "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE TYPE pair AS (a int, b text);
+            CREATE DOMAIN positive AS int CHECK (value > 0); CREATE TYPE span AS RANGE (subtype = float8);
+            CREATE TABLE x (id positive PRIMARY KEY, a int[], b text[][], c mood, d mood[], e pair, f pair[], g int4range,
+                h span, i int4multirange, j positive[]);",
+        when: &[
+            Sql("INSERT INTO x VALUES (1, '{1,NULL,3}', '{{a,\"b \\\"c\"},{\"\",NULL}}', 'happy', '{sad,ok}', '(1,\"x,y\")',
+                 ARRAY[ROW(1, NULL)::pair, NULL], '[1,5)', '(0.1,0.5]', '{[1,2),[5,9)}', '{1,2}')"),
+            Sql("INSERT INTO x VALUES (2, '{}', '{}', NULL, NULL, '(,)', '{}', 'empty', '(,)', '{}', NULL)"),
+            Sql("INSERT INTO x (id, a) VALUES (3, '[5:7]={1,2,3}')"),
+            With("UPDATE x SET c = $1, d = $2 WHERE id = $3", &["ok", "{happy}", "2"]),
+            Sql("UPDATE x SET a[2] = 7, e.b = 'z' WHERE id = 1"),
+            Sql("UPDATE x SET a = a || 9, g = g * int4range(2, 3)"),
+        ],
+        then: ("SELECT string_agg(a::text, ' ' ORDER BY id) FROM x", "{1,7,3,9} {9} [5:8]={1,2,3,9}"),
+    },
+    Case {
+        name: "documents, networks, bits, shapes, words",
+        given: "CREATE TABLE d (id int PRIMARY KEY, a json, b jsonb, c inet, d cidr, e macaddr, f bit(3), g varbit, h point,
+            i polygon, j tsvector, k tsquery, l uuid, m xml, n pg_lsn, o bool);",
+        when: &[
+            Sql("INSERT INTO d VALUES (1, '{\"b\": 1, \"a\":  [null, \"\\u00e4\"]}', '{\"b\": 1e2, \"a\": null}', '::1/64', '10.0.0.0/8',
+                 '08:00:2b:01:02:03', B'101', B'1', '(1.5,-0)', '((0,0),(1,1),(1,0))', 'a fat cat', 'fat & rat',
+                 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '<a>&lt;</a>', '16/B374D848', true)"),
+            With("INSERT INTO d (id, a, b) VALUES ($1, $2, $3)", &["2", "[1,  2]", "{\"k\": \"v\", \"k\": \"w\"}"]),
+            Sql("UPDATE d SET b = jsonb_set(b, '{new}', '[1]'), j = to_tsvector('english', 'the quick foxes')"),
+        ],
+        then: ("SELECT b ->> 'k' FROM d WHERE id = 2", "w"),
+    },
+    Case {
+        name: "types that name things of the catalog",
+        given: "CREATE TABLE r (id int PRIMARY KEY, a regclass, b regtype, c regproc, d regrole);",
+        when: &[
+            Sql("INSERT INTO r VALUES (1, 'r', 'integer', 'now', 'app')"),
+            Sql("UPDATE r SET a = 'r_pkey'::regclass WHERE id = 1"),
+        ],
+        then: ("SELECT a FROM r", "r_pkey"),
+    },
+    Case {
+        name: "values of three megabytes, compressed and not",
+        given: "CREATE TABLE big (id int PRIMARY KEY, a text, b bytea); ALTER TABLE big ALTER b SET STORAGE EXTERNAL;",
+        when: &[
+            Sql("INSERT INTO big VALUES (1, repeat('x', 3000000), decode(repeat('ab', 3000000), 'hex'))"),
+            Sql("INSERT INTO big SELECT 2, string_agg(md5(n::text), ''), '' FROM generate_series(1, 90000) n"),
+            Sql("UPDATE big SET a = a || 'y'"),
+        ],
+        then: ("SELECT sum(length(a)) || ' ' || max(length(b)) FROM big", "5880002 3000000"),
+    },
+];
