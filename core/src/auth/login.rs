@@ -206,5 +206,76 @@ fn scram_fault(fault: ScramFault) -> Fault {
     Fault::fatal(state, "malformed SCRAM message").with_detail(format!("The message is wrong: {fault}."))
 }
 
+/// Whole exchanges with a client that is not ours are in `core/tests/logins`.
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::wire::take_frame;
+
+    const ENTROPY: LoginEntropy = LoginEntropy { md5_salt: [1, 2, 3, 4], nonce: [7; 18], mock_secret: [9; 32] };
+
+    fn initial_response(message: &[u8]) -> Bytes {
+        let length = (message.len() as u32).to_be_bytes();
+        [b"SCRAM-SHA-256\0", &length[..], message].concat().into()
+    }
+
+    fn step(secret: Option<&Secret>, body: impl Into<Bytes>) -> LoginStep {
+        Login::new(secret, "ann", ENTROPY).0.handle(body.into(), &mut KeyCache::default())
+    }
+
+    fn refusal(step: LoginStep) -> SqlState {
+        match step {
+            LoginStep::Refused(fault) => fault.state,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_unknown_user_is_asked_and_challenged_like_one_with_a_password() {
+        let challenge = |secret: Option<&Secret>| match step(secret, initial_response(b"n,,n=,r=abc")) {
+            LoginStep::Send(mut out) => take_frame(&mut out, 1000).unwrap().unwrap().raw,
+            other => panic!("no challenge: {other:?}"),
+        };
+        let known = Secret::Plain("secret".into());
+        assert_eq!(Login::new(None, "ann", ENTROPY).1, Login::new(Some(&known), "ann", ENTROPY).1);
+        assert_eq!(challenge(None), challenge(Some(&known)));
+    }
+
+    #[test]
+    fn an_md5_answer_is_right_wrong_or_malformed() {
+        let digest = Md5Digest::of("ann", "secret");
+        let secret = Secret::Md5(digest.clone());
+        let right = digest.answer(ENTROPY.md5_salt) + "\0";
+        assert!(matches!(step(Some(&secret), right.clone()), LoginStep::Done { key: NodeKey::Md5(_), .. }));
+        for wrong in ["\0", "secret\0", &right.to_uppercase()] {
+            assert_eq!(refusal(step(Some(&secret), wrong.to_owned())), SqlState::INVALID_PASSWORD, "{wrong:?}");
+        }
+        for malformed in ["", right.trim_end_matches('\0'), &format!("{right}x")] {
+            let step = step(Some(&secret), malformed.to_owned());
+            assert_eq!(refusal(step), SqlState::PROTOCOL_VIOLATION, "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_message_that_is_malformed_is_a_protocol_violation_and_one_of_later_scram_is_not_supported() {
+        for body in [
+            &b"SCRAM-SHA-256-PLUS\0\0\0\0\0"[..],
+            b"SCRAM-SHA-256\0\0\0\0\0",
+            b"SCRAM-SHA-256\0\0\0\0\x09short",
+            b"SCRAM-SHA-256\0\xff\xff\xff\xff",
+            b"SCRAM-SHA-256",
+            b"",
+        ] {
+            assert_eq!(refusal(step(None, body)), SqlState::PROTOCOL_VIOLATION, "{body:?}");
+        }
+        for message in [&b"n,a=bob,n=,r=abc"[..], b"n,,m=x,n=,r=abc"] {
+            assert_eq!(refusal(step(None, initial_response(message))), SqlState::FEATURE_NOT_SUPPORTED, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let (login, _) = Login::new(Some(&Secret::Plain("hunter2".into())), "ann", ENTROPY);
+        assert_eq!(format!("{login:?}"), "Login { user: \"ann\", .. }");
+    }
+}

@@ -1,16 +1,12 @@
-//! The node here is our own [`Login`], which postgres-protocol's client has been let in by, or a script.
+//! The node here is a script. Whole exchanges are in `core/tests/logins`.
 
 use bytes::BufMut;
 
 use super::*;
-use crate::auth::Secret;
-use crate::auth::login::{Login, LoginEntropy, LoginStep};
 use crate::wire::backend::Status;
 use crate::wire::frontend::message;
 use crate::wire::startup::{Startup, take_startup};
-use crate::wire::{notice, take_frame};
-
-const ENTROPY: LoginEntropy = LoginEntropy { md5_salt: [1; 4], nonce: [2; 18], mock_secret: [4; 32] };
+use crate::wire::take_frame;
 
 fn frames(bytes: &mut BytesMut) -> Vec<Frame> {
     std::iter::from_fn(|| take_frame(bytes, 1 << 20).unwrap()).collect()
@@ -51,78 +47,22 @@ fn script(dial: &mut Dial, frames: impl IntoIterator<Item = Frame>) -> Result<Di
     last
 }
 
-/// A node that has `secret` for the role.
-fn converse(secret: &Secret, key: NodeKey) -> Result<Ready, DialFault> {
-    let (mut login, question) = Login::new(Some(secret), "ann", ENTROPY);
-    let (mut dial, mut keys) = (dial(key), KeyCache::default());
-    let (mut to_client, mut to_server) = (BytesMut::new(), BytesMut::new());
-    question.write(&mut to_client);
-    loop {
-        for frame in frames(&mut to_client) {
-            if let DialStep::Ready(ready) = dial.handle(&frame, &mut to_server, &mut keys)? {
-                return Ok(ready);
-            }
-        }
-        for frame in frames(&mut to_server) {
-            match login.handle(frame.body(), &mut KeyCache::default()) {
-                LoginStep::Send(bytes) => to_client.extend_from_slice(&bytes),
-                LoginStep::Done { messages, .. } => {
-                    to_client.extend_from_slice(&messages);
-                    Authentication::Ok.write(&mut to_client);
-                    backend::key_data(&mut to_client, 77, b"1234");
-                    backend::ready_for_query(&mut to_client, Status::Idle);
-                }
-                LoginStep::Refused(fault) => notice::error(&mut to_client, &fault),
-            }
-        }
-    }
-}
-
-#[test]
-fn each_kind_of_key_opens_what_it_can_open() {
-    let keys = Keys::derive("secret", b"salt", 10);
-    let verifier = Secret::Scram(keys.verifier(b"salt", 10));
-    let digest = Md5Digest::of("ann", "secret");
-    for (secret, key) in [
-        (Secret::Plain("secret".into()), plain()),
-        (verifier.clone(), plain()),
-        (verifier, NodeKey::Scram { keys, salt: b"salt".to_vec(), iterations: 10 }),
-        (Secret::Md5(digest.clone()), plain()),
-        (Secret::Md5(digest.clone()), NodeKey::Md5(digest)),
-    ] {
-        let ready = converse(&secret, key).unwrap();
-        assert_eq!((ready.pid, &ready.cancel_key[..]), (77, &b"1234"[..]));
-    }
-}
-
 #[test]
 fn a_key_that_cannot_answer_says_what_is_wanted_what_there_is_and_what_to_do() {
     let keys = Keys::derive("secret", b"salt", 10);
     let scram = |salt: &[u8], iterations| NodeKey::Scram { keys: keys.clone(), salt: salt.to_vec(), iterations };
-    let verifier = Secret::Scram(keys.verifier(b"salt", 10));
     let md5 = NodeKey::Md5(Md5Digest::of("ann", "secret"));
-    let md5_entry = Secret::Md5(Md5Digest::of("ann", "secret"));
-    for (fault, words) in [
-        (converse(&verifier, scram(b"tlas", 10)), "with another salt"),
-        (converse(&verifier, scram(b"salt", 11)), "number of iterations"),
-        (converse(&verifier, md5.clone()), "asks for SCRAM-SHA-256, and the users file has an md5 verifier"),
-        (converse(&md5_entry, scram(b"salt", 10)), "asks for an md5 answer, and the users file has a SCRAM-SHA-256"),
+    for (key, asked, words) in [
+        (scram(b"tlas", 10), sasl("i=10"), "with another salt"),
+        (scram(b"salt", 11), sasl("i=10"), "number of iterations"),
+        (md5.clone(), sasl("i=10"), "asks for SCRAM-SHA-256, and the users file has an md5 verifier"),
+        (scram(b"salt", 10), vec![Authentication::Md5 { salt: [0; 4] }], "asks for an md5 answer, and the users file"),
+        (scram(b"salt", 10), vec![Authentication::Cleartext], "a password in clear"),
+        (md5, vec![Authentication::Cleartext], "a password in clear"),
     ] {
-        let fault = fault.unwrap_err();
+        let fault = script(&mut dial(key), asked.into_iter().map(authentication)).unwrap_err();
         assert!(matches!(fault, DialFault::Key { .. }) && fault.to_string().contains(words), "{fault}");
     }
-    for key in [md5, scram(b"salt", 10)] {
-        let fault = script(&mut dial(key), [authentication(Authentication::Cleartext)]).unwrap_err();
-        assert!(fault.to_string().contains("a password in clear"), "{fault}");
-    }
-}
-
-#[test]
-fn a_password_goes_in_clear_when_it_is_asked_for() {
-    let (mut dial, mut out) = (dial(plain()), BytesMut::new());
-    dial.handle(&authentication(Authentication::Cleartext), &mut out, &mut KeyCache::default()).unwrap();
-    assert_eq!(out, &b"p\0\0\0\x0bsecret\0"[..]);
-    assert!(matches!(script(&mut dial, [authentication(Authentication::Ok), idle()]), Ok(DialStep::Ready(_))));
 }
 
 #[test]
@@ -142,23 +82,18 @@ fn a_node_that_trusts_us_is_ready_with_what_it_told() {
     assert_eq!(ready.notices, told[3..4]);
 }
 
-#[test]
-fn a_wrong_password_gives_the_words_of_the_node() {
-    let fault = converse(&Secret::Plain("secret".into()), NodeKey::Plain("geheim".into())).unwrap_err();
-    let DialFault::Node(fields) = &fault else { panic!("{fault}") };
-    assert_eq!(fields.state(), b"28P01");
-    assert_eq!(fault.to_string(), "password authentication failed for user \"ann\"");
+/// A node's side of SCRAM up to its signature, with the salt `salt`.
+fn sasl(iterations: &str) -> Vec<Authentication> {
+    let mechanisms = vec!["SCRAM-SHA-256-PLUS".into(), "SCRAM-SHA-256".into()];
+    let nonce = Opening::new([3; 18]).message().replace("n,,n=,", "");
+    let first = format!("{nonce}xyz,s=c2FsdA==,{iterations}");
+    vec![Authentication::Sasl { mechanisms }, Authentication::SaslContinue(first.into())]
 }
 
-/// SCRAM up to the point where the server has the proof and owes its signature.
+/// The server has our proof and owes its signature.
 fn proved() -> Dial {
     let mut dial = dial(plain());
-    let first = Opening::new([3; 18]).message().replace("n,,n=,", "") + "xyz,s=c2FsdA==,i=10";
-    let asked = [
-        Authentication::Sasl { mechanisms: vec!["SCRAM-SHA-256-PLUS".into(), "SCRAM-SHA-256".into()] },
-        Authentication::SaslContinue(first.into()),
-    ];
-    script(&mut dial, asked.map(authentication)).unwrap();
+    script(&mut dial, sasl("i=10").into_iter().map(authentication)).unwrap();
     dial
 }
 
