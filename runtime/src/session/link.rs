@@ -5,11 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use lockstep_core::auth::dial::{Dial, DialFault, DialStep};
+use lockstep_core::auth::dial::{Dial, DialFault, DialStep, Ready};
 use lockstep_core::auth::{KeyCache, NodeKey};
 use lockstep_core::limits;
 use lockstep_core::wire::notice::Fields;
-use lockstep_core::wire::{FrameFault, startup, take_frame};
+use lockstep_core::wire::{Frame, FrameFault, startup, take_frame};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::peer::{Peer, Read};
@@ -26,6 +26,8 @@ pub struct Link {
     pub parameters: Vec<(Bytes, Bytes)>,
     pub pid: u32,
     pub cancel_key: Bytes,
+    /// What the node has warned of at the login.
+    pub notices: Vec<Frame>,
     /// What has arrived after the login.
     pub rest: BytesMut,
 }
@@ -117,8 +119,8 @@ async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCa
             match dial.handle(&frame, &mut out, &mut keys.borrow_mut()) {
                 Ok(DialStep::Continue) => {}
                 Ok(DialStep::Ready(ready)) => {
-                    let (parameters, pid, cancel_key) = (ready.parameters, ready.pid, ready.cancel_key);
-                    return Ok(Link { peer, parameters, pid, cancel_key, rest: input });
+                    let Ready { parameters, pid, cancel_key, notices, .. } = ready;
+                    return Ok(Link { peer, parameters, pid, cancel_key, notices, rest: input });
                 }
                 Err(DialFault::Node(fields)) => return Err(LinkFault::Node(fields)),
                 Err(fault) => return Err(LinkFault::Login(fault)),

@@ -144,6 +144,7 @@ impl Arriving {
         for (name, value) in &link.parameters {
             backend::parameter_status(&mut self.out, name, value);
         }
+        link.notices.iter().for_each(|notice| self.out.extend_from_slice(&notice.raw));
         backend::key_data(&mut self.out, link.pid, &link.cancel_key);
         backend::ready_for_query(&mut self.out, Status::Idle);
         self.peer.write_all(&mut self.out).await?;
