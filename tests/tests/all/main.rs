@@ -1,4 +1,5 @@
 //! Every test that needs real servers, in one binary: one module for each subject.
 
+mod clients;
 mod compare;
 mod harness;
