@@ -1,5 +1,4 @@
 //! Every test that needs real servers, in one binary: one module for each subject.
 
-mod clients;
 mod compare;
 mod harness;
