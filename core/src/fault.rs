@@ -19,6 +19,7 @@ impl SqlState {
     pub const UNDEFINED_PORTAL: Self = Self("34000");
     pub const SERIALIZATION_FAILURE: Self = Self("40001");
     pub const INSUFFICIENT_RESOURCES: Self = Self("53000");
+    pub const DISK_FULL: Self = Self("53100");
     pub const TOO_MANY_CONNECTIONS: Self = Self("53300");
     pub const PROGRAM_LIMIT_EXCEEDED: Self = Self("54000");
     pub const STATEMENT_TOO_COMPLEX: Self = Self("54001");

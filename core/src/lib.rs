@@ -15,11 +15,11 @@
 //!
 //! | level | folders | |
 //! | --- | --- | --- |
-//! | 7 | [`session`], [`cluster`] | composed machines: events in, actions out |
+//! | 7 | [`session`] | a composed machine: events in, actions out |
 //! | 6 | [`reply`] | what the client is still owed |
-//! | 5 | [`effect`], [`unit`] | what a write did; a write transaction over all nodes |
-//! | 4 | [`plan`] | statement + catalog → what runs where |
-//! | 3 | [`sql`], [`catalog`], [`commitlock`] | do not know each other |
+//! | 5 | [`plan`], [`unit`](mod@unit) | statement + catalog → what runs where; a write transaction over all nodes |
+//! | 4 | [`effect`] | what a write did |
+//! | 3 | [`sql`], [`catalog`], [`commitlock`], [`cluster`] | do not know each other |
 //! | 2 | [`auth`] | both sides of a login |
 //! | 1 | [`wire`] | bytes ⇄ frames |
 //! | 0 | [`id`], [`limits`], [`fault`], [`sync`] | words |
@@ -35,6 +35,7 @@ pub mod id;
 pub mod limits;
 #[cfg(feature = "sql")]
 pub mod plan;
+#[cfg(feature = "sql")]
 pub mod reply;
 #[cfg(feature = "sql")]
 pub mod session;

@@ -31,3 +31,15 @@ pub const STATEMENTS_PER_SESSION: usize = 100_000;
 
 const _: () = assert!(STARTUP_PACKET < AUTH_MESSAGE && AUTH_MESSAGE < MESSAGE);
 const _: () = assert!(READ_CHUNK < OUT_HIGH_WATER && SEGMENT_REPLAY < LOG_IN_MEMORY);
+
+/// Rows that followers apply with one statement, where their order is free.
+pub const ROWS_PER_STATEMENT: usize = 64;
+
+/// Most bytes of a statement's rows that must be applied by one statement (a foreign key from a table to itself).
+pub const WHOLE_STATEMENT: usize = 64 << 20;
+
+/// Bytes of plans that one arbiter keeps.
+pub const PLAN_CACHE: usize = 8 << 20;
+
+/// How deep SQL may be nested: the tree of what is parsed is walked and freed by recursion.
+pub const SQL_NESTING: usize = 400;

@@ -1,4 +1,17 @@
 //! I/O and actors. Decides nothing about replication, membership or recovery: that is `lockstep-core`.
 
+pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod door;
+mod entropy;
+mod listen;
+mod node;
+mod serve;
+mod server;
+mod service;
+mod session;
+pub mod shared;
+mod supervise;
+
+pub use serve::{ServeFault, Service, serve};

@@ -7,6 +7,9 @@ use crate::id::{Epoch, NodeId};
 pub enum MemberState {
     /// Holds all that was ever acknowledged; serves.
     Active,
+    /// Holds all that was ever acknowledged, but does not answer, and no other node holds as much: nobody serves until it
+    /// is back.
+    Unreachable,
     /// Was active; something is missing or unproved. Comes back by recovery (or `attach`, when shown to be equal).
     Degraded,
     /// Taken out by the operator with `detach`.
@@ -21,11 +24,23 @@ impl MemberState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Unreachable => "unreachable",
             Self::Degraded => "degraded",
             Self::Detached => "detached",
             Self::New => "new",
             Self::Recovering => "recovering",
         }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Active, Self::Unreachable, Self::Degraded, Self::Detached, Self::New, Self::Recovering]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+
+    /// Holds all that was ever acknowledged, whether it answers or not.
+    pub fn is_current(self) -> bool {
+        matches!(self, Self::Active | Self::Unreachable)
     }
 }
 
@@ -70,6 +85,15 @@ impl Membership {
 
     pub fn member(&self, id: NodeId) -> &Member {
         &self.members[usize::from(id.0)]
+    }
+
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        self.ids().find(|id| self.member(*id).name == name)
+    }
+
+    /// Nodes that hold all that was ever acknowledged.
+    pub fn current(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.ids().filter(|id| self.member(*id).state.is_current())
     }
 }
 

@@ -1,17 +1,46 @@
-//! Which nodes are active, who leads, and how that changes.
+//! Which nodes are active, who leads, and how that changes: decisions only, the runtime carries them out.
+//!
+//! Invariant: a node that is not known to hold all that was ever acknowledged is never active, and the last node that
+//! does is never given up. [`change`] is the one place that moves a node from one state to another:
+//!
+//! ```text
+//!            opening: nothing to compare with, or equal
+//!   New ──────────────────────────────────────────────▶ Active ◀──────────┐
+//!    │ recover                  lost, diverged │  ▲  │ lost, none is left  │ it is back
+//!    ▼                                         ▼  │  └──▶ Unreachable ─────┘
+//!   Recovering ◀──────── recover ──────── Degraded│
+//!        └────────────── joined ──────────────────┘   (Detached: as Degraded, by the operator)
+//! ```
+//!
+//! | file | decides |
+//! | --- | --- |
+//! | [`health`] | what an attempt to reach a node says about it |
+//! | [`change`] | what an event does to the membership |
+//! | [`membership`] | who leads, who follows |
+//! | [`compare`], [`sequence`] | what differs; where sequences are to be put |
+//! | [`lineage`], [`opening`] | whose data is what it was; who serves at a start |
 
 use crate::id::{Epoch, NodeId};
 
+pub mod change;
+pub mod compare;
+pub mod health;
+pub mod lineage;
 pub mod membership;
+pub mod opening;
+pub mod sequence;
 
+pub use change::{Event, Refusal};
+pub use lineage::{ClusterId, Lineage};
 pub use membership::{Member, MemberState, Membership};
+pub use opening::Record;
 
 /// What became of a node that somebody suspects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The node is healthy and a member: only the connection was broken. Dial again.
+    /// The node is healthy and a member, or nothing could be shown against it: only the connection was broken. Dial again.
     Alive,
-    /// The node is out, and that is on disk.
+    /// The node does not serve, and that is on disk.
     Out,
 }
 

@@ -1,10 +1,35 @@
 //! What a statement means for replication: the only place that combines statement and catalog.
+//!
+//! Rule: what is not shown to be exact is refused (`refuse`). A plan holds no literal of the client's text, so that it
+//! serves all texts that differ only in literals ([`PlanCache`]).
+//!
+//! | file | |
+//! | --- | --- |
+//! | `cache` | text → plans; a text seen before costs no parse |
+//! | `classify` | kind of statement → action |
+//! | `write` | INSERT, UPDATE, DELETE: what the leader is asked to return, and how followers apply it |
+//! | `reach` | what else a write sets off: triggers, rules, foreign keys |
+//! | `copy` | COPY |
+//! | `schema` | DDL |
+//! | `calls` | functions and views that a text names |
+//! | `refuse` | reasons |
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::effect::RowEffect;
 use crate::fault::Fault;
+
+mod cache;
+mod calls;
+mod classify;
+mod copy;
+mod reach;
+mod refuse;
+mod schema;
+mod write;
+
+pub use cache::{Answer, Context, PlanCache, Script};
 
 /// One statement of a client's text, and its plan.
 #[derive(Debug, Clone)]
@@ -14,12 +39,12 @@ pub struct Planned {
     pub plan: Arc<Plan>,
 }
 
-/// What is to be done with one statement. Holds no literal of the client's text, so that it can be cached for all texts
-/// that differ only in literals.
+/// What is to be done with one statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub action: Action,
     pub marks: Marks,
+    pub memory: Option<Memory>,
 }
 
 /// What a statement may change besides rows, to be noted when it has run.
@@ -31,13 +56,35 @@ pub struct Marks {
     pub settings: bool,
     /// Makes or drops a temporary object: the session needs a catalog of its own.
     pub temporary: bool,
+    /// Makes a cursor WITH HOLD, whose query the leader runs to its end at COMMIT: the leader commits first.
+    pub holdable: bool,
+}
+
+/// What a new leader must be told after this statement has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Memory {
+    Set {
+        name: String,
+    },
+    Reset {
+        name: String,
+    },
+    ResetAll,
+    Listen {
+        channel: String,
+    },
+    /// `None` is all channels.
+    Unlisten {
+        channel: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Runs on the leader as it is; followers get nothing.
     Leader,
-    /// Not understood by the parser: the leader is asked to parse it, for its own error; accepted text is refused.
+    /// Not understood, or about a table that is not known: the leader is asked to parse it, for its own error; what it
+    /// accepts is refused.
     Unparsed,
     Transaction(Transaction),
     Write(Arc<Write>),
@@ -88,7 +135,7 @@ pub enum Transaction {
     RollbackTo {
         name: String,
     },
-    /// SET TRANSACTION / SET SESSION CHARACTERISTICS / SET transaction_isolation …
+    /// SET TRANSACTION, SET SESSION CHARACTERISTICS, and settings that mean the same.
     Isolation {
         serializable: Option<bool>,
         session: bool,
@@ -126,14 +173,23 @@ pub struct CopyIn {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ddl {
-    /// The text holds a password in clear, which must be hashed once: where the literal stands and for which role.
+    /// The text holds a password in clear, which must be hashed once.
     pub password: Option<PasswordLiteral>,
 }
 
-/// The place of a clear-text password in a CREATE or ALTER ROLE, in bytes from the start of the text.
+/// The place of a clear-text password in a CREATE or ALTER ROLE, in bytes from the start of the statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasswordLiteral {
     pub span: Range<usize>,
     pub role: String,
     pub password: String,
 }
+
+impl Plan {
+    fn new(action: Action) -> Self {
+        Self { action, marks: Marks::default(), memory: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,208 @@
-//! What a client is still owed, in order.
+//! What the leader still owes for what it was sent, in order, and what each answer means.
+//!
+//! One entry per answer to come; the entry in front says whether a message goes to the client, is kept from it, or is
+//! looked into. An error cuts the queue up to the next [`What::Ready`], for the leader skips everything up to Sync.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::catalog::SchemaEpoch;
+use crate::fault::Fault;
+use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Write};
+use crate::wire::backend;
+use crate::wire::frontend::Target;
+use crate::wire::notice::Fields;
+
+pub mod rows;
+
+pub use rows::Rows;
+
+#[derive(Debug)]
+pub struct Owed {
+    pub what: What,
+    /// Characters of the client's text before the statement that this answers: what an error position is moved by.
+    pub shift: u32,
+}
+
+#[derive(Debug)]
+pub enum What {
+    /// ParseComplete, BindComplete or CloseComplete.
+    Ack {
+        to: To,
+        undo: Undo,
+    },
+    /// An error to a message that cannot be parsed; the client is told this instead.
+    Refusal(Fault),
+    /// ParameterDescription, then RowDescription or NoData.
+    Statement {
+        shape: Shape,
+    },
+    /// RowDescription or NoData.
+    Portal {
+        shape: Shape,
+        to: To,
+    },
+    Execution(Execution),
+    /// ReadyForQuery after a Sync.
+    Ready(Ready),
+    /// All of it goes through, up to and with ReadyForQuery, which ends the segment.
+    Raw {
+        done: Done,
+        failed: bool,
+    },
+    /// A Query of ours, up to ReadyForQuery.
+    Own {
+        purpose: Own,
+        error: Option<Fields>,
+        tag: Option<Bytes>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    Client,
+    /// The client did not ask for it.
+    Nobody,
+}
+
+/// What the client may see of a result's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    Whole,
+    /// The last columns are ours.
+    Without(u16),
+    /// All columns are ours: NoData.
+    Nothing,
+}
+
+/// An Execute: rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
+#[derive(Debug)]
+pub enum Execution {
+    Pass {
+        done: Done,
+    },
+    Write(WriteExecution),
+    /// `ended`: the client's CopyDone or CopyFail has been sent on.
+    Copy {
+        planned_in: SchemaEpoch,
+        done: Done,
+        ended: bool,
+    },
+    /// Rows of a query of ours, in the middle of a client's pipeline.
+    Own(Own),
+    /// BEGIN put before an implicit transaction's first write.
+    Begin,
+}
+
+#[derive(Debug)]
+pub struct WriteExecution {
+    pub write: Arc<Write>,
+    pub rows: Rows,
+    pub planned_in: SchemaEpoch,
+    pub done: Done,
+}
+
+/// What a statement's success means for the session.
+#[derive(Debug, Clone, Default)]
+pub struct Done {
+    pub note: Note,
+    pub marks: Marks,
+    /// What a new leader must be told, and the statement that says it.
+    pub memory: Option<(Memory, Arc<str>)>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub enum Note {
+    #[default]
+    None,
+    Transaction(Transaction),
+    /// DDL whose text goes into the log.
+    Schema(Arc<str>),
+    Prepared {
+        name: String,
+        plan: Arc<Plan>,
+        sql: Arc<str>,
+        leader_sql: Arc<str>,
+    },
+    Deallocated {
+        name: Option<String>,
+    },
+    Discarded {
+        all: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// The segment's own Sync: the client waits for it.
+    Segment,
+    /// A Sync of ours.
+    Ours,
+}
+
+/// What has to be taken back when the leader passes a message over because of an earlier error.
+#[derive(Debug)]
+pub enum Undo {
+    Nothing,
+    /// A statement was thought to be prepared.
+    Forget(Bytes),
+    /// A statement or portal was thought to be closed.
+    Restore(Target, Bytes, Box<Statement>),
+}
+
+/// A statement that the client has prepared, or a portal made of one.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    pub sql: Bytes,
+    /// The text as it is planned: a copy where the client's encoding is not UTF-8, with every byte in its place.
+    pub readable: Arc<str>,
+    pub types: Vec<u32>,
+    pub planned: Option<Planned>,
+    pub epoch: SchemaEpoch,
+}
+
+/// Queries of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    Rollback,
+    /// The unit's COMMIT, or a utility command in its place.
+    Commit,
+    /// `SET CONSTRAINTS ALL IMMEDIATE`.
+    Constraints,
+    Catalog(usize),
+    /// The isolation level under which the catalog was read.
+    Isolation,
+    SearchPath,
+    Settings,
+    /// Something that a new leader is told before the session goes on there.
+    Memory,
+}
+
+impl Owed {
+    /// Whether this message of the leader goes to the client as it is, without a look inside.
+    pub fn passes(&self, tag: u8) -> bool {
+        match &self.what {
+            What::Raw { .. } => {
+                !matches!(tag, backend::READY_FOR_QUERY | backend::ERROR_RESPONSE) && !backend::is_asynchronous(tag)
+            }
+            What::Execution(Execution::Pass { .. }) => matches!(
+                tag,
+                backend::DATA_ROW
+                    | backend::COPY_DATA
+                    | backend::COPY_DONE
+                    | backend::COPY_OUT_RESPONSE
+                    | backend::COPY_BOTH_RESPONSE
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// Cuts `columns` columns off the end of a RowDescription; the rest is what the client asked for.
+pub fn cut_description(body: Bytes, columns: u16, out: &mut BytesMut) -> Result<(), crate::wire::Malformed> {
+    let mut described = backend::read_row_description(body)?;
+    described.truncate(described.len().saturating_sub(usize::from(columns)));
+    backend::row_description(out, &described);
+    Ok(())
+}

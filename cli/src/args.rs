@@ -1,0 +1,257 @@
+//! The command line, and the help that teaches it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as Group, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lockstep",
+    version,
+    about = "A PostgreSQL proxy that keeps two or more servers identical",
+    long_about = "A PostgreSQL proxy that keeps two or more servers identical.\n\n\
+        Applications connect to Lockstep as if it were one server. Every write is on every server before the client is \
+        told that it is done; reads are answered by one. A server that dies costs the clients nothing, and \
+        `lockstep recover` brings it back while they work.",
+    after_long_help = EXAMPLES,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub struct Args {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockstep demo                        see it work: two throw-away servers, a crash, a recovery
+  lockstep check                       is this configuration, and are these servers, fit to run?
+  lockstep run                         serve
+  lockstep status                      who is active, who is not, and why
+  lockstep recover alp                 bring the node `alp` back while applications go on
+  lockstep help getting-started        from nothing to two servers
+
+Exit codes:
+  0  good
+  1  the answer is bad: a node is down, nodes differ, something must be put right
+  2  wrong usage or configuration
+  3  the proxy cannot be reached";
+
+#[derive(Debug, Clone, Group)]
+pub struct Common {
+    /// The configuration [default: lockstep.toml here, then /etc/lockstep/lockstep.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, trace, or a list such as `info,lockstep_core=debug`
+    #[arg(long, value_name = "LEVEL", env = "RUST_LOG", hide_env_values = true, global = true)]
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve in the foreground; SIGTERM lets clients finish, a second one does not
+    #[command(after_help = "\
+Logs to stderr, as text on a terminal and as JSON elsewhere, and tells systemd when it is ready.
+
+Example:
+  lockstep run --config /etc/lockstep/lockstep.toml --log info")]
+    Run,
+    /// Look at configuration and servers before they serve, and name each remedy
+    #[command(after_help = "\
+Needs no running proxy. Changes nothing. Ends with 1 when something must be put right.
+
+Examples:
+  lockstep check
+  lockstep check --json | jq '.findings[] | select(.mark == \"problem\")'")]
+    Check(Json),
+    /// See it work: two throw-away servers, an application, a crash, a recovery
+    #[command(after_help = "\
+Needs PostgreSQL's programs (Debian: apt-get install postgresql) and nothing else: no configuration, no root. It stays \
+until Ctrl-C so that you can try it with psql, and leaves nothing behind.
+
+Examples:
+  lockstep demo
+  lockstep demo --exit    tell the story and end; 0 only if every claim in it was checked")]
+    Demo(Demo),
+    /// Show each node: who leads, who follows, who is out and why
+    #[command(after_help = "\
+Ends with 1 when a node is not active.
+
+Examples:
+  lockstep status
+  lockstep status --json | jq -r '.nodes[] | select(.state != \"active\") | .name'")]
+    Status(Json),
+    /// Compare all active nodes in full: every row, sequence and definition
+    #[command(after_help = "\
+Reads every table on every node; commits may wait for it. Ends with 1 when nodes differ.
+
+Example:
+  lockstep verify")]
+    Verify(Json),
+    /// Bring a node back with a fresh copy of an active one, while clients go on
+    #[command(after_help = "\
+Erases the node's data directory. Needs [node.recovery] in the configuration: see `lockstep help recovery`.
+
+Example:
+  lockstep recover alp")]
+    Recover(Node),
+    /// Let a node back in without a copy, if it can be shown to be equal
+    #[command(after_help = "\
+Compares the node with an active one in full. Where it is not equal the answer is `recover`.
+
+Example:
+  lockstep detach alp && ssh alp reboot; lockstep attach alp")]
+    Attach(Node),
+    /// Take a node out for maintenance; the others go on
+    #[command(after_help = "\
+Example:
+  lockstep detach alp")]
+    Detach(Node),
+    /// Ask and write four times a second through the proxy and count what fails
+    #[command(after_help = "\
+Each client keeps one connection and reconnects when it breaks. Writes go to a table of its own, lockstep_probe, which \
+is made if it is not there. Ctrl-C ends it with a summary. Ends with 1 when anything failed.
+
+Examples:
+  PGPASSWORD=secret lockstep probe --user app --database shop
+  lockstep probe --user app --clients 8 --interval 100ms --rounds 600")]
+    Probe(Probe),
+    /// Explain a topic, or a command
+    #[command(after_help = "\
+Examples:
+  lockstep help            the list of topics
+  lockstep help recovery
+  lockstep help check")]
+    Help(Help),
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Json {
+    /// Print JSON for programs instead of text for people
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Node {
+    /// The node's name, as in the configuration
+    #[arg(value_name = "NODE")]
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Demo {
+    /// End after the story, with 0 only if every claim that it printed was checked
+    #[arg(long)]
+    pub exit: bool,
+    /// Change one row on one server behind the proxy's back before the comparison: the demo must notice, and end with 1
+    #[arg(long, hide = true)]
+    pub spoil: bool,
+    /// Whom the story kills
+    #[arg(long, hide = true, value_enum, default_value_t = Victim::Follower)]
+    pub kill: Victim,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Victim {
+    Follower,
+    Leader,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Probe {
+    /// Who connects [default: the user name of this session]; the password comes from PGPASSWORD or ~/.pgpass
+    #[arg(long, short = 'U', env = "PGUSER", value_name = "NAME")]
+    pub user: Option<String>,
+    /// The database to write to [default: the user's name]
+    #[arg(long, short = 'd', env = "PGDATABASE", value_name = "NAME")]
+    pub database: Option<String>,
+    /// From one round to the next
+    #[arg(long, default_value = "250ms", value_parser = time, value_name = "TIME")]
+    pub interval: Duration,
+    /// How long an answer may take before it counts as failed
+    #[arg(long, default_value = "10s", value_parser = time, value_name = "TIME")]
+    pub timeout: Duration,
+    /// How many connections
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
+    pub clients: u16,
+    /// End after so many rounds [default: at Ctrl-C]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub rounds: Option<u64>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Help {
+    /// A topic or a command
+    pub topic: Option<String>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    crate::config::parse_time(text)
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "write a time such as 250ms, 1s or 2m".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_takes_a_configuration() {
+        for command in
+            ["run", "check", "demo", "status", "verify", "recover alp", "attach alp", "detach alp", "probe", "help"]
+        {
+            let args = parse(&format!("lockstep {command} --config mine.toml")).unwrap();
+            assert_eq!(args.common.config.as_deref(), Some(std::path::Path::new("mine.toml")), "{command}");
+        }
+    }
+
+    #[test]
+    fn commands_of_later_versions_are_not_offered() {
+        for command in ["pause", "resume", "explain", "takeover", "reload", "top"] {
+            assert_eq!(parse(&format!("lockstep {command}")).unwrap_err().exit_code(), 2, "{command}");
+        }
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Args::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("lockstep ") || command.get_name() == "run", "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_switch_that_spoils_the_demo_is_not_shown_but_works() {
+        let demo = Args::command().find_subcommand_mut("demo").unwrap().render_long_help().to_string();
+        assert!(demo.contains("--exit") && !demo.contains("--spoil"));
+        assert!(matches!(
+            parse("lockstep demo --exit --spoil").unwrap().command,
+            Command::Demo(Demo { exit: true, spoil: true, .. })
+        ));
+    }
+
+    #[test]
+    fn a_time_needs_a_unit_and_a_length() {
+        assert!(parse("lockstep probe --interval 100ms").is_ok());
+        for bad in ["100", "0s", "soon"] {
+            let error = parse(&format!("lockstep probe --interval {bad}")).unwrap_err().to_string();
+            assert!(error.contains("250ms, 1s or 2m"), "{error}");
+        }
+    }
+}

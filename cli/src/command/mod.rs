@@ -1,0 +1,48 @@
+//! One file for each command. A command asks, prints through `show`, and gives an exit code.
+//!
+//! To add one: its name, help and example in `args.rs`, a file here, an arm below, its paragraph in `docs/operations.md`.
+
+mod check;
+mod help;
+mod node;
+mod probe;
+mod run;
+mod status;
+mod verify;
+
+use std::future::Future;
+
+use lockstep_runtime::door::protocol::Request;
+
+use crate::args::{Args, Command};
+use crate::config;
+use crate::demo;
+use crate::exit::{Exit, Stop};
+use crate::log;
+
+pub fn perform(args: Args) -> Result<Exit, Stop> {
+    let common = args.common;
+    let load = || config::load_or_stop(common.config.as_deref());
+    // The demo's terminal belongs to its story: it sets up a log of its own.
+    if !matches!(args.command, Command::Demo(_)) {
+        log::start(common.log.as_deref(), log::To::Stderr)?;
+    }
+    match args.command {
+        Command::Demo(demo) => demo::demo(common.log.as_deref(), &demo),
+        Command::Help(help) => help::help(help.topic.as_deref()),
+        Command::Run => run::run(load()?),
+        Command::Check(json) => block_on(check::check(load()?, json.json)),
+        Command::Probe(probe) => block_on(probe::probe(load()?, probe)),
+        Command::Status(json) => block_on(status::status(load()?, json.json)),
+        Command::Verify(json) => block_on(verify::verify(load()?, json.json)),
+        Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
+        Command::Attach(node) => block_on(node::change(load()?, node.name, |node| Request::Attach { node })),
+        Command::Detach(node) => block_on(node::change(load()?, node.name, |node| Request::Detach { node })),
+    }
+}
+
+/// Commands that only ask need one thread and no actors.
+fn block_on(command: impl Future<Output = Result<Exit, Stop>>) -> Result<Exit, Stop> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Stop::bad(format!("this process cannot be set up: {error}")))?.block_on(command)
+}

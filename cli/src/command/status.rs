@@ -1,0 +1,109 @@
+//! `lockstep status`: each node, its role, its state, since when and why.
+
+use lockstep_runtime::config::Config;
+use lockstep_runtime::door::protocol::{NodeStatus, Reply, Request, Status};
+
+use crate::control;
+use crate::exit::{Exit, Stop};
+use crate::show::{self, Paint};
+
+pub async fn status(config: Config, json: bool) -> Result<Exit, Stop> {
+    let status = match control::ask(&config.control.socket, &Request::Status, |_| ()).await? {
+        Reply::Status(status) => status,
+        other => return Err(control::unexpected(other)),
+    };
+    if json {
+        show::json(&status);
+    } else {
+        show::line(&text(&status, Paint::for_stdout()));
+    }
+    Ok(judge(&status))
+}
+
+fn judge(status: &Status) -> Exit {
+    if status.nodes.iter().all(is_active) { Exit::Good } else { Exit::Bad }
+}
+
+fn is_active(node: &NodeStatus) -> bool {
+    node.state == "active"
+}
+
+fn text(status: &Status, paint: Paint) -> String {
+    let row = |node: &NodeStatus| {
+        let cells = [&node.name, &node.address, &node.role, &node.state, &node.since, &node.reason];
+        cells.map(String::clone).to_vec()
+    };
+    let rows: Vec<_> = status.nodes.iter().map(row).collect();
+    let table = show::table(&["node", "address", "role", "state", "since", "why"], &rows);
+    let painted = table.lines().enumerate().map(|(number, line)| match number.checked_sub(1) {
+        None => paint.bold(line),
+        Some(node) if is_active(&status.nodes[node]) => line.into(),
+        Some(_) => paint.red(line),
+    });
+    let clients = match status.clients {
+        1 => "1 client".into(),
+        clients => format!("{} clients", show::count(clients as u64)),
+    };
+    let mut lines: Vec<String> = painted.collect();
+    lines.push(String::new());
+    lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
+    lines.extend(remedies(status));
+    lines.join("\n")
+}
+
+/// The command that brings each absent node back.
+fn remedies(status: &Status) -> impl Iterator<Item = String> {
+    status.nodes.iter().filter_map(|node| match node.state.as_str() {
+        "degraded" | "new" => Some(format!("bring {} back: lockstep recover {}", node.name, node.name)),
+        "detached" => Some(format!("let {} back in: lockstep attach {}", node.name, node.name)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(state: &str) -> Status {
+        let node = |name: &str, role: &str, state: &str| NodeStatus {
+            name: name.into(),
+            address: "127.0.0.1:5501".into(),
+            role: role.into(),
+            state: state.into(),
+            since: "2025-01-01T00:00:00Z".into(),
+            reason: "equal".into(),
+            weight: 1,
+        };
+        Status {
+            cluster: "main".into(),
+            version: "0.1.0".into(),
+            epoch: 3,
+            clients: 1_200,
+            nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_not_active_is_a_bad_answer() {
+        assert_eq!(judge(&status_of("active")), Exit::Good);
+        for state in ["degraded", "detached", "new", "recovering"] {
+            assert_eq!(judge(&status_of(state)), Exit::Bad, "{state}");
+        }
+    }
+
+    #[test]
+    fn the_table_shows_every_node_and_what_to_do() {
+        let text = text(&status_of("degraded"), Paint::none());
+        assert!(text.starts_with("node   address         role      state     since"), "{text}");
+        assert!(text.contains("cluster main, epoch 3, 1,200 clients, lockstep 0.1.0"), "{text}");
+        assert!(text.ends_with("bring alp back: lockstep recover alp"), "{text}");
+    }
+
+    #[test]
+    fn programs_find_what_the_contract_names() {
+        let json = serde_json::to_value(status_of("active")).unwrap();
+        for key in ["name", "address", "role", "state", "since", "reason"] {
+            assert!(json["nodes"][1][key].is_string(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The file as it is written: names, shapes and places, nothing checked against anything else.
+//!
+//! To add a setting: spell it here, give it its meaning in `resolve.rs`, its field in the runtime's `config.rs`, its
+//! lines in `docs/configuration.md`. A setting of a later version stands in `error::LATER` until then.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::time::Time;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub listen: Listen,
+    #[serde(default)]
+    pub control: Control,
+    pub cluster: Cluster,
+    pub service: Service,
+    pub auth: Auth,
+    #[serde(default)]
+    pub health: Health,
+    #[serde(default)]
+    pub node: Vec<Node>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    pub address: Spanned<String>,
+    pub unix_socket: Option<Spanned<PathBuf>>,
+    pub max_clients: Option<Spanned<i64>>,
+    pub authentication_timeout: Option<Spanned<Time>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    pub socket: Option<Spanned<PathBuf>>,
+    pub http: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    pub name: Spanned<String>,
+    pub state_dir: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub user: Spanned<String>,
+    pub password: Option<String>,
+    pub database: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub users_file: Spanned<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    pub interval: Option<Spanned<Time>>,
+    pub timeout: Option<Spanned<Time>>,
+    pub retries: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    pub name: Spanned<String>,
+    pub address: Spanned<String>,
+    pub weight: Option<Spanned<i64>>,
+    pub recovery: Option<Recovery>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    #[serde(default)]
+    pub shell: Vec<String>,
+    pub run_as: Option<String>,
+    pub data_directory: Spanned<PathBuf>,
+    pub bin_directory: Option<Spanned<PathBuf>>,
+    pub stop: Option<String>,
+    pub backup: Option<String>,
+    pub start: Option<String>,
+}

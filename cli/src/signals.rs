@@ -1,0 +1,49 @@
+//! The signals that ask a process to end, or to look again.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::Stop;
+
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From here on the process no longer ends by itself.
+    pub fn listen() -> Result<Self, Stop> {
+        let listen = |kind| signal(kind).map_err(|error| Stop::bad(format!("signals cannot be caught: {error}")));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGTERM or Ctrl-C. For a service: a terminal that closes is no reason to stop.
+    pub async fn stop(&mut self) {
+        while self.next().await == Asked::ToLookAgain {
+            tracing::warn!("SIGHUP: reloading is not in this version; restart to apply a new configuration");
+        }
+    }
+
+    /// Any of them. For what somebody watches: with the terminal it has no purpose left.
+    pub async fn any(&mut self) {
+        self.next().await;
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::ToStop,
+            _ = self.interrupt.recv() => Asked::ToStop,
+            _ = self.hang_up.recv() => Asked::ToLookAgain,
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Asked {
+    ToStop,
+    ToLookAgain,
+}

@@ -1,0 +1,108 @@
+//! The catalog of one database as all its sessions share it, and the count of what has changed it.
+//!
+//! A session that finds no valid catalog loads one through its own leader connection and publishes it. Invariant: what
+//! [`Cell::current`] gives was read entirely after the last change had been committed on the leader, because a change
+//! moves the epoch before and after its COMMIT, and [`Cell::publish`] takes only what was read within one epoch.
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard};
+
+/// Counts changes of a database's schema. What was planned in another epoch has to be planned again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SchemaEpoch(pub u64);
+
+#[derive(Debug)]
+pub struct Cell<T> {
+    /// Tells the databases of one process apart.
+    number: u32,
+    epoch: AtomicU64,
+    inner: Mutex<Inner<T>>,
+}
+
+#[derive(Debug)]
+struct Inner<T> {
+    changing: u32,
+    catalog: Option<Arc<T>>,
+}
+
+impl<T> Cell<T> {
+    /// `number` is another one for each database.
+    pub fn new(number: u32) -> Self {
+        Self { number, epoch: AtomicU64::new(1), inner: Mutex::new(Inner { changing: 0, catalog: None }) }
+    }
+
+    /// A number for what was read in an epoch that no other catalog of this process has.
+    pub fn version(&self, read_in: SchemaEpoch) -> u64 {
+        (u64::from(self.number) << 40) | (read_in.0 & 0xff_ffff_ffff)
+    }
+
+    pub fn epoch(&self) -> SchemaEpoch {
+        SchemaEpoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    pub fn current(&self) -> Option<Arc<T>> {
+        self.lock().catalog.clone()
+    }
+
+    /// A change is about to be committed on the leader.
+    pub fn begin_change(&self) {
+        let mut inner = self.lock();
+        inner.changing += 1;
+        self.invalidate(&mut inner);
+    }
+
+    /// The change has been committed, or has not happened.
+    pub fn end_change(&self) {
+        let mut inner = self.lock();
+        inner.changing -= 1;
+        self.invalidate(&mut inner);
+    }
+
+    /// Offers a catalog whose reading began in epoch `read_in`.
+    pub fn publish(&self, read_in: SchemaEpoch, catalog: Arc<T>) {
+        let mut inner = self.lock();
+        if inner.changing == 0 && self.epoch() == read_in {
+            inner.catalog = Some(catalog);
+        }
+    }
+
+    fn invalidate(&self, inner: &mut Inner<T>) {
+        inner.catalog = None;
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(all(test, not(lockstep_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_read_before_or_during_a_change_is_not_shared() {
+        let cell = Cell::new(0);
+        let before = cell.epoch();
+        cell.begin_change();
+        cell.publish(before, Arc::new("old"));
+        cell.publish(cell.epoch(), Arc::new("half"));
+        assert_eq!(cell.current(), None);
+        let during = cell.epoch();
+        cell.end_change();
+        cell.publish(during, Arc::new("half"));
+        assert_eq!(cell.current(), None);
+        cell.publish(cell.epoch(), Arc::new("new"));
+        assert_eq!(cell.current(), Some(Arc::new("new")));
+    }
+
+    #[test]
+    fn a_change_moves_the_epoch_before_and_after_its_commit() {
+        let cell = Cell::<()>::new(0);
+        let start = cell.epoch();
+        cell.begin_change();
+        let during = cell.epoch();
+        cell.end_change();
+        assert!(start < during && during < cell.epoch());
+    }
+}

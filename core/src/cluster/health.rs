@@ -1,0 +1,150 @@
+//! What attempts to reach a node say about it.
+//!
+//! Invariant: only the node's own silence or refusal counts against it. What the proxy's machine lacks (descriptors,
+//! memory, ports, processor time) does not, and neither does any answer of a server that still answers.
+
+use std::io;
+use std::time::Duration;
+
+/// What one attempt met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// A server answered, be it with an error that is not its end.
+    Answered,
+    /// Nobody is there, or the server says that it is going: more attempts would tell nothing new.
+    Down(String),
+    /// No answer, or a broken one: may be the network's hiccup.
+    Silent(String),
+    /// The attempt did not get as far as the node.
+    Local(String),
+}
+
+impl Observation {
+    /// From an error of the operating system while connecting or reading.
+    pub fn from_io(error: &io::Error) -> Self {
+        let text = error.to_string();
+        match error.raw_os_error() {
+            Some(errno::CONNECTION_REFUSED | errno::NO_ENTRY) => Self::Down(text),
+            Some(code) if errno::LOCAL.contains(&code) => Self::Local(text),
+            _ if error.kind() == io::ErrorKind::OutOfMemory => Self::Local(text),
+            _ => Self::Silent(text),
+        }
+    }
+
+    /// From an ErrorResponse. A server that is starting or stopping (57P03) is as good as gone; one that ended just our
+    /// connection (57P01, 57P02) is asked again.
+    pub fn from_sqlstate(code: &str, message: &str) -> Self {
+        match code {
+            "57P03" => Self::Down(message.to_owned()),
+            "57P01" | "57P02" => Self::Silent(message.to_owned()),
+            _ => Self::Answered,
+        }
+    }
+}
+
+/// Linux' numbers, as `std` reports them.
+mod errno {
+    pub const NO_ENTRY: i32 = 2;
+    pub const CONNECTION_REFUSED: i32 = 111;
+    /// EAGAIN (a Unix socket's queue is full), ENOMEM, EACCES, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS, EPERM.
+    pub const LOCAL: [i32; 8] = [11, 12, 13, 23, 24, 99, 105, 1];
+}
+
+/// What is known after some attempts in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    Alive,
+    Dead(String),
+    /// Nothing could be shown, for want of means on the proxy's side.
+    Unproved(String),
+    /// Try again.
+    Again,
+}
+
+/// Judges one node by consecutive attempts.
+#[derive(Debug)]
+pub struct Judge {
+    /// Attempts that must fail in a row.
+    needed: u32,
+    silent: u32,
+    local: u32,
+}
+
+impl Judge {
+    pub fn new(retries: u32) -> Self {
+        Self { needed: retries.max(1), silent: 0, local: 0 }
+    }
+
+    /// `took` is how long the attempt took, `limit` how long it was given.
+    pub fn observe(&mut self, seen: Observation, took: Duration, limit: Duration) -> Judgement {
+        match seen {
+            Observation::Answered => Judgement::Alive,
+            Observation::Down(why) => Judgement::Dead(why),
+            Observation::Silent(why) if overslept(took, limit) => self.unproved(why),
+            Observation::Local(why) => self.unproved(why),
+            Observation::Silent(why) => {
+                self.silent += 1;
+                if self.silent >= self.needed { Judgement::Dead(why) } else { Judgement::Again }
+            }
+        }
+    }
+
+    fn unproved(&mut self, why: String) -> Judgement {
+        self.local += 1;
+        if self.local > self.needed { Judgement::Unproved(why) } else { Judgement::Again }
+    }
+}
+
+/// A timer that fired far too late means that this process did not run: the node may have answered long ago.
+fn overslept(took: Duration, limit: Duration) -> bool {
+    took > limit * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn silent() -> Observation {
+        Observation::Silent("timed out".into())
+    }
+
+    #[test]
+    fn a_refused_connection_is_death_at_once() {
+        let refused = Observation::from_io(&io::Error::from_raw_os_error(errno::CONNECTION_REFUSED));
+        assert!(matches!(Judge::new(5).observe(refused, Duration::ZERO, LIMIT), Judgement::Dead(_)));
+    }
+
+    #[test]
+    fn silence_is_death_only_when_repeated() {
+        let mut judge = Judge::new(2);
+        assert_eq!(judge.observe(silent(), LIMIT, LIMIT), Judgement::Again);
+        assert!(matches!(judge.observe(silent(), LIMIT, LIMIT), Judgement::Dead(_)));
+    }
+
+    #[test]
+    fn what_the_proxy_lacks_never_counts_against_a_node() {
+        let mut judge = Judge::new(2);
+        for code in errno::LOCAL {
+            let seen = Observation::from_io(&io::Error::from_raw_os_error(code));
+            assert!(matches!(judge.observe(seen, Duration::ZERO, LIMIT), Judgement::Again | Judgement::Unproved(_)));
+        }
+    }
+
+    #[test]
+    fn a_timer_that_fired_late_proves_nothing() {
+        let mut judge = Judge::new(1);
+        assert_eq!(judge.observe(silent(), LIMIT * 3, LIMIT), Judgement::Again);
+        assert!(matches!(judge.observe(silent(), LIMIT * 3, LIMIT), Judgement::Unproved(_)));
+    }
+
+    #[test]
+    fn any_answer_but_a_farewell_is_life() {
+        for code in ["53300", "28P01", "3D000", "XX000"] {
+            assert_eq!(Observation::from_sqlstate(code, "no"), Observation::Answered);
+        }
+        assert!(matches!(Observation::from_sqlstate("57P03", "starting up"), Observation::Down(_)));
+        assert!(matches!(Observation::from_sqlstate("57P01", "terminated"), Observation::Silent(_)));
+    }
+}

@@ -1,0 +1,330 @@
+//! Who serves when the proxy starts, or when nobody has served for a while.
+//!
+//! Invariant: nothing is trusted unseen. A node serves at once only if the state file or the nodes' own lineage name it
+//! as current, or if it is the preferred node of a cluster that has none yet; every other node has to be shown equal.
+
+use super::lineage::{ClusterId, Kinship, Lineage};
+use super::{MemberState, Membership};
+use crate::id::{Epoch, NodeId};
+
+/// What the proxy remembers of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub cluster: ClusterId,
+    /// Nothing was under way when the proxy stopped.
+    pub clean: bool,
+    pub membership: Membership,
+    /// The newest lineage known to be on each node.
+    pub written: Vec<Epoch>,
+}
+
+/// What a node showed when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    Silent(String),
+    Seen(Option<Lineage>),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opening {
+    Serve {
+        record: Record,
+        /// Nodes that become active when a full comparison under held commits shows them equal.
+        compare: Vec<NodeId>,
+    },
+    /// Nobody serves; look again later.
+    Wait { record: Option<Record>, why: String },
+    /// Only a human can say which data is right.
+    Refuse { why: String },
+}
+
+/// Decides from the record, if there is one.
+pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
+    let mut next = record.clone();
+    let mut usable = Vec::new();
+    let mut missing = Vec::new();
+    for node in record.membership.current() {
+        match judge(&record, node, &seen[usize::from(node.0)]) {
+            Ok(()) => usable.push(node),
+            Err(Unusable::Data(why)) => missing.push((node, why)),
+            Err(Unusable::Conflict(why)) => return Opening::Refuse { why },
+        }
+    }
+    let Some(leader) = usable.iter().copied().min_by_key(|id| preference(&record.membership, *id)) else {
+        let why = missing.iter().map(|(node, why)| format!("{}: {why}", record.membership.member(*node).name));
+        let why = why.collect::<Vec<_>>().join("; ");
+        for (node, why) in missing {
+            set(&mut next.membership, node, MemberState::Unreachable, why, now);
+        }
+        return Opening::Wait { record: Some(next), why };
+    };
+    let name = record.membership.member(leader).name.clone();
+    set(&mut next.membership, leader, MemberState::Active, "serves since the proxy started".into(), now);
+    for (node, why) in missing {
+        set(&mut next.membership, node, MemberState::Degraded, why, now);
+    }
+    let mut compare = Vec::new();
+    for node in usable.into_iter().filter(|node| *node != leader) {
+        if record.clean {
+            set(&mut next.membership, node, MemberState::Active, "the proxy had stopped in order".into(), now);
+        } else {
+            let why = format!("is being compared with {name} after an unclean stop");
+            set(&mut next.membership, node, MemberState::Degraded, why, now);
+            compare.push(node);
+        }
+    }
+    next.membership.epoch = Epoch(record.membership.epoch.0 + 1);
+    next.clean = false;
+    Opening::Serve { record: next, compare }
+}
+
+/// Decides without a record. `fresh` has the configured nodes, all new; `id` is used if there is no cluster yet.
+pub fn first(fresh: Membership, id: ClusterId, seen: &[Sighting], now: u64) -> Opening {
+    let lineages: Vec<(NodeId, &Lineage)> = fresh
+        .ids()
+        .filter_map(|node| match &seen[usize::from(node.0)] {
+            Sighting::Seen(Some(lineage)) => Some((node, lineage)),
+            _ => None,
+        })
+        .collect();
+    match lineages.iter().max_by_key(|(_, lineage)| lineage.epoch) {
+        Some((_, newest)) => inherit(fresh, newest, &lineages, seen, now),
+        None => found(fresh, id, seen, now),
+    }
+}
+
+/// A cluster that has never been: the preferred node's data is the data.
+fn found(fresh: Membership, cluster: ClusterId, seen: &[Sighting], now: u64) -> Opening {
+    let Some(leader) = fresh.ids().min_by_key(|id| preference(&fresh, *id)) else {
+        return Opening::Refuse { why: "no node is configured".into() };
+    };
+    let name = fresh.member(leader).name.clone();
+    if let Sighting::Silent(why) = &seen[usize::from(leader.0)] {
+        let why = format!("at the first start the preferred node's data counts, but {name} does not answer: {why}");
+        return Opening::Wait { record: None, why };
+    }
+    let written = vec![Epoch(0); fresh.members.len()];
+    let mut record = Record { cluster, clean: false, membership: fresh, written };
+    record.membership.epoch = Epoch(1);
+    set(&mut record.membership, leader, MemberState::Active, "preferred node of a new cluster".into(), now);
+    let mut compare = Vec::new();
+    for node in record.membership.ids().filter(|node| *node != leader) {
+        let why = match &seen[usize::from(node.0)] {
+            Sighting::Silent(why) => format!("did not answer at the first start: {why}"),
+            Sighting::Seen(_) => {
+                compare.push(node);
+                format!("is being compared with {name}")
+            }
+        };
+        set(&mut record.membership, node, MemberState::New, why, now);
+    }
+    Opening::Serve { record, compare }
+}
+
+/// The state file is gone, but the nodes remember: whoever is named by the newest lineage must be there to be compared.
+fn inherit(
+    mut fresh: Membership,
+    newest: &Lineage,
+    lineages: &[(NodeId, &Lineage)],
+    seen: &[Sighting],
+    now: u64,
+) -> Opening {
+    for (node, lineage) in lineages {
+        let name = &fresh.member(*node).name;
+        if lineage.cluster != newest.cluster {
+            let why = format!("{name} belongs to another cluster than the other nodes ({})", lineage.cluster.0);
+            return Opening::Refuse { why };
+        }
+        if lineage.is_forked_from(newest) {
+            let why = format!(
+                "split brain: in epoch {} {name} was active with [{}], another node with [{}]; recover one from the other",
+                newest.epoch,
+                lineage.active.join(", "),
+                newest.active.join(", ")
+            );
+            return Opening::Refuse { why };
+        }
+    }
+    for name in &newest.active {
+        let Some(node) = fresh.find(name) else {
+            let why = format!("the nodes' lineage names {name} as active, but it is not in the configuration");
+            return Opening::Refuse { why };
+        };
+        if let Sighting::Silent(why) = &seen[usize::from(node.0)] {
+            let why = format!("there is no state file, and {name}, which may hold more, does not answer: {why}");
+            return Opening::Wait { record: None, why };
+        }
+        set(&mut fresh, node, MemberState::Active, "named by the lineage".into(), now);
+    }
+    for (node, lineage) in lineages.iter().filter(|(_, lineage)| lineage.epoch < newest.epoch) {
+        let why = format!("stayed behind in epoch {}; the others are in {}", lineage.epoch, newest.epoch);
+        set(&mut fresh, *node, MemberState::Degraded, why, now);
+    }
+    fresh.epoch = newest.epoch;
+    let written = vec![newest.epoch; fresh.members.len()];
+    reopen(Record { cluster: newest.cluster.clone(), clean: false, membership: fresh, written }, seen, now)
+}
+
+enum Unusable {
+    /// The node is not there, or is not what it was.
+    Data(String),
+    /// The record itself may be wrong.
+    Conflict(String),
+}
+
+fn judge(record: &Record, node: NodeId, sighting: &Sighting) -> Result<(), Unusable> {
+    let name = &record.membership.member(node).name;
+    let lineage = match sighting {
+        Sighting::Silent(why) => return Err(Unusable::Data(why.clone())),
+        Sighting::Seen(None) if record.written[usize::from(node.0)] == Epoch(0) => return Ok(()),
+        Sighting::Seen(None) => {
+            return Err(Unusable::Data("its data has no lineage: it is not the data it had".into()));
+        }
+        Sighting::Seen(Some(lineage)) => lineage,
+    };
+    match lineage.kinship(&record.cluster, record.written[usize::from(node.0)], record.membership.epoch) {
+        Kinship::Same => Ok(()),
+        Kinship::Behind => Err(Unusable::Data(format!(
+            "its data is of epoch {}, but it has been in {} before: an older state was restored",
+            lineage.epoch,
+            record.written[usize::from(node.0)]
+        ))),
+        Kinship::Stranger => Err(Unusable::Conflict(format!(
+            "{name} belongs to cluster {}, the state file to {}",
+            lineage.cluster.0, record.cluster.0
+        ))),
+        Kinship::Ahead => Err(Unusable::Conflict(format!(
+            "{name} is in epoch {}, the state file in {}: another proxy has served since",
+            lineage.epoch, record.membership.epoch
+        ))),
+    }
+}
+
+/// Heaviest first, the first of equals.
+fn preference(membership: &Membership, node: NodeId) -> (std::cmp::Reverse<u32>, NodeId) {
+    (std::cmp::Reverse(membership.member(node).weight), node)
+}
+
+fn set(membership: &mut Membership, node: NodeId, state: MemberState, reason: String, now: u64) {
+    let member = &mut membership.members[usize::from(node.0)];
+    if member.state != state {
+        member.since = now;
+    }
+    member.state = state;
+    member.reason = reason;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemberState::{Active, Degraded, New, Unreachable};
+    use super::*;
+    use crate::cluster::Member;
+
+    const B: NodeId = NodeId(1);
+
+    fn membership(states: [MemberState; 2]) -> Membership {
+        let member = |(n, state): (usize, MemberState)| Member {
+            name: ["a", "b"][n].into(),
+            address: String::new(),
+            weight: 2 - n as u32,
+            state,
+            reason: String::new(),
+            since: 1,
+        };
+        Membership { epoch: Epoch(5), members: states.into_iter().enumerate().map(member).collect() }
+    }
+
+    fn record(clean: bool, states: [MemberState; 2]) -> Record {
+        let cluster = ClusterId("c".into());
+        Record { cluster, clean, membership: membership(states), written: vec![Epoch(5); 2] }
+    }
+
+    fn seen(epoch: u64, active: &[&str]) -> Sighting {
+        let active = active.iter().map(|name| (*name).to_owned()).collect();
+        let cluster = ClusterId("c".into());
+        Sighting::Seen(Some(Lineage { cluster, epoch: Epoch(epoch), parent: Epoch(epoch - 1), active }))
+    }
+
+    fn silent() -> Sighting {
+        Sighting::Silent("refused".into())
+    }
+
+    fn served(opening: Opening) -> ([MemberState; 2], Vec<NodeId>) {
+        match opening {
+            Opening::Serve { record, compare } => {
+                ([record.membership.members[0].state, record.membership.members[1].state], compare)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn after_an_orderly_stop_everybody_who_is_there_is_active() {
+        let all = [seen(5, &["a", "b"]), seen(5, &["a", "b"])];
+        assert_eq!(served(reopen(record(true, [Active, Active]), &all, 9)), ([Active, Active], vec![]));
+        let one = [silent(), seen(5, &["a", "b"])];
+        assert_eq!(served(reopen(record(true, [Active, Active]), &one, 9)), ([Degraded, Active], vec![]));
+    }
+
+    #[test]
+    fn after_an_unclean_stop_the_preferred_node_serves_and_the_others_are_compared() {
+        let all = [seen(5, &["a", "b"]), seen(5, &["a", "b"])];
+        assert_eq!(served(reopen(record(false, [Active, Active]), &all, 9)), ([Active, Degraded], vec![B]));
+    }
+
+    #[test]
+    fn a_restart_never_brings_a_degraded_node_back() {
+        let all = [seen(4, &["a", "b"]), seen(5, &["b"])];
+        assert_eq!(served(reopen(record(true, [Degraded, Active]), &all, 9)), ([Degraded, Active], vec![]));
+        let only_the_degraded = [seen(4, &["a", "b"]), silent()];
+        let Opening::Wait { record: Some(waiting), .. } =
+            reopen(record(true, [Degraded, Active]), &only_the_degraded, 9)
+        else {
+            panic!("it must wait for b");
+        };
+        assert_eq!(waiting.membership.members[1].state, Unreachable);
+        assert!(waiting.clean, "waiting changes no data");
+    }
+
+    #[test]
+    fn a_restored_backup_and_an_empty_server_are_not_current() {
+        for other in [seen(3, &["a", "b"]), Sighting::Seen(None)] {
+            let found = [seen(5, &["a", "b"]), other];
+            assert_eq!(served(reopen(record(true, [Active, Active]), &found, 9)), ([Active, Degraded], vec![]));
+        }
+    }
+
+    #[test]
+    fn another_proxys_work_is_not_overwritten() {
+        let found = [seen(6, &["a"]), seen(5, &["a", "b"])];
+        assert!(matches!(reopen(record(true, [Active, Active]), &found, 9), Opening::Refuse { .. }));
+    }
+
+    #[test]
+    fn a_new_cluster_is_the_preferred_node_and_whoever_equals_it() {
+        let fresh = || membership([New, New]);
+        let id = || ClusterId("n".into());
+        let both = [Sighting::Seen(None), Sighting::Seen(None)];
+        assert_eq!(served(first(fresh(), id(), &both, 9)), ([Active, New], vec![B]));
+        assert_eq!(served(first(fresh(), id(), &[Sighting::Seen(None), silent()], 9)), ([Active, New], vec![]));
+        assert!(matches!(
+            first(fresh(), id(), &[silent(), Sighting::Seen(None)], 9),
+            Opening::Wait { record: None, .. }
+        ));
+    }
+
+    #[test]
+    fn a_lost_state_file_is_made_up_from_lineage_and_comparison() {
+        let id = || ClusterId("n".into());
+        let fresh = || membership([New, New]);
+        let level = [seen(7, &["a", "b"]), seen(7, &["a", "b"])];
+        assert_eq!(served(first(fresh(), id(), &level, 9)), ([Active, Degraded], vec![B]));
+        let behind = [seen(6, &["a", "b"]), seen(7, &["b"])];
+        assert_eq!(served(first(fresh(), id(), &behind, 9)), ([Degraded, Active], vec![]));
+        let absent = [seen(6, &["a", "b"]), silent()];
+        assert!(matches!(first(fresh(), id(), &absent, 9), Opening::Wait { .. }));
+        let forked = [seen(7, &["a"]), seen(7, &["b"])];
+        assert!(matches!(first(fresh(), id(), &forked, 9), Opening::Refuse { .. }));
+    }
+}

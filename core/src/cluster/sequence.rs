@@ -1,0 +1,144 @@
+//! Where sequences stand, and where they are to be put on other nodes.
+//!
+//! Sequences are not transactional: values are given out that no effect ever carries. So their *state* is copied while a
+//! leader lives, and a new leader jumps past what the old one may have given out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// `last_value` and `is_called` of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    pub last: i64,
+    pub called: bool,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.called { write!(f, "{}", self.last) } else { write!(f, "{} (not yet given out)", self.last) }
+    }
+}
+
+/// How a sequence counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counting {
+    pub increment: i64,
+    pub min: i64,
+    pub max: i64,
+    pub cycle: bool,
+}
+
+/// Positions by the sequence's qualified name.
+pub type Positions = BTreeMap<String, Position>;
+
+/// What has to be set on a follower. What the follower lacks is not the leveller's business.
+///
+/// `before` and `now` are two readings of the leader; between them units may have moved the follower past `now`. So a
+/// follower that is ahead is put back only when the leader has stood still.
+pub fn steps(
+    before: &Positions,
+    now: &Positions,
+    follower: &Positions,
+    counting: &BTreeMap<String, Counting>,
+) -> Positions {
+    let needed = |name: &str, position: Position| match follower.get(name) {
+        None => false,
+        Some(there) if *there == position => false,
+        Some(there) => {
+            let descending = counting.get(name).is_some_and(|counting| counting.increment < 0);
+            before.get(name) == Some(&position) || is_behind(*there, position, descending)
+        }
+    };
+    now.iter()
+        .filter(|(name, position)| needed(name, **position))
+        .map(|(name, position)| (name.clone(), *position))
+        .collect()
+}
+
+fn is_behind(there: Position, here: Position, descending: bool) -> bool {
+    let key = |position: Position| {
+        (if descending { -i128::from(position.last) } else { position.last.into() }, position.called)
+    };
+    key(there) < key(here)
+}
+
+/// Where a sequence of a new leader goes on, `gap` values past where it stands. Near its end it takes only half of what
+/// is left, so that a takeover never exhausts it; a cycling sequence may repeat values anyway and starts over.
+pub fn jump(from: Position, counting: Counting, gap: u64) -> Position {
+    let Counting { increment, min, max, cycle } = counting;
+    let step = i128::from(increment);
+    let last = i128::from(from.last);
+    let room = if step > 0 { (i128::from(max) - last) / step } else { (last - i128::from(min)) / -step };
+    let wanted = i128::from(gap);
+    let steps = match () {
+        () if wanted <= room / 2 => wanted,
+        () if cycle && wanted > room => {
+            return Position { last: if step > 0 { min } else { max }, called: false };
+        }
+        () => (room / 2).max(0),
+    };
+    let last = i64::try_from(last + steps * step).unwrap_or(from.last);
+    Position { last, called: from.called || steps > 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UP: Counting = Counting { increment: 1, min: 1, max: i64::MAX, cycle: false };
+    const DOWN: Counting = Counting { increment: -2, min: i64::MIN, max: -1, cycle: false };
+
+    fn at(last: i64) -> Position {
+        Position { last, called: true }
+    }
+
+    fn one(position: Position) -> Positions {
+        [("s".to_owned(), position)].into()
+    }
+
+    fn counting(how: Counting) -> BTreeMap<String, Counting> {
+        [("s".to_owned(), how)].into()
+    }
+
+    #[test]
+    fn a_follower_that_is_behind_is_moved_at_once() {
+        assert_eq!(steps(&one(at(3)), &one(at(5)), &one(at(4)), &counting(UP)), one(at(5)));
+        assert_eq!(steps(&one(at(-1)), &one(at(-5)), &one(at(-3)), &counting(DOWN)), one(at(-5)));
+        let unused = Position { last: 1, called: false };
+        assert_eq!(steps(&Positions::new(), &one(at(1)), &one(unused), &counting(UP)), one(at(1)));
+    }
+
+    #[test]
+    fn a_follower_that_is_ahead_is_put_back_only_when_the_leader_stands_still() {
+        assert_eq!(steps(&one(at(3)), &one(at(5)), &one(at(6)), &counting(UP)), Positions::new());
+        assert_eq!(steps(&one(at(5)), &one(at(5)), &one(at(6)), &counting(UP)), one(at(5)));
+    }
+
+    #[test]
+    fn what_is_level_or_missing_is_left_alone() {
+        assert_eq!(steps(&one(at(5)), &one(at(5)), &one(at(5)), &counting(UP)), Positions::new());
+        assert_eq!(steps(&one(at(5)), &one(at(5)), &Positions::new(), &counting(UP)), Positions::new());
+    }
+
+    #[test]
+    fn a_jump_goes_in_the_sequences_own_direction() {
+        assert_eq!(jump(at(10), UP, 1000), at(1010));
+        assert_eq!(jump(at(-10), DOWN, 1000), at(-2010));
+        assert_eq!(jump(Position { last: 1, called: false }, UP, 1000), at(1001));
+    }
+
+    #[test]
+    fn a_jump_never_exhausts_a_sequence() {
+        let small = Counting { max: 100, ..UP };
+        assert_eq!(jump(at(90), small, 1000), at(95));
+        assert_eq!(jump(at(100), small, 1000), at(100));
+        let top = Counting { increment: i64::MAX, ..UP };
+        assert_eq!(jump(at(1), top, u64::MAX), at(1));
+    }
+
+    #[test]
+    fn a_cycling_sequence_starts_over() {
+        let ring = Counting { max: 100, cycle: true, ..UP };
+        assert_eq!(jump(at(90), ring, 1000), Position { last: 1, called: false });
+    }
+}

@@ -1,0 +1,53 @@
+//! Everything a session can want from the shell, besides bytes.
+
+use bytes::Bytes;
+
+use crate::cluster::Membership;
+use crate::id::NodeId;
+use crate::plan::PlanCache;
+use crate::unit::Batch;
+
+/// To be done in order; answers come back as the events that are named.
+#[derive(Debug)]
+pub enum Action {
+    /// Append to the unit's file of effects.
+    Spill(Bytes),
+    /// Cut the unit's file to this length; 0 when the unit is over.
+    CutSpill(u64),
+    /// Take the commit lock → [`super::Session::locked`].
+    Lock(LockMode),
+    /// Give the commit lock back, or stop waiting for it.
+    Unlock,
+    /// Have a connection to a follower ready → `reserved` or `not_reserved`.
+    Reserve { node: NodeId, fresh: bool },
+    /// Send the batch on the reserved connection → `answered` or `broken`.
+    SendBatch { node: NodeId, batch: Batch },
+    /// The unit needs no follower connections any more.
+    Release,
+    /// Ask the cluster about a node → `verdict`.
+    Suspect { node: NodeId, why: String },
+    /// Have a node degraded → `degraded`, when that is on disk.
+    Degrade { node: NodeId, why: String },
+    /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`.
+    Dial,
+    /// Sequences of the session's database may have moved.
+    SequencesMoved,
+    /// Flush what there is for the client and close its connection.
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// None: a command that may run for minutes and waits for transactions itself (CREATE INDEX CONCURRENTLY).
+    Free,
+    Shared,
+    Exclusive,
+}
+
+/// What a session sees of the world during one turn.
+pub struct World<'a> {
+    pub plans: &'a mut PlanCache,
+    pub membership: &'a Membership,
+    /// Fills a buffer with random bytes.
+    pub random: &'a mut dyn FnMut(&mut [u8]),
+}

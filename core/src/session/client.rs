@@ -1,0 +1,177 @@
+//! The client's messages, one by one.
+
+use super::{AfterDrain, Block, Gate, Session, World};
+use crate::fault::{Fault, SqlState};
+use crate::limits;
+use crate::reply::{Done, Execution, What};
+use crate::wire::frame::HEADER;
+use crate::wire::frontend::{self, Bind, Execute, Named, Parse};
+use crate::wire::{Cursor, Frame, Malformed, take_frame};
+
+impl Session {
+    pub(super) fn takes_client(&self) -> bool {
+        self.gate == Gate::Open
+    }
+
+    /// Takes messages while the gate is open. True when something was done.
+    pub(super) fn client_frames(&mut self, world: &mut World<'_>) -> bool {
+        let mut progress = false;
+        while self.takes_client() && self.leader_out.len() < limits::OUT_HIGH_WATER {
+            let frame = match take_frame(&mut self.client_in, limits::MESSAGE) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(fault) => {
+                    self.end(&Fault::protocol(fault.to_string()));
+                    return true;
+                }
+            };
+            progress = true;
+            self.remember(&frame);
+            self.client_frame(frame, world);
+        }
+        progress
+    }
+
+    /// Keeps the segment's messages as long as it can be run again unseen: outside a transaction block, and small.
+    fn remember(&mut self, frame: &Frame) {
+        let segment = &mut self.segment;
+        if !segment.open && segment.replay.is_none() && !segment.told && !segment.failed {
+            segment.replay = (self.block == Block::None).then(Default::default);
+        }
+        if let Some(replay) = &mut segment.replay {
+            if replay.len() + frame.raw.len() > limits::SEGMENT_REPLAY {
+                segment.replay = None;
+                segment.told = true;
+            } else {
+                replay.extend_from_slice(&frame.raw);
+            }
+        }
+    }
+
+    pub(super) fn client_frame(&mut self, frame: Frame, world: &mut World<'_>) {
+        if self.segment.failed && !matches!(frame.tag, frontend::SYNC | frontend::TERMINATE) {
+            // The protocol: after an error everything up to Sync is passed over.
+            return;
+        }
+        let tag = frame.tag;
+        if let Err(malformed) = self.dispatch(frame, world) {
+            self.end(&Fault::protocol(format!("invalid message of type {:?}: {malformed}", char::from(tag))));
+        }
+    }
+
+    fn dispatch(&mut self, frame: Frame, world: &mut World<'_>) -> Result<(), Malformed> {
+        match frame.tag {
+            frontend::QUERY => self.query(frontend::read_query(frame.body())?, frame, world),
+            frontend::PARSE => self.parse(Parse::read(frame.body())?, frame, world),
+            frontend::BIND => self.bind(Bind::read(frame.body())?, frame, world),
+            frontend::DESCRIBE => self.describe(Named::read(frame.body())?, &frame),
+            frontend::EXECUTE => self.execute(Execute::read(frame.body())?, frame),
+            frontend::CLOSE => self.close_named(&Named::read(frame.body())?, &frame),
+            frontend::FLUSH => frontend::flush(&mut self.leader_out),
+            frontend::SYNC => self.client_sync(),
+            frontend::FUNCTION_CALL => self.function_call(&frame)?,
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => self.copy_input(&frame),
+            frontend::TERMINATE => self.close(),
+            other => self.end(&Fault::protocol(format!("invalid frontend message type {other}"))),
+        }
+        Ok(())
+    }
+
+    fn client_sync(&mut self) {
+        self.segment.synced = true;
+        self.gate = Gate::Ending;
+        self.sync();
+    }
+
+    /// CopyData, CopyDone and CopyFail. Outside a COPY a server passes them over, for the COPY may have failed.
+    fn copy_input(&mut self, frame: &Frame) {
+        let Some(logged) = self.copying() else { return };
+        self.leader_out.extend_from_slice(&frame.raw);
+        if logged && frame.tag != frontend::COPY_FAIL {
+            let piece = if frame.tag == frontend::COPY_DONE { b"\n" } else { &frame.raw[HEADER..] };
+            if let Some(word) = self.copy_words.as_mut().and_then(|words| words.find(piece)) {
+                self.doom(Fault::error(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    format!("this COPY is refused: the field {word:?} means another time on each server"),
+                ));
+            }
+            self.unit.log.copy_frame(&frame.raw);
+            self.spill();
+        }
+        if frame.tag != frontend::COPY_DATA {
+            self.copy_ended();
+        }
+    }
+
+    /// Whether a COPY takes data now, and whether followers are to have it too.
+    fn copying(&self) -> Option<bool> {
+        self.owed.iter().find_map(|owed| match &owed.what {
+            What::Execution(Execution::Copy { ended: false, .. }) => Some(true),
+            What::Execution(Execution::Pass { .. }) | What::Raw { .. } if self.copy_asked => Some(false),
+            _ => None,
+        })
+    }
+
+    fn copy_ended(&mut self) {
+        self.copy_asked = false;
+        self.copy_words = None;
+        for owed in &mut self.owed {
+            if let What::Execution(Execution::Copy { ended, .. }) = &mut owed.what {
+                *ended = true;
+            }
+        }
+        if self.segment.script.is_some() {
+            self.gate = Gate::Drain;
+            frontend::flush(&mut self.leader_out);
+        } else if matches!(self.owed.front(), Some(owed) if matches!(owed.what, What::Raw { .. })) {
+            self.gate = Gate::Ending;
+        }
+    }
+
+    /// FunctionCall, the fast path: a function by its OID, so that no text tells what it does.
+    fn function_call(&mut self, frame: &Frame) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(frame.body());
+        let oid = cursor.u32()?;
+        if let Some(reason) = refused_function(oid) {
+            let fault =
+                Fault::error(SqlState::FEATURE_NOT_SUPPORTED, format!("this function call is refused: {reason}"))
+                    .with_hint("Call the function with SELECT.");
+            self.poison(fault, 0);
+            self.client_sync();
+            return Ok(());
+        }
+        self.unit.sequences |= matches!(oid, 1574 | 1576 | 1765);
+        self.leader_out.extend_from_slice(&frame.raw);
+        self.owe(What::Raw { done: Done::default(), failed: false }, 0);
+        self.gate = Gate::Ending;
+        Ok(())
+    }
+
+    /// Refuses a statement in its place in the pipeline: the leader is sent a text that cannot be parsed, so that its
+    /// transaction fails as it would for any error, and its answer is replaced by ours.
+    pub(super) fn poison(&mut self, fault: Fault, shift: u32) {
+        frontend::parse(&mut self.leader_out, OWN_NAME, b"lockstep refuses this statement", &[]);
+        self.owe(What::Refusal(fault), shift);
+    }
+
+    pub(super) fn drain(&mut self, then: AfterDrain) {
+        frontend::flush(&mut self.leader_out);
+        self.gate = Gate::Drain;
+        self.after_drain = Some(then);
+    }
+}
+
+/// The name of our own statements and portals on a leader connection.
+pub(super) const OWN_NAME: &[u8] = b"lockstep";
+
+/// Why a function may not be called by its OID. Numbers: src/include/catalog/pg_proc.dat; user objects begin at
+/// `FirstNormalObjectId`, 16384.
+fn refused_function(oid: u32) -> Option<&'static str> {
+    match oid {
+        715 | 764 | 767 | 955 | 957 | 964 | 1004 | 3172 | 3457 | 3460 => {
+            Some("it writes large objects, which are not replicated in this version")
+        }
+        16384.. => Some("it calls a function of the database by its number, which may write"),
+        _ => None,
+    }
+}

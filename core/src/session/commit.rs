@@ -1,0 +1,329 @@
+//! The end of a unit: constraints, the commit lock, followers, the leader's COMMIT, and what the client is told.
+
+use bytes::Bytes;
+
+use super::{Action, AfterDrain, Block, Committing, Gate, LockMode, Session};
+use crate::cluster::{Membership, Verdict};
+use crate::fault::{Fault, SqlState};
+use crate::id::NodeId;
+use crate::reply::{Own, What};
+use crate::unit::batch::BatchResult;
+use crate::unit::commit::{ReserveFault, Task};
+use crate::unit::{Commit, Log, Order, Outcome};
+use crate::wire::backend::{self, Status};
+use crate::wire::frontend;
+use crate::wire::notice::{self, Fields};
+
+/// What asked for the commit, and so what the client is told when it is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CommitVia {
+    /// The end of a segment whose transaction is implicit.
+    Wrapped,
+    /// COMMIT in a Query.
+    Script(Bytes),
+    /// Execute of a COMMIT.
+    Extended(Bytes),
+    /// A command that cannot run in a transaction block, in a Query or by Execute: the leader runs it, then the others.
+    Utility(Bytes),
+    UtilityExtended(Bytes),
+}
+
+impl CommitVia {
+    fn is_utility(&self) -> bool {
+        matches!(self, Self::Utility(_) | Self::UtilityExtended(_))
+    }
+
+    fn leader_text(&self) -> &[u8] {
+        match self {
+            Self::Wrapped => b"COMMIT",
+            Self::Script(sql) | Self::Extended(sql) | Self::Utility(sql) | Self::UtilityExtended(sql) => sql,
+        }
+    }
+}
+
+impl Session {
+    /// The segment's Sync has been answered, or its script is over.
+    pub(super) fn segment_end(&mut self) {
+        if self.block != Block::Wrapped && self.told_block != Block::Wrapped {
+            return self.finish_segment(self.status);
+        }
+        match self.status {
+            Status::Failed => self.own_query(b"ROLLBACK", Own::Rollback),
+            // The BEGIN was passed over because of an error before it.
+            Status::Idle => self.finish_segment(Status::Idle),
+            Status::InTransaction => self.begin_commit(CommitVia::Wrapped),
+        }
+    }
+
+    pub(super) fn own_query(&mut self, sql: &[u8], purpose: Own) {
+        frontend::query(&mut self.leader_out, sql);
+        self.owe(What::Own { purpose, error: None, tag: None }, 0);
+    }
+
+    pub(super) fn begin_commit(&mut self, via: CommitVia) {
+        self.gate = Gate::Commit;
+        self.segment.replay = None;
+        let mut log = std::mem::take(&mut self.unit.log);
+        let mut order = self.unit.order;
+        if via.is_utility() {
+            order = Order::LeaderFirst;
+            log = Log::default();
+            log.text(&String::from_utf8_lossy(via.leader_text()));
+        }
+        let schema = log.has_schema_change() || via.is_utility();
+        let lock = match (via.is_utility(), schema || order == Order::LeaderFirst) {
+            (true, _) => LockMode::Free,
+            (false, true) => LockMode::Exclusive,
+            (false, false) => LockMode::Shared,
+        };
+        debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
+        let empty = log.is_empty();
+        let batch = log.take_batch();
+        self.committing = Some(Committing { via, order, lock, batch, machine: None, refusal: None, tag: None, schema });
+        if let Some(fault) = self.unit.doomed.take() {
+            return self.conclude(Outcome::Aborted(fault));
+        }
+        if empty {
+            return self.leader_commit();
+        }
+        if self.unit.deferrable {
+            return self.own_query(b"SET CONSTRAINTS ALL IMMEDIATE", Own::Constraints);
+        }
+        self.take_lock();
+    }
+
+    fn take_lock(&mut self) {
+        if let Some(committing) = &self.committing {
+            self.actions.push_back(Action::Lock(committing.lock));
+        }
+    }
+
+    /// The commit lock is held; `membership` was read after it was taken.
+    pub fn locked(&mut self, membership: &Membership) {
+        let Some(committing) = &mut self.committing else { return };
+        if self.lost.is_some() || membership.leader() != Some(self.leader) {
+            return self.conclude(Outcome::Aborted(
+                Fault::error(
+                    SqlState::SERIALIZATION_FAILURE,
+                    "the server that ran the transaction does not lead any more",
+                )
+                .with_hint("Run the transaction again."),
+            ));
+        }
+        if committing.schema {
+            self.catalogs.begin_change();
+        }
+        committing.machine = Some(Commit::new(committing.order, self.leader, membership.followers()));
+        self.pump();
+    }
+
+    fn machine(&mut self, input: impl FnOnce(&mut Commit)) {
+        if let Some(machine) = self.committing.as_mut().and_then(|c| c.machine.as_mut()) {
+            input(machine);
+            self.pump();
+        }
+    }
+
+    pub fn reserved(&mut self, node: NodeId) {
+        self.machine(|m| m.reserved(node));
+    }
+
+    pub fn not_reserved(&mut self, node: NodeId, fault: ReserveFault) {
+        self.machine(|m| m.not_reserved(node, fault));
+    }
+
+    pub fn answered(&mut self, node: NodeId, result: BatchResult) {
+        self.machine(|m| m.answered(node, result));
+    }
+
+    pub fn broken(&mut self, node: NodeId, why: String) {
+        self.machine(|m| m.broken(node, why));
+    }
+
+    pub fn verdict(&mut self, node: NodeId, verdict: Verdict) {
+        if node == self.leader && self.lost.is_some() {
+            return self.leader_verdict(verdict);
+        }
+        self.machine(|m| m.verdict(node, verdict));
+    }
+
+    pub fn degraded(&mut self, node: NodeId) {
+        self.machine(|m| m.degraded(node));
+    }
+
+    /// Carries the commit's tasks over into actions.
+    pub(super) fn pump(&mut self) {
+        while let Some(committing) = &mut self.committing {
+            let Some(task) = committing.machine.as_mut().and_then(Commit::poll) else { return };
+            let action = match task {
+                Task::Reserve { node, fresh } => Action::Reserve { node, fresh },
+                Task::Send { node } => Action::SendBatch { node, batch: committing.batch.clone() },
+                Task::Suspect { node, why } => Action::Suspect { node, why },
+                Task::Degrade { node, why } => Action::Degrade { node, why },
+                Task::LeaderCommit => {
+                    self.leader_commit();
+                    continue;
+                }
+                Task::Finished(outcome) => {
+                    self.conclude(outcome);
+                    continue;
+                }
+            };
+            self.actions.push_back(action);
+        }
+    }
+
+    fn leader_commit(&mut self) {
+        if let Some(committing) = &self.committing {
+            let sql = committing.via.leader_text().to_vec();
+            self.own_query(&sql, Own::Commit);
+        }
+    }
+
+    /// A Query of ours has been answered.
+    pub(super) fn own_done(&mut self, purpose: Own, error: Option<Fields>, tag: Option<Bytes>) {
+        match (purpose, error) {
+            (Own::Constraints, None) => self.take_lock(),
+            (Own::Constraints, Some(fields)) => {
+                if let Some(committing) = &mut self.committing {
+                    committing.refusal = Some(fields);
+                }
+                self.conclude(Outcome::LeaderRefused);
+            }
+            (Own::Commit, error) => self.leader_answered_commit(error, tag),
+            (Own::Rollback, _) => self.rolled_back(),
+            _ => {}
+        }
+    }
+
+    fn leader_answered_commit(&mut self, error: Option<Fields>, tag: Option<Bytes>) {
+        let Some(committing) = &mut self.committing else { return };
+        // A COMMIT of a failed transaction succeeds as a ROLLBACK.
+        let refused = error.is_some() || tag.as_deref() == Some(b"ROLLBACK");
+        committing.tag = tag;
+        let why = error.as_ref().map_or_else(|| "it rolled back".to_owned(), Fields::message);
+        committing.refusal = error;
+        match (&mut committing.machine, refused) {
+            (None, false) => self.conclude(Outcome::Committed { leader_out: false }),
+            (None, true) => self.conclude(Outcome::LeaderRefused),
+            (Some(_), false) => self.machine(Commit::leader_committed),
+            (Some(_), true) => self.machine(|m| m.leader_refused(why)),
+        }
+    }
+
+    pub(super) fn conclude(&mut self, outcome: Outcome) {
+        let Some(committing) = &self.committing else { return };
+        if committing.machine.is_some() {
+            if committing.schema {
+                self.catalogs.end_change();
+            }
+            self.actions.push_back(Action::Release);
+        }
+        self.actions.push_back(Action::Unlock);
+        match outcome {
+            Outcome::Committed { leader_out } => self.committed(leader_out),
+            Outcome::LeaderRefused => self.refused(),
+            Outcome::Aborted(fault) => self.aborted(fault),
+        }
+    }
+
+    fn committed(&mut self, leader_out: bool) {
+        let Some(committing) = self.committing.take() else { return };
+        self.learn();
+        self.end_unit();
+        if committing.schema {
+            self.search_path = None;
+        }
+        let tag = committing.tag.as_deref().map_or("COMMIT", |tag| std::str::from_utf8(tag).unwrap_or("COMMIT"));
+        match committing.via {
+            CommitVia::Wrapped => self.finish_segment(Status::Idle),
+            CommitVia::Script(_) | CommitVia::Utility(_) => {
+                let mut complete = bytes::BytesMut::new();
+                backend::command_complete(&mut complete, tag);
+                self.tell(|_| ());
+                self.segment.held.extend_from_slice(&complete);
+                self.after_script_commit();
+            }
+            CommitVia::Extended(_) | CommitVia::UtilityExtended(_) => {
+                self.tell(|out| backend::command_complete(out, tag));
+                self.after_block();
+                self.gate = Gate::Open;
+            }
+        }
+        if leader_out || self.lost.is_some() {
+            self.lead_elsewhere();
+        }
+        self.end_if_gone();
+    }
+
+    fn after_block(&mut self) {
+        self.block = if self.status == Status::Idle { Block::None } else { Block::Explicit };
+        self.told_block = self.block;
+    }
+
+    fn after_script_commit(&mut self) {
+        self.after_block();
+        self.gate = Gate::Drain;
+        self.after_drain = Some(AfterDrain::Script);
+    }
+
+    /// The leader's error is the client's; the unit is nowhere.
+    fn refused(&mut self) {
+        let Some(committing) = self.committing.take() else { return };
+        match &committing.refusal {
+            Some(fields) => {
+                self.segment.held.clear();
+                self.tell_error(fields);
+            }
+            None => {
+                let tag =
+                    committing.tag.as_deref().map_or("ROLLBACK", |t| std::str::from_utf8(t).unwrap_or("ROLLBACK"));
+                self.tell(|out| backend::command_complete(out, tag));
+            }
+        }
+        self.roll_back(committing.via);
+    }
+
+    fn aborted(&mut self, fault: Fault) {
+        let Some(committing) = self.committing.take() else { return };
+        self.segment.held.clear();
+        self.tell(|out| notice::error(out, &fault));
+        self.roll_back(committing.via);
+    }
+
+    /// Brings the leader out of the transaction, then ends or goes on with the segment.
+    fn roll_back(&mut self, via: CommitVia) {
+        self.segment.failed = true;
+        let extended = matches!(via, CommitVia::Extended(_) | CommitVia::UtilityExtended(_));
+        self.segment.synced = !extended;
+        if self.lost.is_some() || self.status == Status::Idle {
+            self.rolled_back();
+        } else {
+            self.own_query(b"ROLLBACK", Own::Rollback);
+        }
+    }
+
+    fn rolled_back(&mut self) {
+        self.end_unit();
+        self.block = Block::None;
+        self.told_block = Block::None;
+        if self.lost.is_some() {
+            self.status = Status::Idle;
+        }
+        if self.segment.synced {
+            self.finish_segment(Status::Idle);
+        } else {
+            self.gate = Gate::Open;
+        }
+        if self.lost.is_some() {
+            self.lead_again();
+        }
+        self.end_if_gone();
+    }
+
+    fn end_if_gone(&mut self) {
+        if self.client_gone && self.gate != Gate::Closed {
+            self.close();
+        }
+    }
+}

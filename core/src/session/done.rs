@@ -1,0 +1,203 @@
+//! What a statement's success changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{AfterDrain, Block, Prepared, Session, copy};
+use crate::auth::md5::Md5Digest;
+use crate::auth::scram::{ITERATIONS, Keys};
+use crate::effect::quote_literal;
+use crate::fault::{Fault, SqlState};
+use crate::plan::{CopyIn, Ddl, Marks, Transaction, Write};
+use crate::reply::{Done, Execution, Note, Rows, WriteExecution};
+use crate::unit::Order;
+use crate::wire::backend::Status;
+
+impl Session {
+    pub(super) fn write_execution(&self, write: &Arc<Write>, marks: Marks) -> Execution {
+        Execution::Write(WriteExecution {
+            write: write.clone(),
+            rows: Rows::default(),
+            planned_in: self.catalogs.epoch(),
+            done: Done { marks, ..Done::default() },
+        })
+    }
+
+    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks) -> Execution {
+        self.unit.deferrable |= copy.deferrable;
+        self.copy_words = copy.temporal.then(copy::Words::default);
+        self.unit.log.copy_begin(&copy.follower_sql);
+        Execution::Copy { planned_in: self.catalogs.epoch(), done: Done { marks, ..Done::default() }, ended: false }
+    }
+
+    pub(super) fn apply(&mut self, done: &Done) {
+        let marks = done.marks;
+        self.unit.sequences |= marks.sequences;
+        if marks.holdable {
+            self.unit.order = Order::LeaderFirst;
+        }
+        self.unit.learned.extend(done.memory.clone());
+        if marks.settings {
+            self.search_path = None;
+        }
+        if marks.temporary {
+            self.temporary = true;
+            self.own_catalog = None;
+        }
+        match &done.note {
+            Note::None => {}
+            Note::Transaction(transaction) => self.apply_transaction(transaction),
+            Note::Schema(sql) => self.apply_schema(sql),
+            Note::Prepared { name, plan, sql, leader_sql } => {
+                let epoch = self.catalogs.epoch();
+                let prepared = Prepared { plan: plan.clone(), epoch, sql: sql.clone(), leader_sql: leader_sql.clone() };
+                self.prepared.insert(name.clone(), prepared);
+            }
+            Note::Deallocated { name: Some(name) } => {
+                self.prepared.remove(name);
+                self.statements.remove(name.as_bytes());
+            }
+            Note::Deallocated { name: None } => {
+                self.prepared.clear();
+                self.statements.clear();
+            }
+            Note::Discarded { all } => self.apply_discard(*all),
+        }
+    }
+
+    fn apply_discard(&mut self, all: bool) {
+        self.own_catalog = None;
+        self.search_path = None;
+        if all {
+            self.prepared.clear();
+            self.statements.clear();
+            self.temporary = false;
+            self.memory.clear();
+            self.serializable_by_default = false;
+        }
+    }
+
+    fn apply_transaction(&mut self, transaction: &Transaction) {
+        match transaction {
+            Transaction::Begin { serializable } => {
+                self.told_block = Block::Explicit;
+                self.judge(*serializable);
+            }
+            Transaction::Commit { chain } | Transaction::Rollback { chain } => {
+                if matches!(transaction, Transaction::Commit { .. }) && self.status != Status::Failed {
+                    self.learn();
+                }
+                self.end_unit();
+                self.told_block = if *chain { Block::Explicit } else { Block::None };
+            }
+            Transaction::Savepoint { name } => self.unit.savepoints.push((name.clone(), self.unit.log.mark())),
+            Transaction::Release { name } => {
+                if let Some(at) = self.savepoint(name) {
+                    self.unit.savepoints.truncate(at);
+                }
+            }
+            Transaction::RollbackTo { name } => {
+                self.search_path = None;
+                self.own_catalog = None;
+                if let Some(at) = self.savepoint(name) {
+                    let mark = self.unit.savepoints[at].1;
+                    self.unit.savepoints.truncate(at + 1);
+                    self.cut(mark);
+                }
+            }
+            Transaction::Isolation { serializable, session: true } => {
+                self.serializable_by_default = serializable.unwrap_or(self.serializable_by_default);
+            }
+            Transaction::Isolation { serializable, session: false } => self.judge(*serializable),
+        }
+    }
+
+    /// Only the leader can judge a serializable transaction: it commits first.
+    fn judge(&mut self, serializable: Option<bool>) {
+        match serializable {
+            Some(true) => self.unit.order = Order::LeaderFirst,
+            Some(false) => self.unit.order = Order::FollowersFirst,
+            None => {}
+        }
+    }
+
+    fn savepoint(&self, name: &str) -> Option<usize> {
+        self.unit.savepoints.iter().rposition(|(known, _)| known == name)
+    }
+
+    pub(super) fn cut(&mut self, mark: crate::unit::Mark) {
+        if let Some(length) = self.unit.log.cut(mark) {
+            self.actions.push_back(super::Action::CutSpill(length));
+        }
+    }
+
+    /// DDL has run on the leader: its text goes into the log, after the settings under which it ran.
+    fn apply_schema(&mut self, sql: &str) {
+        let settings = self.settings.take().unwrap_or_default();
+        let text = settings_text(&settings);
+        if text != self.unit.settings {
+            if !text.is_empty() {
+                self.unit.log.schema_change(&text);
+            }
+            self.unit.settings = text;
+        }
+        self.unit.log.schema_change(sql);
+        self.unit.own_schema = true;
+        self.unit.sequences = true;
+        self.own_catalog = None;
+        self.search_path = None;
+        self.spill();
+    }
+
+    /// The DDL's text as all nodes get it, when the settings under which it runs are known; else they are asked first.
+    pub(super) fn ready_for_ddl(&mut self, ddl: &Ddl, text: &Bytes, then: AfterDrain) -> Option<Arc<str>> {
+        if self.settings.is_none() {
+            self.ask_settings();
+            self.drain(then);
+            return None;
+        }
+        match std::str::from_utf8(text) {
+            Ok(text) => Some(self.with_verifier(ddl, text)),
+            Err(_) => {
+                let why = "this DDL is refused: it has characters that are not UTF-8";
+                self.poison(
+                    Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Set client_encoding to UTF8."),
+                    0,
+                );
+                None
+            }
+        }
+    }
+}
+
+impl Session {
+    /// The text with a verifier in place of a password in clear: each server would salt the password in its own way.
+    fn with_verifier(&self, ddl: &Ddl, text: &str) -> Arc<str> {
+        let Some(literal) = &ddl.password else { return text.into() };
+        let is_md5 = |row: &Vec<Option<Bytes>>| matches!(&row[..], [Some(name), Some(value)] if name == "password_encryption" && value == "md5");
+        let verifier = if self.settings.iter().flatten().any(is_md5) {
+            Md5Digest::of(&literal.role, &literal.password).verifier()
+        } else {
+            Keys::derive(&literal.password, &self.salt, ITERATIONS).verifier(&self.salt, ITERATIONS).to_text()
+        };
+        let (before, after) = (&text[..literal.span.start], &text[literal.span.end..]);
+        format!("{before}{}{after}", quote_literal(&verifier)).into()
+    }
+}
+
+/// One statement that gives a follower's transaction the settings of the leader's session.
+fn settings_text(rows: &[Vec<Option<Bytes>>]) -> String {
+    let calls: Vec<String> = rows
+        .iter()
+        .filter_map(|row| {
+            let name = std::str::from_utf8(row.first()?.as_ref()?).ok()?;
+            let value = std::str::from_utf8(row.get(1)?.as_ref()?).ok()?;
+            if name == "role" && value == "none" {
+                return None;
+            }
+            Some(format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value)))
+        })
+        .collect();
+    if calls.is_empty() { String::new() } else { format!("SELECT {}", calls.join(", ")) }
+}

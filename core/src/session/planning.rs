@@ -1,0 +1,234 @@
+//! Plans, and what they need to be known: the catalog, the search path, the settings of the session.
+//!
+//! All of it is asked on the session's own leader connection, in the middle of the client's pipeline if need be, under a
+//! statement name of ours. The client's message waits ([`super::AfterDrain::Frame`]) and is handled again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::client::OWN_NAME;
+use super::{AfterDrain, Session, World};
+use crate::catalog::{self, Catalog, Loader, SearchPath};
+use crate::cluster::{MemberState, Membership};
+use crate::effect::quote_literal;
+use crate::fault::{Fault, SqlState};
+use crate::plan::{Action, Answer, Context, Plan, Planned, Script as Plans};
+use crate::reply::{Execution, Own, To, Undo, What};
+use crate::wire::backend::Status;
+use crate::wire::frontend::{self, Target};
+
+/// The settings that DDL may depend on, and the role: what followers are told before its text.
+const SETTINGS_QUERY: &str = "SELECT name, setting FROM pg_catalog.pg_settings \
+    WHERE source IN ('session', 'client') AND context = 'user' AND name NOT IN ('application_name', 'client_encoding', \
+    'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', \
+    'client_min_messages', 'synchronous_commit', 'transaction_isolation', 'transaction_read_only', \
+    'transaction_deferrable', 'default_transaction_isolation', 'default_transaction_read_only', \
+    'default_transaction_deferrable', 'session_authorization', 'role', 'is_superuser') \
+    UNION ALL SELECT 'role', pg_catalog.current_setting('role') \
+    UNION ALL SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.unnest('{search_path,password_encryption}'::text[]) AS fixed(name)";
+
+impl Session {
+    /// The plans of a text's statements; `None` when something has to be asked first: handle `then` when it is known.
+    pub(super) fn plan(
+        &mut self,
+        text: &str,
+        world: &mut World<'_>,
+        then: impl FnOnce() -> AfterDrain,
+    ) -> Option<Plans> {
+        let epoch = self.catalogs.epoch();
+        let catalog = self.catalog();
+        let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
+        let context = Context { catalog: catalog.as_deref(), search_path, temporary: self.temporary };
+        match world.plans.script(text, &context) {
+            Answer::Ready(plans) => {
+                self.prepare_for(&plans, world);
+                return Some(plans);
+            }
+            Answer::NeedCatalog => self.ask_catalog(),
+            Answer::NeedSearchPath => self.ask(catalog::SEARCH_PATH_QUERY, Own::SearchPath),
+        }
+        self.drain(then());
+        None
+    }
+
+    /// What some statements need of the world.
+    fn prepare_for(&mut self, plans: &Plans, world: &mut World<'_>) {
+        for planned in &plans.statements {
+            match &planned.plan.action {
+                Action::Ddl(ddl) if ddl.password.is_some() => (world.random)(&mut self.salt),
+                Action::ShowPoolNodes => self.pool_nodes = pool_nodes(world.membership),
+                _ => {}
+            }
+        }
+    }
+
+    /// A transaction that has failed answers everything but its end with an error, so nothing has to be known.
+    pub(super) fn plan_in_failed(&mut self, text: &str, world: &mut World<'_>) -> Option<Plans> {
+        match world.plans.script(text, &Context { catalog: None, search_path: None, temporary: self.temporary }) {
+            Answer::Ready(plans) => Some(plans),
+            Answer::NeedCatalog | Answer::NeedSearchPath => None,
+        }
+    }
+
+    pub(super) fn in_failed_block(&self) -> bool {
+        self.status == Status::Failed && !self.segment.open
+    }
+
+    /// The text as the planner reads it. In a client encoding other than UTF-8 each byte beyond ASCII becomes one that
+    /// no keyword has: names with such bytes are then unknown, and refused.
+    pub(super) fn readable(&self, text: &Bytes) -> Arc<str> {
+        match std::str::from_utf8(text) {
+            Ok(text) => text.into(),
+            Err(_) => text.iter().map(|b| if b.is_ascii() { char::from(*b) } else { '?' }).collect::<String>().into(),
+        }
+    }
+
+    fn catalog(&self) -> Option<Arc<Catalog>> {
+        if self.temporary || self.unit.own_schema { self.own_catalog.clone() } else { self.catalogs.current() }
+    }
+
+    fn ask_catalog(&mut self) {
+        self.loader = Some((self.catalogs.epoch(), Loader::new()));
+        for (index, query) in catalog::QUERIES.iter().enumerate() {
+            self.ask(query, Own::Catalog(index));
+        }
+        self.ask("SELECT pg_catalog.current_setting('transaction_isolation')", Own::Isolation);
+    }
+
+    pub(super) fn ask_settings(&mut self) {
+        self.ask(SETTINGS_QUERY, Own::Settings);
+    }
+
+    fn ask(&mut self, sql: &str, purpose: Own) {
+        let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
+        let out = &mut self.leader_out;
+        frontend::parse(out, OWN_NAME, sql.as_bytes(), &[]);
+        frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, &[]);
+        frontend::execute(out, OWN_NAME, 0);
+        frontend::close(out, Target::Portal, OWN_NAME);
+        frontend::close(out, Target::Statement, OWN_NAME);
+        self.owe(ack(), 0);
+        self.owe(ack(), 0);
+        self.owe(What::Execution(Execution::Own(purpose)), 0);
+        self.owe(ack(), 0);
+        self.owe(ack(), 0);
+    }
+
+    /// All rows of a query of ours have come.
+    pub(super) fn asked(&mut self, purpose: Own) {
+        let rows = std::mem::take(&mut self.collected);
+        let learned = match purpose {
+            Own::SearchPath => self.learn_search_path(&rows),
+            Own::Catalog(index) => self.learn_catalog(index, rows),
+            Own::Isolation => self.learn_isolation(&rows),
+            Own::Settings => {
+                self.settings = Some(rows);
+                Ok(())
+            }
+            Own::Rollback | Own::Commit | Own::Constraints | Own::Memory => Ok(()),
+        };
+        if let Err(why) = learned {
+            self.fail(format!("the leader's catalog could not be read: {why}"));
+        }
+    }
+
+    fn learn_search_path(&mut self, rows: &[Vec<Option<Bytes>>]) -> Result<(), String> {
+        let row = rows.first().ok_or("no search path was returned")?;
+        let path = SearchPath::from_row(row).map_err(|e| e.to_string())?;
+        self.search_path = Some((self.catalogs.epoch(), path));
+        Ok(())
+    }
+
+    fn learn_catalog(&mut self, index: usize, rows: Vec<Vec<Option<Bytes>>>) -> Result<(), String> {
+        let Some((_, loader)) = &mut self.loader else { return Ok(()) };
+        rows.into_iter().try_for_each(|row| loader.row(index, row)).map_err(|e| e.to_string())
+    }
+
+    /// The catalog is complete. It is everybody's when it shows what is committed, and only that, as of now; a
+    /// transaction with a snapshot of its own may have read an older one.
+    fn learn_isolation(&mut self, rows: &[Vec<Option<Bytes>>]) -> Result<(), String> {
+        let Some((read_in, loader)) = self.loader.take() else { return Ok(()) };
+        let mut catalog = loader.finish();
+        let current = matches!(rows, [row] if matches!(row.first(), Some(Some(level)) if level == "read committed" || level == "read uncommitted"));
+        let shared = current && !self.unit.own_schema && !catalog.has_temporary();
+        if shared {
+            catalog.version = self.catalogs.version(read_in);
+            self.catalogs.publish(read_in, Arc::new(catalog));
+            return Ok(());
+        }
+        if !self.temporary && !catalog.has_temporary() {
+            self.unit.own_schema = true;
+        }
+        self.temporary |= catalog.has_temporary();
+        self.own_catalogs_made += 1;
+        catalog.version = self.own_version();
+        self.own_catalog = Some(Arc::new(catalog));
+        Ok(())
+    }
+
+    /// A version that no shared catalog and no other session has.
+    fn own_version(&self) -> u64 {
+        (1 << 63) | (self.id.0 << 20) | (self.own_catalogs_made & 0xf_ffff)
+    }
+
+    /// The write that a plan means, through SQL-level EXECUTE if need be.
+    pub(super) fn resolve<'a>(&'a self, plan: &'a Arc<Plan>) -> &'a Arc<Plan> {
+        match &plan.action {
+            Action::Execute { name } => {
+                let by_sql = self.prepared.get(name).map(|p| &p.plan);
+                let by_protocol =
+                    || self.statements.get(name.as_bytes()).and_then(|s| s.planned.as_ref()).map(|p| &p.plan);
+                by_sql.or_else(by_protocol).unwrap_or(plan)
+            }
+            _ => plan,
+        }
+    }
+
+    /// A fault for text that the parser does not understand but the leader does.
+    pub(super) fn not_understood() -> Fault {
+        Fault::error(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "this statement is refused: its syntax is not known, so it cannot be said what it would have to do on the other servers",
+        )
+    }
+
+    /// The one statement of a prepared text, if it is one.
+    pub(super) fn single(plans: Plans) -> Option<Planned> {
+        let mut statements = plans.statements.into_iter();
+        match (statements.next(), statements.next()) {
+            (Some(planned), None) => Some(planned),
+            _ => None,
+        }
+    }
+}
+
+/// The nodes as pgpool's `SHOW pool_nodes` shows them, as a query that any server answers.
+fn pool_nodes(membership: &Membership) -> String {
+    let leader = membership.leader();
+    let weights: u32 = membership.active().map(|id| membership.member(id).weight).sum();
+    let rows = membership.ids().map(|id| {
+        let member = membership.member(id);
+        let (host, port) = member.address.rsplit_once(':').unwrap_or((&member.address, ""));
+        let status = if member.state == MemberState::Active { "up" } else { "down" };
+        let role = if Some(id) == leader { "primary" } else { "standby" };
+        let weight = f64::from(member.weight) / f64::from(weights.max(1));
+        let values = [
+            id.to_string(),
+            host.into(),
+            port.into(),
+            status.into(),
+            format!("{weight:.6}"),
+            role.into(),
+            member.name.clone(),
+            member.state.name().into(),
+            member.reason.clone(),
+        ];
+        format!("({})", values.map(|v| quote_literal(&v)).join(", "))
+    });
+    let rows: Vec<String> = rows.collect();
+    format!(
+        "SELECT * FROM (VALUES {}) AS pool_nodes(node_id, hostname, port, status, lb_weight, role, name, state, reason)",
+        rows.join(", ")
+    )
+}

@@ -1,0 +1,252 @@
+//! Another leader: the connection to the leader is gone.
+//!
+//! | the session was | what the client sees |
+//! | --- | --- |
+//! | idle, or in a segment of which it was told nothing yet, outside a block | nothing: the segment is run on the new leader |
+//! | idle in a transaction block | 40001 for its next statement |
+//! | in a statement | 40001 |
+//! | in COMMIT | what the followers decide ([`crate::unit::commit`]) |
+//!
+//! If the node is healthy and had said why it ends the connection (pg_terminate_backend), the client is told just that.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Action, Block, Gate, Segment, Session};
+use crate::cluster::{Membership, Verdict};
+use crate::fault::{Fault, SqlState};
+use crate::id::NodeId;
+use crate::plan::Memory as Learned;
+use crate::reply::{Own, Ready, Statement, To, Undo, What};
+use crate::unit::Outcome;
+use crate::wire::backend::{self, Status};
+use crate::wire::{frontend, notice};
+
+/// Why there is no leader connection.
+#[derive(Debug)]
+pub(super) struct Lost {
+    /// The transaction that the leader took with it is the client's own block.
+    block: bool,
+}
+
+/// What a new leader has to be told, besides statements prepared by protocol.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// SET and LISTEN statements in their order, the last of each name.
+    settings: Vec<(String, String)>,
+}
+
+impl Memory {
+    pub fn clear(&mut self) {
+        self.settings.clear();
+    }
+
+    pub fn note(&mut self, memory: Learned, sql: &str) {
+        match memory {
+            Learned::Set { name } => self.keep(name, sql),
+            Learned::Listen { channel } => self.keep(listen(&channel), sql),
+            Learned::Reset { name } => self.forget(|known| known == name),
+            Learned::ResetAll => self.forget(|known| !known.starts_with(LISTEN)),
+            Learned::Unlisten { channel: Some(channel) } => self.forget(|known| known == listen(&channel)),
+            Learned::Unlisten { channel: None } => self.forget(|known| known.starts_with(LISTEN)),
+        }
+    }
+
+    fn keep(&mut self, name: String, sql: &str) {
+        self.forget(|known| known == name);
+        self.settings.push((name, sql.to_owned()));
+    }
+
+    fn forget(&mut self, which: impl Fn(&str) -> bool) {
+        self.settings.retain(|(known, _)| !which(known));
+    }
+
+    fn sets(&self, name: &[u8]) -> bool {
+        self.settings.iter().any(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// No setting's name has a blank.
+const LISTEN: &str = "listen ";
+
+fn listen(channel: &str) -> String {
+    format!("{LISTEN}{channel}")
+}
+
+impl Session {
+    /// The leader's connection has ended or broken.
+    pub fn leader_lost(&mut self, why: String) {
+        if self.gate == Gate::Closed || self.lost.is_some() {
+            return;
+        }
+        self.lose_leader();
+        if self.gate == Gate::Closed || self.lost_in_commit() {
+            return;
+        }
+        self.gate = Gate::Leaderless;
+        self.actions.push_back(Action::Suspect { node: self.leader, why });
+    }
+
+    fn lose_leader(&mut self) {
+        self.lost = Some(Lost { block: self.told_block == Block::Explicit });
+        self.leader_in.clear();
+        self.leader_out.clear();
+        self.owed.clear();
+        self.after_drain = None;
+        if self.passing > 0 {
+            // Half a message has been passed on: nothing can be said any more that the client would understand.
+            self.close();
+        }
+    }
+
+    /// Whether the leader was lost in a commit, whose machine then decides.
+    fn lost_in_commit(&mut self) -> bool {
+        let Some(committing) = &mut self.committing else { return false };
+        match &mut committing.machine {
+            Some(machine) => {
+                machine.leader_lost();
+                self.pump();
+            }
+            // Nothing has been sent to a follower: the unit is nowhere.
+            None => self.conclude(Outcome::Aborted(lost_transaction())),
+        }
+        true
+    }
+
+    /// The membership is another. If somebody else leads now, the session goes there, whatever its connection says: what
+    /// it did on the old leader will not be committed.
+    pub fn membership_changed(&mut self, membership: &Membership) {
+        let led_by_another = membership.leader().is_some_and(|leader| leader != self.leader);
+        if !led_by_another || self.lost.is_some() || self.gate == Gate::Closed {
+            return;
+        }
+        self.last_word = None;
+        self.lose_leader();
+        if self.gate == Gate::Closed || self.lost_in_commit() {
+            return;
+        }
+        self.settle_segment();
+        self.lead_again();
+    }
+
+    pub(super) fn leader_verdict(&mut self, verdict: Verdict) {
+        if let (Verdict::Alive, Some(word)) = (verdict, self.last_word.take()) {
+            self.tell_raw(&word.raw);
+            return self.close();
+        }
+        self.settle_segment();
+        self.lead_again();
+    }
+
+    /// The leader is out, though its connection may still stand.
+    pub(super) fn lead_elsewhere(&mut self) {
+        self.lost.get_or_insert(Lost { block: false });
+        self.leader_in.clear();
+        self.leader_out.clear();
+        self.owed.clear();
+        self.lead_again();
+    }
+
+    /// Dials the leader of the moment.
+    pub(super) fn lead_again(&mut self) {
+        if self.gate != Gate::Closed {
+            self.gate = Gate::Leaderless;
+            self.actions.push_back(Action::Dial);
+        }
+    }
+
+    /// What becomes of the segment that was under way.
+    fn settle_segment(&mut self) {
+        let block = self.lost.as_ref().is_some_and(|lost| lost.block);
+        self.end_unit();
+        self.block = if block { Block::Explicit } else { Block::None };
+        self.told_block = self.block;
+        self.status = if block { Status::Failed } else { Status::Idle };
+        let under_way =
+            self.segment.open || self.segment.synced || self.segment.replay.is_some() || self.segment.failed;
+        if !under_way {
+            self.instead = block.then(lost_transaction);
+            return;
+        }
+        if let Some(replay) = self.segment.replay.take().filter(|_| !block && !self.segment.told) {
+            let rest = std::mem::replace(&mut self.client_in, replay);
+            self.client_in.extend_from_slice(&rest);
+            self.segment = Segment::default();
+            return;
+        }
+        if !self.segment.failed {
+            self.segment.held.clear();
+            self.tell(|out| notice::error(out, &lost_transaction()));
+            self.segment.failed = true;
+        }
+        if self.segment.synced || self.segment.script.is_some() {
+            let status = self.status;
+            self.tell(|out| backend::ready_for_query(out, status));
+            self.segment = Segment::default();
+        } else {
+            self.segment.open = false;
+        }
+    }
+
+    /// There is a leader connection again, logged in as the client.
+    pub fn dialled(&mut self, node: NodeId, parameters: Vec<(Bytes, Bytes)>) {
+        if self.temporary {
+            return self.end(&Fault::fatal(
+                SqlState::ADMIN_SHUTDOWN,
+                "the server that held this session's temporary tables has failed",
+            ));
+        }
+        let Some(lost) = self.lost.take() else { return };
+        self.leader = node;
+        self.last_word = None;
+        self.search_path = None;
+        self.own_catalog = None;
+        self.passing = 0;
+        for (name, value) in parameters {
+            if self.parameters.get(&name) != Some(&value) && !self.memory.sets(&name) {
+                backend::parameter_status(&mut self.client_out, &name, &value);
+                self.parameters.insert(name, value);
+            }
+        }
+        self.remind();
+        if lost.block && self.told_block == Block::Explicit {
+            // The block goes on as what it is: failed. So the leader itself gives the right answers in it.
+            self.own_query(b"BEGIN", Own::Memory);
+            self.own_query(b"lockstep: the transaction was lost with its server", Own::Memory);
+        }
+        self.gate = Gate::Drain;
+    }
+
+    pub fn not_dialled(&mut self, fault: &Fault) {
+        self.end(fault);
+    }
+
+    /// Settings, then prepared statements, each by itself: one that fails is as if it had never been.
+    fn remind(&mut self) {
+        let settings: Vec<String> = self.memory.settings.iter().map(|(_, sql)| sql.clone()).collect();
+        for sql in settings {
+            self.own_query(sql.as_bytes(), Own::Memory);
+        }
+        let statements: Vec<(Bytes, Statement)> = self.statements.iter().map(|(n, s)| (n.clone(), s.clone())).collect();
+        for (name, statement) in statements {
+            let sql = self.leader_text(&statement);
+            frontend::parse(&mut self.leader_out, &name, &sql, &statement.types);
+            frontend::sync(&mut self.leader_out);
+            self.owe(What::Ack { to: To::Nobody, undo: Undo::Forget(name) }, 0);
+            self.owe(What::Ready(Ready::Ours), 0);
+        }
+        let prepared: Vec<Arc<str>> = self.prepared.values().map(|p| p.leader_sql.clone()).collect();
+        for sql in prepared {
+            self.own_query(sql.as_bytes(), Own::Memory);
+        }
+    }
+}
+
+fn lost_transaction() -> Fault {
+    Fault::error(
+        SqlState::SERIALIZATION_FAILURE,
+        "the server that ran this transaction has failed; another has taken over",
+    )
+    .with_hint("Run the transaction again.")
+}

@@ -1,0 +1,189 @@
+//! What one follower is sent at COMMIT, and what it must answer: one pipeline, one Sync, one round trip.
+//!
+//! Without DDL the pipeline's own implicit transaction is the unit: an error in it undoes all of it, and its Sync is the
+//! COMMIT (documentation, "Extended Query", pipelining). With DDL it is an explicit block, for SET LOCAL needs one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::effect::{Template, TemplateId};
+use crate::limits;
+use crate::wire::backend::{self, Status};
+use crate::wire::notice::Fields;
+use crate::wire::{Frame, FrameFault, frame, frontend};
+
+/// Cheap to clone: all followers share the bytes.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    templates: Arc<[Template]>,
+    spilled: u64,
+    tail: Bytes,
+    block: bool,
+}
+
+impl Batch {
+    pub fn new(templates: Vec<Template>, spilled: u64, tail: Bytes, block: bool) -> Self {
+        Self { templates: templates.into(), spilled, tail, block }
+    }
+
+    /// What comes first: statements that this connection does not know yet.
+    pub fn head(&self, known: &HashSet<TemplateId>) -> BytesMut {
+        let mut out = BytesMut::new();
+        if self.block {
+            command(&mut out, b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        }
+        for template in self.templates.iter().filter(|t| !known.contains(&t.id)) {
+            frontend::parse(&mut out, template.id.statement_name().as_bytes(), template.sql.as_bytes(), &[]);
+        }
+        out
+    }
+
+    /// How many bytes of the shell's file come next.
+    pub fn spilled(&self) -> u64 {
+        self.spilled
+    }
+
+    /// Then these, and [`Batch::end`].
+    pub fn tail(&self) -> &Bytes {
+        &self.tail
+    }
+
+    /// What commits it.
+    pub fn end(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        if self.block {
+            command(&mut out, b"COMMIT");
+        }
+        frontend::sync(&mut out);
+        out
+    }
+
+    /// To be noted for a connection on which the batch has succeeded.
+    pub fn templates(&self) -> impl Iterator<Item = TemplateId> + '_ {
+        self.templates.iter().map(|t| t.id)
+    }
+}
+
+fn command(out: &mut BytesMut, sql: &[u8]) {
+    frontend::parse(out, b"", sql, &[]);
+    frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, &[]);
+    frontend::execute(out, b"", 0);
+}
+
+/// Reads a follower's answer up to the ReadyForQuery that ends it.
+#[derive(Debug, Default)]
+pub struct Answer {
+    error: Option<Fields>,
+    /// Bytes of a message that is passed over and has not arrived whole.
+    skip: usize,
+}
+
+/// How a follower's batch ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchResult {
+    Committed,
+    /// The follower said why not; nothing of the batch is there.
+    Refused {
+        state: String,
+        message: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerFault {
+    #[error(transparent)]
+    Frame(#[from] FrameFault),
+    #[error("it ended its answer with {0:?} instead of being idle")]
+    Status(Status),
+    #[error("its answer is malformed: {0}")]
+    Malformed(#[from] crate::wire::Malformed),
+}
+
+impl Answer {
+    /// Takes what has arrived off `input`. `None`: more is to come.
+    pub fn feed(&mut self, input: &mut BytesMut) -> Result<Option<BatchResult>, AnswerFault> {
+        loop {
+            let step = self.skip.min(input.len());
+            input.advance(step);
+            self.skip -= step;
+            let Some((tag, size)) = frame::peek(input, limits::MESSAGE)? else { return Ok(None) };
+            if !matches!(tag, backend::ERROR_RESPONSE | backend::READY_FOR_QUERY) {
+                self.skip = size;
+                continue;
+            }
+            if input.len() < size {
+                return Ok(None);
+            }
+            let body = Frame { tag, raw: input.split_to(size).freeze() }.body();
+            if tag == backend::ERROR_RESPONSE {
+                let fields = Fields::read(body)?;
+                self.error.get_or_insert(fields);
+                continue;
+            }
+            return match (Status::read(body)?, self.error.take()) {
+                (_, Some(fields)) => Ok(Some(refused(&fields))),
+                (Status::Idle, None) => Ok(Some(BatchResult::Committed)),
+                (status, None) => Err(AnswerFault::Status(status)),
+            };
+        }
+    }
+
+    /// The error that came before the connection ended, if one did: the server's word that nothing was committed.
+    pub fn last_word(&self) -> Option<BatchResult> {
+        self.error.as_ref().map(refused)
+    }
+}
+
+fn refused(fields: &Fields) -> BatchResult {
+    BatchResult::Refused { state: String::from_utf8_lossy(fields.state()).into_owned(), message: fields.message() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Fault, SqlState};
+    use crate::wire::notice;
+
+    fn answer(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
+        let mut out = BytesMut::new();
+        backend::bare(&mut out, backend::PARSE_COMPLETE);
+        backend::bare(&mut out, backend::BIND_COMPLETE);
+        write(&mut out);
+        backend::ready_for_query(&mut out, Status::Idle);
+        out
+    }
+
+    #[test]
+    fn an_answer_is_the_same_however_its_bytes_are_split() {
+        let whole = answer(|out| {
+            backend::command_complete(out, "UPDATE 1");
+            notice::error(out, &Fault::error(SqlState::INTERNAL, "no"));
+        });
+        for cut in 0..whole.len() {
+            let mut reader = Answer::default();
+            let mut input = BytesMut::from(&whole[..cut]);
+            assert_eq!(reader.feed(&mut input), Ok(None), "cut at {cut}");
+            input.extend_from_slice(&whole[cut..]);
+            let result = reader.feed(&mut input).unwrap().unwrap();
+            assert_eq!(result, BatchResult::Refused { state: "XX000".into(), message: "no".into() });
+        }
+    }
+
+    #[test]
+    fn only_an_idle_end_without_an_error_is_a_commit() {
+        assert_eq!(Answer::default().feed(&mut answer(|_| ())), Ok(Some(BatchResult::Committed)));
+        let mut open = BytesMut::new();
+        backend::ready_for_query(&mut open, Status::InTransaction);
+        assert_eq!(Answer::default().feed(&mut open), Err(AnswerFault::Status(Status::InTransaction)));
+    }
+
+    #[test]
+    fn a_connection_is_told_only_the_statements_that_it_does_not_know() {
+        let template = Template { id: TemplateId(5), sql: "DELETE FROM t WHERE k = $1".into() };
+        let batch = Batch::new(vec![template.clone()], 0, Bytes::new(), false);
+        assert!(!batch.head(&HashSet::new()).is_empty());
+        assert!(batch.head(&HashSet::from([template.id])).is_empty());
+    }
+}

@@ -1,0 +1,477 @@
+//! The commit of a unit: followers first, the leader last.
+//!
+//! ```text
+//! Reserving ──all reserved──▶ Sending ──every follower committed or out──▶ Leading ──leader's answer──▶ Finished
+//!     │ a node is full, the leader is lost          │ leader lost: the commit stands if a follower has committed
+//!     └────────▶ Finished(Aborted)                  └────────▶ Finished
+//! ```
+//!
+//! With [`Order::LeaderFirst`] (SERIALIZABLE, cursors WITH HOLD: only the leader can judge) Leading comes before Sending,
+//! under the commit lock in exclusive mode; the followers' effects cannot fail then, and a follower that fails is out.
+//!
+//! Connections are reserved on all followers before any is sent a byte: a full connection table then aborts the unit
+//! while nothing has been committed anywhere.
+//!
+//! Inputs are the methods; what is to be done comes out of [`Commit::poll`], to be drained after every input.
+
+use std::collections::VecDeque;
+
+use super::batch::BatchResult;
+use crate::cluster::Verdict;
+use crate::fault::{Fault, SqlState};
+use crate::id::NodeId;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    FollowersFirst,
+    LeaderFirst,
+}
+
+/// What the shell (or the session) is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Get a connection to this follower ready. `fresh`: a new one, not one from the pool.
+    Reserve {
+        node: NodeId,
+        fresh: bool,
+    },
+    /// Send the batch on the reserved connection.
+    Send {
+        node: NodeId,
+    },
+    /// Ask the cluster what is with this node.
+    Suspect {
+        node: NodeId,
+        why: String,
+    },
+    /// Have this node degraded; answer when it is on disk.
+    Degrade {
+        node: NodeId,
+        why: String,
+    },
+    /// Send COMMIT to the leader.
+    LeaderCommit,
+    Finished(Outcome),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// On every active node. `leader_out`: the leader is not among them any more.
+    Committed { leader_out: bool },
+    /// Nowhere: the leader has still to be rolled back if it lives.
+    Aborted(Fault),
+    /// The leader itself refused its COMMIT before anybody had committed; its error goes to the client.
+    LeaderRefused,
+}
+
+/// Why a connection to a follower could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReserveFault {
+    /// The node's or our own resources are short; nothing is wrong with the node.
+    Full(String),
+    /// It cannot be reached or does not answer as it should.
+    Broken(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follower {
+    Reserving,
+    Reserved,
+    Sent,
+    /// The cluster has been asked; `in_doubt`: the batch may have been committed there.
+    Suspected {
+        in_doubt: bool,
+    },
+    Degrading,
+    Committed,
+    Out,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leader {
+    Waiting,
+    Asked,
+    Committed,
+    /// Its connection broke; followers decide.
+    Lost,
+    /// The cluster has been told to put it out.
+    Settling,
+    Out,
+}
+
+/// Attempts for each follower: the pooled connection, then fresh ones.
+const ATTEMPTS: u8 = 2;
+
+#[derive(Debug)]
+pub struct Commit {
+    order: Order,
+    leader_id: NodeId,
+    leader: Leader,
+    followers: Vec<(NodeId, Follower, u8)>,
+    tasks: VecDeque<Task>,
+    /// A follower has been sent the batch: from here on it may be committed somewhere.
+    sent: bool,
+    finished: bool,
+}
+
+impl Commit {
+    /// Begins the commit under the commit lock, with the followers of the membership read after it was taken.
+    pub fn new(order: Order, leader: NodeId, followers: impl IntoIterator<Item = NodeId>) -> Self {
+        let followers: Vec<_> = followers.into_iter().map(|node| (node, Follower::Reserving, 1)).collect();
+        let tasks = followers.iter().map(|(node, ..)| Task::Reserve { node: *node, fresh: false }).collect();
+        let mut commit =
+            Self { order, leader_id: leader, leader: Leader::Waiting, followers, tasks, sent: false, finished: false };
+        commit.advance();
+        commit
+    }
+
+    pub fn poll(&mut self) -> Option<Task> {
+        self.tasks.pop_front()
+    }
+
+    pub fn reserved(&mut self, node: NodeId) {
+        *self.state(node) = Follower::Reserved;
+        self.advance();
+    }
+
+    pub fn not_reserved(&mut self, node: NodeId, fault: ReserveFault) {
+        match fault {
+            ReserveFault::Full(why) if !self.sent => self.abort(
+                Fault::error(
+                    SqlState::TOO_MANY_CONNECTIONS,
+                    format!("no connection to a follower could be had: {why}"),
+                )
+                .with_hint("Raise max_connections on the nodes or lower the number of clients."),
+            ),
+            ReserveFault::Full(why) | ReserveFault::Broken(why) => {
+                *self.state(node) = Follower::Suspected { in_doubt: false };
+                self.tasks.push_back(Task::Suspect { node, why });
+            }
+        }
+    }
+
+    pub fn answered(&mut self, node: NodeId, result: BatchResult) {
+        match result {
+            BatchResult::Committed => *self.state(node) = Follower::Committed,
+            BatchResult::Refused { state, message } => {
+                self.again(node, format!("it cannot apply an effect: {message} ({state})"))
+            }
+        }
+        self.advance();
+    }
+
+    /// The connection broke after the batch was sent and before it was answered, and the server gave no reason.
+    pub fn broken(&mut self, node: NodeId, why: String) {
+        *self.state(node) = Follower::Suspected { in_doubt: true };
+        self.tasks.push_back(Task::Suspect { node, why });
+    }
+
+    pub fn verdict(&mut self, node: NodeId, verdict: Verdict) {
+        match (verdict, *self.state(node)) {
+            (Verdict::Out, _) => *self.state(node) = Follower::Out,
+            (Verdict::Alive, Follower::Suspected { in_doubt: true }) => {
+                self.degrade(node, "its connection broke while it committed, and whether it did is not known".into());
+            }
+            (Verdict::Alive, _) => self.again(node, "it is healthy, but connections to it keep breaking".into()),
+        }
+        self.advance();
+    }
+
+    /// The degradation of `node` is on disk.
+    pub fn degraded(&mut self, node: NodeId) {
+        if node == self.leader_id {
+            self.leader = Leader::Out;
+        } else {
+            *self.state(node) = Follower::Out;
+        }
+        self.advance();
+    }
+
+    pub fn leader_committed(&mut self) {
+        self.leader = Leader::Committed;
+        self.advance();
+    }
+
+    /// The leader answered COMMIT with an error (or ROLLBACK): it has not committed.
+    pub fn leader_refused(&mut self, why: String) {
+        if self.order == Order::LeaderFirst || self.committed() == 0 {
+            return self.finish(Outcome::LeaderRefused);
+        }
+        self.settle_leader(format!("it refused a COMMIT that followers have made: {why}"));
+    }
+
+    /// The leader's connection broke.
+    pub fn leader_lost(&mut self) {
+        if self.finished || matches!(self.leader, Leader::Lost | Leader::Settling | Leader::Out) {
+            return;
+        }
+        match self.leader {
+            Leader::Committed => {}
+            _ if !self.sent && self.order == Order::FollowersFirst && self.leader == Leader::Waiting => {
+                self.abort(lost_before_commit());
+            }
+            _ => {
+                self.leader = Leader::Lost;
+                self.advance();
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        if self.finished {
+            return;
+        }
+        let may_send = self.order == Order::FollowersFirst || self.leader == Leader::Committed;
+        let none_reserving = !self.followers.iter().any(|(_, state, _)| *state == Follower::Reserving);
+        if may_send && (none_reserving || self.sent) {
+            for (node, state, _) in &mut self.followers {
+                if *state == Follower::Reserved {
+                    *state = Follower::Sent;
+                    self.sent = true;
+                    self.tasks.push_back(Task::Send { node: *node });
+                }
+            }
+        }
+        let settled = self.followers.iter().all(|(_, s, _)| matches!(s, Follower::Committed | Follower::Out));
+        let ready = self.followers.iter().all(|(_, s, _)| matches!(s, Follower::Reserved | Follower::Out));
+        match self.leader {
+            Leader::Waiting
+                if (self.order == Order::FollowersFirst && settled) || (self.order == Order::LeaderFirst && ready) =>
+            {
+                self.leader = Leader::Asked;
+                self.tasks.push_back(Task::LeaderCommit);
+            }
+            Leader::Committed if settled => self.finish(Outcome::Committed { leader_out: false }),
+            Leader::Out if settled && self.committed() > 0 => self.finish(Outcome::Committed { leader_out: true }),
+            Leader::Out if settled => self.abort(lost_before_commit()),
+            Leader::Lost if settled || self.order == Order::LeaderFirst => self.leader_gone(),
+            _ => {}
+        }
+    }
+
+    /// The leader's connection is broken and every follower is settled.
+    fn leader_gone(&mut self) {
+        if self.committed() > 0 {
+            return self.settle_leader("its connection broke at COMMIT after followers had committed".into());
+        }
+        self.abort(
+            Fault::error(SqlState::CONNECTION_FAILURE, "the connection to the server broke during COMMIT")
+                .with_detail("Whether the transaction was committed is not known.")
+                .with_hint("Look whether its changes are there before you repeat it."),
+        );
+    }
+
+    fn settle_leader(&mut self, why: String) {
+        self.leader = Leader::Settling;
+        self.tasks.push_back(Task::Degrade { node: self.leader_id, why });
+    }
+
+    /// Once more on a fresh connection, or out when that was the last attempt.
+    fn again(&mut self, node: NodeId, why: String) {
+        let attempts = self.attempts(node);
+        if attempts >= ATTEMPTS {
+            return self.degrade(node, why);
+        }
+        let entry = self.entry(node);
+        entry.1 = Follower::Reserving;
+        entry.2 += 1;
+        self.tasks.push_back(Task::Reserve { node, fresh: true });
+    }
+
+    fn degrade(&mut self, node: NodeId, why: String) {
+        *self.state(node) = Follower::Degrading;
+        self.tasks.push_back(Task::Degrade { node, why });
+    }
+
+    fn abort(&mut self, fault: Fault) {
+        self.finish(Outcome::Aborted(fault));
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        debug_assert!(
+            !matches!(outcome, Outcome::Committed { .. })
+                || self.followers.iter().all(|(_, s, _)| matches!(s, Follower::Committed | Follower::Out)),
+            "committed with a follower unsettled"
+        );
+        self.finished = true;
+        self.tasks.push_back(Task::Finished(outcome));
+    }
+
+    fn committed(&self) -> usize {
+        self.followers.iter().filter(|(_, state, _)| *state == Follower::Committed).count()
+    }
+
+    fn attempts(&mut self, node: NodeId) -> u8 {
+        self.entry(node).2
+    }
+
+    fn state(&mut self, node: NodeId) -> &mut Follower {
+        &mut self.entry(node).1
+    }
+
+    fn entry(&mut self, node: NodeId) -> &mut (NodeId, Follower, u8) {
+        self.followers.iter_mut().find(|(id, ..)| *id == node).expect("only followers of this commit are spoken of")
+    }
+}
+
+fn lost_before_commit() -> Fault {
+    Fault::error(SqlState::SERIALIZATION_FAILURE, "the server failed before the transaction was committed")
+        .with_hint("Run the transaction again.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADER: NodeId = NodeId(0);
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
+
+    fn drain(commit: &mut Commit) -> Vec<Task> {
+        std::iter::from_fn(|| commit.poll()).collect()
+    }
+
+    fn sent_to_both() -> Commit {
+        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
+        commit.reserved(A);
+        commit.reserved(B);
+        drain(&mut commit);
+        commit
+    }
+
+    fn refused() -> BatchResult {
+        BatchResult::Refused { state: "23505".into(), message: "duplicate".into() }
+    }
+
+    #[test]
+    fn the_leader_commits_after_all_followers_and_never_before() {
+        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
+        assert_eq!(drain(&mut commit), [A, B].map(|node| Task::Reserve { node, fresh: false }));
+        commit.reserved(A);
+        assert_eq!(drain(&mut commit), [], "nothing is sent before both are reserved");
+        commit.reserved(B);
+        assert_eq!(drain(&mut commit), [A, B].map(|node| Task::Send { node }));
+        commit.answered(B, BatchResult::Committed);
+        assert_eq!(drain(&mut commit), []);
+        commit.answered(A, BatchResult::Committed);
+        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+        commit.leader_committed();
+        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: false })]);
+    }
+
+    #[test]
+    fn without_followers_the_leader_commits_at_once() {
+        let mut commit = Commit::new(Order::FollowersFirst, LEADER, []);
+        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+    }
+
+    #[test]
+    fn a_full_follower_aborts_the_unit_while_nothing_is_sent() {
+        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
+        commit.reserved(A);
+        drain(&mut commit);
+        commit.not_reserved(B, ReserveFault::Full("53300".into()));
+        assert!(
+            matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(f))] if f.state == SqlState::TOO_MANY_CONNECTIONS)
+        );
+    }
+
+    #[test]
+    fn a_follower_that_refuses_twice_is_degraded_and_the_commit_goes_on() {
+        let mut commit = sent_to_both();
+        commit.answered(B, BatchResult::Committed);
+        commit.answered(A, refused());
+        assert_eq!(drain(&mut commit), [Task::Reserve { node: A, fresh: true }]);
+        commit.reserved(A);
+        assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
+        commit.answered(A, refused());
+        assert!(
+            matches!(&drain(&mut commit)[..], [Task::Degrade { node: A, .. }]),
+            "degraded before the leader commits"
+        );
+        commit.degraded(A);
+        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+    }
+
+    #[test]
+    fn a_dead_follower_is_waited_for_only_until_it_is_known_to_be_out() {
+        let mut commit = sent_to_both();
+        commit.answered(A, BatchResult::Committed);
+        commit.broken(B, "reset".into());
+        assert!(matches!(&drain(&mut commit)[..], [Task::Suspect { node: B, .. }]));
+        commit.verdict(B, Verdict::Out);
+        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+    }
+
+    #[test]
+    fn a_follower_whose_commit_is_in_doubt_is_not_sent_the_batch_again() {
+        let mut commit = sent_to_both();
+        commit.broken(B, "reset".into());
+        drain(&mut commit);
+        commit.verdict(B, Verdict::Alive);
+        assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: B, .. }]));
+    }
+
+    #[test]
+    fn a_connection_that_broke_before_anything_was_sent_is_made_again() {
+        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A]);
+        drain(&mut commit);
+        commit.not_reserved(A, ReserveFault::Broken("reset".into()));
+        assert!(matches!(&drain(&mut commit)[..], [Task::Suspect { node: A, .. }]));
+        commit.verdict(A, Verdict::Alive);
+        assert_eq!(drain(&mut commit), [Task::Reserve { node: A, fresh: true }]);
+        commit.reserved(A);
+        assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
+    }
+
+    #[test]
+    fn a_leader_lost_before_anything_was_sent_aborts_with_a_retryable_state() {
+        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A]);
+        drain(&mut commit);
+        commit.leader_lost();
+        assert!(
+            matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(f))] if f.state == SqlState::SERIALIZATION_FAILURE)
+        );
+    }
+
+    #[test]
+    fn a_leader_lost_after_a_follower_committed_is_out_and_the_commit_stands() {
+        let mut commit = sent_to_both();
+        commit.answered(A, BatchResult::Committed);
+        commit.leader_lost();
+        commit.answered(B, BatchResult::Committed);
+        assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: LEADER, .. }]));
+        commit.degraded(LEADER);
+        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: true })]);
+    }
+
+    #[test]
+    fn a_leader_that_refuses_what_followers_have_committed_is_out() {
+        let mut commit = sent_to_both();
+        commit.answered(A, BatchResult::Committed);
+        commit.answered(B, BatchResult::Committed);
+        drain(&mut commit);
+        commit.leader_refused("disk full".into());
+        assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: LEADER, .. }]));
+        commit.degraded(LEADER);
+        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: true })]);
+    }
+
+    #[test]
+    fn where_the_leader_judges_it_commits_first_and_its_refusal_reaches_nobody_else() {
+        let mut commit = Commit::new(Order::LeaderFirst, LEADER, [A]);
+        drain(&mut commit);
+        commit.reserved(A);
+        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+        commit.leader_refused("40001".into());
+        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::LeaderRefused)]);
+
+        let mut commit = Commit::new(Order::LeaderFirst, LEADER, [A]);
+        commit.reserved(A);
+        drain(&mut commit);
+        commit.leader_committed();
+        assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
+        commit.answered(A, BatchResult::Committed);
+        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: false })]);
+    }
+}

@@ -1,0 +1,177 @@
+//! Letting nodes in that may be equal, when a full comparison under held commits shows that they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_core::cluster::{Event, MemberState};
+use lockstep_core::commitlock::Pass;
+use lockstep_core::id::NodeId;
+
+use super::actor::Cluster;
+use super::compare::{self, Reading};
+use super::report::Report;
+use crate::door::protocol::Verified;
+use crate::service::ServiceFault;
+
+/// How long commits that are under way may keep a comparison waiting.
+const HOLD_PATIENCE: Duration = Duration::from_secs(30);
+/// Looks at sequences that clients draw from during a comparison.
+const LOOKS: u32 = 5;
+
+/// What a comparison with the leader said of a node.
+enum Finding {
+    Equal,
+    Differs(Verified),
+    Unread(ServiceFault),
+}
+
+impl Cluster {
+    /// Compares `nodes` with the leader and lets in those that are equal.
+    pub async fn admit(self: Arc<Self>, nodes: Vec<NodeId>) {
+        if nodes.is_empty() {
+            return;
+        }
+        let Some(_held) = self.hold().await else {
+            for node in nodes {
+                self.stays(node, "commits could not be held for a comparison".into()).await;
+            }
+            return;
+        };
+        let Some(leader) = self.shared.membership.load().leader() else { return };
+        for (node, finding) in self.compare_with(leader, &nodes, &Report::nobody()).await {
+            match finding {
+                Finding::Equal => self.joins(node, leader).await,
+                Finding::Differs(verified) => self.stays(node, self.difference(node, leader, &verified)).await,
+                Finding::Unread(fault) => self.stays(node, format!("it could not be compared: {fault}")).await,
+            }
+        }
+    }
+
+    /// Lets one node back in at the operator's word.
+    pub(super) async fn attach(&self, node: NodeId, report: &Report) -> Result<String, String> {
+        let name = self.name(node);
+        report.phase("hold", "waiting for commits that are under way");
+        let _held = self.hold().await.ok_or("commits under way did not end in time")?;
+        let leader =
+            self.shared.membership.load().leader().ok_or("no node is active that it could be compared with")?;
+        if self.state(node).is_current() {
+            return Err(format!("{name} is {}", self.state(node).name()));
+        }
+        let finding = self.compare_with(leader, &[node], report).await.pop().map(|(_, finding)| finding);
+        match finding {
+            Some(Finding::Equal) => {
+                let how = format!("attached; equal to {}", self.name(leader));
+                self.registry.change(Event::Joined { node, how }).await.map_err(|refusal| refusal.to_string())?;
+                Ok(format!("{name} is equal to {} and active", self.name(leader)))
+            }
+            Some(Finding::Differs(verified)) => Err(self.difference(node, leader, &verified)),
+            Some(Finding::Unread(fault)) => Err(format!("a node could not be read: {fault}")),
+            None => Err("nothing was compared".into()),
+        }
+    }
+
+    /// Commits wait until the pass is dropped.
+    pub(super) async fn hold(&self) -> Option<Pass> {
+        tokio::time::timeout(HOLD_PATIENCE, self.shared.commit_lock.exclusive()).await.ok()
+    }
+
+    /// Compares all active nodes. Sequences that sessions have moved are levelled first; others must be level.
+    pub(super) async fn verify(&self, report: &Report) -> Result<Verified, String> {
+        report.phase("hold", "waiting for commits that are under way");
+        let _held = self.hold().await.ok_or("commits under way did not end in time")?;
+        let membership = self.shared.membership.load_full();
+        let leader = membership.leader().ok_or("no node is active")?;
+        let nodes: Vec<_> = std::iter::once(leader).chain(membership.followers()).collect();
+        self.leveller.level_marked(&membership).await.map_err(|fault| format!("sequences are not level: {fault}"))?;
+        let mut readings = Vec::new();
+        for (node, reading) in compare::read(&self.shared.config, &nodes, report).await {
+            readings.push(reading.map_err(|fault| format!("{} could not be read: {fault}", self.name(node)))?);
+        }
+        self.look_again(&mut readings).await.map_err(|fault| format!("sequences could not be read: {fault}"))?;
+        Ok(compare::judge(&self.shared.config, &readings))
+    }
+
+    /// Values are drawn from sequences while commits are held: in databases that were marked meanwhile they are levelled
+    /// and read again. What stands elsewhere although nobody drew from it is a difference.
+    async fn look_again(&self, readings: &mut [Reading]) -> Result<(), ServiceFault> {
+        for look in 0..LOOKS {
+            let unlevel = compare::unlevel(readings);
+            let moving = unlevel.iter().any(|database| self.leveller.is_marked(database));
+            if unlevel.is_empty() || (look > 0 && !moving) {
+                return Ok(());
+            }
+            self.leveller.level_marked(&self.shared.membership.load_full()).await?;
+            for database in &unlevel {
+                for reading in readings.iter_mut() {
+                    compare::reread_sequences(&self.shared.config, reading, database).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare_with(&self, leader: NodeId, nodes: &[NodeId], report: &Report) -> Vec<(NodeId, Finding)> {
+        let config = &self.shared.config;
+        let all: Vec<_> = std::iter::once(leader).chain(nodes.iter().copied()).collect();
+        let mut readings = compare::read(config, &all, report).await.into_iter();
+        let leaders = match readings.next() {
+            Some((_, Ok(reading))) => reading,
+            Some((_, Err(fault))) => {
+                tracing::error!(node = self.name(leader), %fault, "the leader could not be read for a comparison");
+                return Vec::new();
+            }
+            None => return Vec::new(),
+        };
+        let mut findings = Vec::new();
+        for (node, reading) in readings {
+            let finding = match reading {
+                Ok(reading) => self.finding(&leaders, &reading).await.unwrap_or_else(Finding::Unread),
+                Err(fault) => Finding::Unread(fault),
+            };
+            findings.push((node, finding));
+        }
+        findings
+    }
+
+    /// A node that differs in nothing but where its sequences stand is levelled, for values that were drawn leave no
+    /// other trace; a new node is not, for there the position may be all that tells.
+    async fn finding(&self, leaders: &Reading, reading: &Reading) -> Result<Finding, ServiceFault> {
+        if self.state(reading.node) != MemberState::New
+            && leaders.inventory.is_equal_but_for_positions(&reading.inventory)
+        {
+            self.leveller.level_joining(&self.shared.membership.load(), reading.node).await?;
+            return Ok(Finding::Equal);
+        }
+        let verified = compare::judge(&self.shared.config, [leaders, reading]);
+        Ok(if verified.differences.is_empty() { Finding::Equal } else { Finding::Differs(verified) })
+    }
+
+    async fn joins(&self, node: NodeId, leader: NodeId) {
+        let how = format!("compared in full, equal to {}", self.name(leader));
+        if let Err(refusal) = self.registry.change(Event::Joined { node, how }).await {
+            tracing::error!(%refusal, "an equal node cannot join");
+        }
+    }
+
+    async fn stays(&self, node: NodeId, why: String) {
+        tracing::warn!(
+            node = self.name(node),
+            why,
+            remedy = format!("lockstep recover {}", self.name(node)),
+            "stays out"
+        );
+        if let Err(refusal) = self.registry.change(Event::Stayed { node, why }).await {
+            tracing::debug!(%refusal, "nothing changes");
+        }
+    }
+
+    fn difference(&self, node: NodeId, leader: NodeId, verified: &Verified) -> String {
+        let (name, leader) = (self.name(node), self.name(leader));
+        let first = verified.differences.first().map_or("", String::as_str);
+        let more = match verified.differences.len() {
+            0 | 1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        format!("differs from {leader}: {first}{more}; make it equal with: lockstep recover {name}")
+    }
+}

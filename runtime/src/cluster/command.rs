@@ -1,0 +1,117 @@
+//! What an operator can ask for: one command at a time, each on its own whether or not anybody waits for its end.
+
+use std::sync::PoisonError;
+
+use lockstep_core::cluster::{Event, Membership};
+use lockstep_core::id::NodeId;
+use tokio::sync::mpsc;
+
+use super::actor::Cluster;
+use super::report::Report;
+use crate::clock;
+use crate::door::protocol::{NodeStatus, Reply, Request, Status};
+use crate::shared::Shared;
+
+impl Cluster {
+    pub(super) async fn operate(&self, request: Request, replies: mpsc::Sender<Reply>) {
+        let last = match self.run(request, &Report::to(replies.clone())).await {
+            Ok(reply) => reply,
+            Err(message) => Reply::Failed { message, hint: None },
+        };
+        // Whoever asked may be gone; the log has what became of it.
+        let _ = replies.send(last).await;
+    }
+
+    async fn run(&self, request: Request, report: &Report) -> Result<Reply, String> {
+        let done = |text| Reply::Done { text };
+        match request {
+            Request::Status => Ok(Reply::Status(status(&self.shared))),
+            Request::Verify => self.in_turn("verify", self.verify(report)).await.map(Reply::Verified),
+            Request::Recover { .. } => Err("not yet".into()),
+            Request::Attach { node } => {
+                let node = self.find(&node)?;
+                self.in_turn(&format!("attach {}", self.name(node)), self.attach(node, report)).await.map(done)
+            }
+            Request::Detach { node } => {
+                let node = self.find(&node)?;
+                self.in_turn(&format!("detach {}", self.name(node)), self.detach(node)).await.map(done)
+            }
+        }
+    }
+
+    async fn in_turn<T>(&self, command: &str, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let _turn = self.take_turn(command)?;
+        tracing::info!(command, "an operator's command begins");
+        let outcome = work.await;
+        match &outcome {
+            Ok(_) => tracing::info!(command, "an operator's command has ended"),
+            Err(why) => tracing::error!(command, why, "an operator's command has failed"),
+        }
+        outcome
+    }
+
+    /// Commits are held for it, so that the node is left at a point that all others have been at.
+    async fn detach(&self, node: NodeId) -> Result<String, String> {
+        let _held = self.hold().await.ok_or("commits under way did not end in time")?;
+        self.registry.change(Event::Detach { node }).await.map_err(|refusal| refusal.to_string())?;
+        Ok(format!("{} is detached", self.name(node)))
+    }
+
+    fn find(&self, name: &str) -> Result<NodeId, String> {
+        let membership = self.shared.membership.load();
+        membership.find(name).ok_or_else(|| {
+            let known: Vec<_> = membership.members.iter().map(|member| member.name.as_str()).collect();
+            format!("there is no node {name}; there are {}", known.join(", "))
+        })
+    }
+
+    fn take_turn(&self, what: &str) -> Result<Turn<'_>, String> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*busy {
+            Some(running) => Err(format!("another command is running: {running}")),
+            None => {
+                *busy = Some(what.to_owned());
+                Ok(Turn(self))
+            }
+        }
+    }
+}
+
+/// Ends with the command, however that ends.
+struct Turn<'a>(&'a Cluster);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.busy.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// What `lockstep status` and `/status` show.
+pub fn status(shared: &Shared) -> Status {
+    let membership = shared.membership.load();
+    Status {
+        cluster: shared.config.cluster.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch: membership.epoch.0,
+        clients: shared.clients.load(std::sync::atomic::Ordering::Relaxed),
+        nodes: membership.ids().map(|node| node_status(&membership, node)).collect(),
+    }
+}
+
+fn node_status(membership: &Membership, node: NodeId) -> NodeStatus {
+    let member = membership.member(node);
+    let role = match membership.leader() {
+        Some(leader) if leader == node => "leader",
+        Some(_) if membership.active().any(|active| active == node) => "follower",
+        _ => "none",
+    };
+    NodeStatus {
+        name: member.name.clone(),
+        address: member.address.clone(),
+        role: role.to_owned(),
+        state: member.state.name().to_owned(),
+        since: clock::rfc3339(member.since),
+        reason: member.reason.clone(),
+        weight: member.weight,
+    }
+}

@@ -1,0 +1,234 @@
+//! The sequence leveller: keeps followers' sequences where the leader's are, and moves a new leader's past what the old
+//! one may have given out.
+//!
+//! Units take the sequences of their own inserts along. What is left is for the leveller: values that were drawn and not
+//! committed, `setval`, `ALTER SEQUENCE`. It works on databases that sessions have marked, and stays out of the way: its
+//! connections to a database live only as long as that is marked, so that they do not stand against DROP DATABASE.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lockstep_core::cluster::Membership;
+use lockstep_core::cluster::sequence::{self, Counting, Positions};
+use lockstep_core::id::NodeId;
+
+use super::dirty::Dirty;
+use super::sequences;
+use crate::config::Config;
+use crate::service::{self, Line, ServiceFault, within};
+
+/// A burst of inserts is one levelling, not many.
+const DEBOUNCE: Duration = Duration::from_millis(75);
+/// Under load each database is levelled no more often.
+const SPACING: Duration = Duration::from_millis(425);
+/// Rounds after which a levelling under held commits gives up on a sequence that is being drawn from all the time.
+const ROUNDS: u32 = 20;
+const ROUND_PAUSE: Duration = Duration::from_millis(50);
+/// Smallest number of values that a takeover passes over.
+const GAP: u64 = 1000;
+/// A takeover passes over so many times what the busiest sequence was seen to give out between two levellings.
+const GAP_PACES: u64 = 4;
+/// A greater step between two looks was a `setval`, not a pace.
+const FASTEST: u64 = 1_000_000;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub struct Leveller {
+    config: Arc<Config>,
+    dirty: Arc<Dirty>,
+    /// What was seen of the leader's sequences, by database.
+    seen: Mutex<BTreeMap<String, Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    positions: Positions,
+    /// Most values that one sequence gave out between two looks.
+    pace: u64,
+}
+
+/// Connections to one database.
+struct Lines {
+    leader: Line,
+    followers: Vec<Line>,
+    membership: Arc<Membership>,
+}
+
+impl Leveller {
+    pub fn new(config: Arc<Config>, dirty: Arc<Dirty>) -> Self {
+        Self { config, dirty, seen: Mutex::default() }
+    }
+
+    /// Levels whatever is marked, for ever.
+    pub async fn run(&self, membership: &ArcSwap<Membership>) {
+        let mut open = HashMap::new();
+        loop {
+            self.dirty.wait().await;
+            tokio::time::sleep(DEBOUNCE).await;
+            for (database, mark) in self.dirty.all() {
+                match self.round(&database, membership.load_full(), open.remove(&database)).await {
+                    Ok((true, _)) => self.dirty.clear(&database, mark),
+                    Ok((false, lines)) => drop(open.insert(database, lines)),
+                    Err(fault) if fault.is(&tokio_postgres::error::SqlState::INVALID_CATALOG_NAME) => {
+                        self.dirty.clear(&database, mark);
+                    }
+                    Err(fault) => tracing::debug!(database, %fault, "sequences could not be levelled; trying again"),
+                }
+            }
+            tokio::time::sleep(SPACING).await;
+        }
+    }
+
+    /// Levels all marked databases now. `false`: some sequence is being drawn from all the time.
+    pub async fn level_marked(&self, membership: &Arc<Membership>) -> Result<bool, ServiceFault> {
+        let mut level = true;
+        for (database, mark) in self.dirty.all() {
+            if self.until_level(&database, membership).await? {
+                self.dirty.clear(&database, mark);
+            } else {
+                level = false;
+            }
+        }
+        Ok(level)
+    }
+
+    /// Puts every sequence of `node` where the leader's is, for a node that joins while commits are held. A database
+    /// whose sequences do not stand still is marked, and so levelled after the node has joined.
+    pub async fn level_joining(&self, membership: &Membership, node: NodeId) -> Result<(), ServiceFault> {
+        let Some(leader) = membership.leader() else { return Ok(()) };
+        for database in self.databases(leader).await? {
+            let leader = self.dial(leader, &database).await?;
+            let lines = Lines {
+                leader,
+                followers: vec![self.dial(node, &database).await?],
+                membership: Arc::new(membership.clone()),
+            };
+            if !within(PATIENCE, self.level(&database, &lines)).await? {
+                self.dirty.mark(&database);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the sequences of all marked databases on `node`, which is about to lead, past what the former leader may have
+    /// given out.
+    pub async fn jump(&self, node: NodeId) -> Result<(), ServiceFault> {
+        for (database, _) in self.dirty.all() {
+            let line = self.dial(node, &database).await?;
+            within(PATIENCE, self.jump_database(&database, &line)).await?;
+        }
+        Ok(())
+    }
+
+    pub fn is_marked(&self, database: &str) -> bool {
+        self.dirty.all().iter().any(|(marked, _)| marked == database)
+    }
+
+    /// Marks every database of `node`: what its former leader gave out is not known.
+    pub async fn mark_all(&self, node: NodeId) -> Result<(), ServiceFault> {
+        self.databases(node).await?.iter().for_each(|database| self.dirty.mark(database));
+        Ok(())
+    }
+
+    async fn until_level(&self, database: &str, membership: &Arc<Membership>) -> Result<bool, ServiceFault> {
+        let mut lines = None;
+        for _ in 0..ROUNDS {
+            match self.round(database, membership.clone(), lines).await? {
+                (true, _) => return Ok(true),
+                (false, open) => lines = Some(open),
+            }
+            tokio::time::sleep(ROUND_PAUSE).await;
+        }
+        Ok(false)
+    }
+
+    async fn round(
+        &self,
+        database: &str,
+        membership: Arc<Membership>,
+        open: Option<Lines>,
+    ) -> Result<(bool, Lines), ServiceFault> {
+        let lines = match open {
+            Some(lines) if lines.membership.epoch == membership.epoch => lines,
+            _ => self.open(database, membership).await?,
+        };
+        let level = within(PATIENCE, self.level(database, &lines)).await?;
+        Ok((level, lines))
+    }
+
+    async fn open(&self, database: &str, membership: Arc<Membership>) -> Result<Lines, ServiceFault> {
+        let leader = self.dial(membership.leader().ok_or(ServiceFault::NobodyLeads)?, database).await?;
+        let mut followers = Vec::new();
+        for node in membership.followers() {
+            followers.push(self.dial(node, database).await?);
+        }
+        Ok(Lines { leader, followers, membership })
+    }
+
+    /// One round: are the followers level with a leader that stands still?
+    async fn level(&self, database: &str, lines: &Lines) -> Result<bool, ServiceFault> {
+        if lines.followers.is_empty() {
+            return Ok(true);
+        }
+        let counting = sequences::counting(&lines.leader).await?;
+        let before = sequences::positions(&lines.leader, counting.keys()).await?;
+        let mut there = Vec::new();
+        for follower in &lines.followers {
+            let names = sequences::counting(follower).await?;
+            there.push(sequences::positions(follower, names.keys()).await?);
+        }
+        let now = sequences::positions(&lines.leader, counting.keys()).await?;
+        for (follower, there) in lines.followers.iter().zip(&there) {
+            sequences::set(follower, &sequence::steps(&before, &now, there, &counting)).await?;
+        }
+        self.note(database, &now, &counting);
+        Ok(before == now)
+    }
+
+    /// Remembers how fast the sequences of a database move.
+    fn note(&self, database: &str, now: &Positions, counting: &BTreeMap<String, Counting>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.entry(database.to_owned()).or_default();
+        let moved = |(name, position): (&String, &sequence::Position)| {
+            let before = seen.positions.get(name)?;
+            Some(position.last.abs_diff(before.last) / counting.get(name)?.increment.unsigned_abs().max(1))
+        };
+        seen.pace = seen.pace.max(now.iter().filter_map(moved).max().unwrap_or(0)).min(FASTEST);
+        seen.positions = now.clone();
+    }
+
+    async fn jump_database(&self, database: &str, line: &Line) -> Result<(), ServiceFault> {
+        let pace = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.get(database).map_or(0, |seen| seen.pace)
+        };
+        let gap = pace.saturating_mul(GAP_PACES).max(GAP);
+        let counting = sequences::counting(line).await?;
+        let positions = sequences::positions(line, counting.keys()).await?;
+        let jumped = |(name, position): (&String, &sequence::Position)| {
+            Some((name.clone(), sequence::jump(*position, *counting.get(name)?, gap)))
+        };
+        let wanted: Positions = positions.iter().filter_map(jumped).collect();
+        tracing::info!(
+            database,
+            sequences = wanted.len(),
+            gap,
+            "sequences were moved past what may have been given out"
+        );
+        sequences::set(line, &wanted).await
+    }
+
+    async fn databases(&self, node: NodeId) -> Result<Vec<String>, ServiceFault> {
+        let line = self.dial(node, &self.config.service.database).await?;
+        let sql = "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0'";
+        let rows = within(PATIENCE, async { Ok(line.query(sql, &[]).await?) }).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    async fn dial(&self, node: NodeId, database: &str) -> Result<Line, ServiceFault> {
+        let node = &self.config.nodes[usize::from(node.0)];
+        service::dial(&self.config.service, node, database, self.config.health.timeout).await
+    }
+}

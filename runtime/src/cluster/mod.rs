@@ -1,0 +1,166 @@
+//! Membership carried out: who is active, on disk and on the nodes, and the operator's commands.
+//!
+//! The cluster actor is one [`Guardian`]'s worker on the control arbiter, together with the node actors and the sequence
+//! leveller. It only hands questions out to tasks, so it is never busy; order is kept by [`registry::Registry`], which
+//! makes one change at a time. Decisions are [`lockstep_core::cluster`]'s.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `client` | how everybody else asks |
+//! | `actor` | what is done about it |
+//! | `registry`, `state`, `lineage` | the membership: in memory, on disk, on the nodes |
+//! | `sight`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
+//! | `command` | what an operator can ask for |
+//! | `compare`, `recover` | full comparison; making a node equal |
+//! | `dirty`, `level`, `sequences` | sequences |
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use actix::Arbiter;
+use lockstep_core::commitlock::CommitLock;
+use lockstep_core::id::NodeId;
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::door::{self, DoorFault};
+use crate::node::{self, ServiceProbe, Standing, Surroundings};
+use crate::shared::Shared;
+use crate::supervise::{Guardian, Life};
+
+mod actor;
+mod admit;
+mod client;
+mod command;
+mod compare;
+mod dirty;
+mod level;
+mod lineage;
+mod open;
+mod registry;
+mod report;
+mod sequences;
+mod sight;
+mod state;
+
+use actor::Cluster;
+pub use client::ClusterClient;
+pub use command::status;
+pub use compare::{CompareFault, compare_nodes};
+use dirty::Dirty;
+use level::Leveller;
+use registry::Registry;
+pub use report::Report;
+use state::StateDirectory;
+pub use state::StateFault;
+
+/// How long commits that are under way may take at an orderly stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the proxy does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    #[error(transparent)]
+    State(#[from] StateFault),
+    #[error("another proxy serves node {node}: {who}; stop it first, for two proxies would part the nodes")]
+    AnotherProxy { node: String, who: String },
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Door(#[from] DoorFault),
+    #[error("the thread that looks after the nodes has ended")]
+    Arbiter,
+}
+
+/// The control side of the proxy, from its start to its stop.
+pub struct Running {
+    cluster: Arc<Cluster>,
+    guardians: Vec<Guardian>,
+    arbiter: Arbiter,
+}
+
+/// Starts the node actors and the cluster actor, and decides who serves. Must be called within an actix system.
+pub async fn start(config: Config) -> Result<Running, StartFault> {
+    let config = Arc::new(config);
+    let state = Arc::new(StateDirectory::open(&config.cluster.state_dir)?);
+    let dirty = Arc::new(Dirty::default());
+    let leveller = Arc::new(Leveller::new(config.clone(), dirty.clone()));
+    let registry = Registry::new(config.clone(), state, leveller.clone());
+    let (client, inbox) = ClusterClient::new(registry.subscribe(), dirty);
+    let shared = Arc::new(Shared {
+        config: config.clone(),
+        membership: registry.membership().clone(),
+        commit_lock: CommitLock::new(),
+        cluster: client,
+        clients: AtomicUsize::new(0),
+    });
+    let arbiter = Arbiter::new();
+    let (mut guardians, mut nodes, mut standings) = (Vec::new(), Vec::new(), Vec::new());
+    for position in 0..config.nodes.len() {
+        let standing = Arc::new(Standing::new(config.clone(), position));
+        let probe = Arc::new(ServiceProbe::new(config.clone(), position, standing.clone()));
+        let (handle, guardian) = node::start(&arbiter.handle(), surroundings(&shared, position), probe);
+        nodes.push(handle);
+        standings.push(standing);
+        guardians.push(guardian);
+    }
+    let cluster = Arc::new(Cluster::new(shared.clone(), registry, leveller.clone(), nodes, standings));
+    let opened = cluster.clone();
+    on(&arbiter, async move { opened.start().await }).await.ok_or(StartFault::Arbiter)??;
+    guardians.push(cluster.clone().guard(&arbiter, inbox));
+    guardians.push(guard_leveller(&arbiter, leveller, &shared));
+    on(&arbiter, door::open(shared)).await.ok_or(StartFault::Arbiter)??;
+    Ok(Running { cluster, guardians, arbiter })
+}
+
+impl Running {
+    pub fn shared(&self) -> &Arc<Shared> {
+        self.cluster.shared()
+    }
+
+    /// Waits for commits that are under way, and notes that nothing was left half done.
+    pub async fn stop(self) {
+        match tokio::time::timeout(STOP_PATIENCE, self.shared().commit_lock.exclusive()).await {
+            Ok(_held) => self.cluster.finish().await,
+            Err(_) => tracing::error!("commits are still under way; the next start will compare the nodes"),
+        }
+        self.abandon().await;
+    }
+
+    /// Ends where it stands: the next start finds things as after a crash.
+    pub async fn abandon(self) {
+        drop(self.guardians);
+        self.arbiter.stop();
+        // Its sockets, and with them the guards, and the lock on the state directory go with the thread.
+        let arbiter = self.arbiter;
+        let _ = tokio::task::spawn_blocking(move || arbiter.join()).await;
+    }
+}
+
+fn surroundings(shared: &Shared, position: usize) -> Surroundings {
+    Surroundings {
+        node: NodeId(position as u16),
+        health: shared.config.health.clone(),
+        membership: shared.membership.clone(),
+        cluster: shared.cluster.clone(),
+    }
+}
+
+fn guard_leveller(arbiter: &Arbiter, leveller: Arc<Leveller>, shared: &Shared) -> Guardian {
+    let membership = shared.membership.clone();
+    let make = move || -> Life {
+        let (leveller, membership) = (leveller.clone(), membership.clone());
+        Box::pin(async move { leveller.run(&membership).await })
+    };
+    Guardian::start(&arbiter.handle(), "leveller".into(), Box::new(make))
+}
+
+/// Runs on the control arbiter, where busy sessions do not delay it.
+async fn on<T: Send + 'static>(arbiter: &Arbiter, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    arbiter.spawn(async move {
+        let _ = answer.send(work.await);
+    });
+    answered.await.ok()
+}

@@ -1,0 +1,125 @@
+//! Who serves: at the start of the proxy, and when nobody has served for a while.
+
+use std::sync::Arc;
+
+use lockstep_core::cluster::opening::{self, Opening};
+use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
+use lockstep_core::id::{Epoch, NodeId};
+
+use super::actor::Cluster;
+use super::{StartFault, sight};
+use crate::clock;
+use crate::config::{self, Config};
+use crate::entropy;
+
+impl Cluster {
+    /// The first look. A new cluster serves only when all nodes that are there have been compared; an old one serves at
+    /// once, and the comparison goes on behind it.
+    pub async fn start(self: Arc<Self>) -> Result<(), StartFault> {
+        let is_new = self.registry.load()?.is_none();
+        let compare = self.clone().open().await?;
+        if is_new {
+            self.admit(compare).await;
+        } else {
+            actix::spawn(async move { self.admit(compare).await });
+        }
+        Ok(())
+    }
+
+    /// No node can serve or come back by itself, so that no node actor watches.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.shared.membership.load().current().next().is_none()
+    }
+
+    pub(super) async fn try_to_open(self: Arc<Self>) {
+        match self.clone().open().await {
+            Ok(compare) => drop(actix::spawn(async move { self.admit(compare).await })),
+            Err(fault) => tracing::error!(%fault, "nobody serves"),
+        }
+    }
+
+    /// Looks at all nodes and decides who serves, if nobody does. Gives the nodes that are to be compared.
+    async fn open(self: Arc<Self>) -> Result<Vec<NodeId>, StartFault> {
+        let mut waiting = self.opening.lock().await;
+        if self.shared.membership.load().leader().is_some() {
+            return Ok(Vec::new());
+        }
+        let seen = sight::look(&self.shared.config, &self.standings)
+            .await
+            .map_err(|sight::Taken { node, who }| StartFault::AnotherProxy { node, who })?;
+        let known = match self.registry.record().await {
+            Some(record) => Some(record),
+            None => self.registry.load()?,
+        };
+        let now = clock::unix_seconds();
+        let decision = match known.clone() {
+            Some(record) => opening::reopen(record, &seen, now),
+            None => opening::first(fresh(&self.shared.config), ClusterId::from_random(entropy::bytes()), &seen, now),
+        };
+        match decision {
+            Opening::Refuse { why } => Err(StartFault::Refused(why)),
+            Opening::Wait { record, why } => {
+                if waiting.as_ref() != Some(&why) {
+                    tracing::error!(why, "nobody serves");
+                    self.wait(record, &why).await;
+                    *waiting = Some(why);
+                }
+                Ok(Vec::new())
+            }
+            Opening::Serve { record, compare } => {
+                *waiting = None;
+                self.succeed(known.as_ref(), &record.membership).await;
+                self.registry.install(record).await;
+                Ok(compare)
+            }
+        }
+    }
+
+    async fn wait(&self, record: Option<Record>, why: &str) {
+        match record {
+            Some(record) => self.registry.install(record).await,
+            None => {
+                let mut membership = fresh(&self.shared.config);
+                membership.members.iter_mut().for_each(|member| member.reason = why.to_owned());
+                self.registry.show(membership);
+            }
+        }
+    }
+
+    /// If another node led before, what that one gave out of its sequences may not have come here.
+    async fn succeed(&self, known: Option<&Record>, next: &Membership) {
+        let (Some(known), Some(leader)) = (known, next.leader()) else { return };
+        if known.clean || preferred_current(&known.membership) == Some(leader) {
+            return;
+        }
+        let jumped = async {
+            self.leveller.mark_all(leader).await?;
+            self.leveller.jump(leader).await
+        };
+        if let Err(fault) = jumped.await {
+            tracing::error!(node = self.name(leader), %fault, "sequences may give out values again that were given out");
+        }
+    }
+}
+
+/// Who led, or would have led had it been there.
+fn preferred_current(membership: &Membership) -> Option<NodeId> {
+    let mut all_there = membership.clone();
+    for member in all_there.members.iter_mut().filter(|member| member.state == MemberState::Unreachable) {
+        member.state = MemberState::Active;
+    }
+    all_there.leader()
+}
+
+/// The nodes as configured, of which nothing is known.
+pub fn fresh(config: &Config) -> Membership {
+    let member = |node: &config::Node| Member {
+        name: node.name.clone(),
+        address: node.address(),
+        weight: node.weight,
+        state: MemberState::New,
+        reason: "has not been looked at".into(),
+        since: clock::unix_seconds(),
+    };
+    Membership { epoch: Epoch(0), members: config.nodes.iter().map(member).collect() }
+}

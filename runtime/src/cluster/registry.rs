@@ -1,0 +1,183 @@
+//! The membership, and the only place that changes it.
+//!
+//! Invariant: what is published is on disk. The order of a change is: state file; then sequences of a new leader, then
+//! lineage on the active nodes; then everybody sees it. Changes happen one after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lockstep_core::cluster::{Event, MemberState, Membership, Record, Refusal};
+use lockstep_core::id::NodeId;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+
+use super::level::Leveller;
+use super::lineage;
+use super::open::fresh;
+use super::state::{StateDirectory, StateFault};
+use crate::clock;
+use crate::config::Config;
+
+/// Pause between two attempts to write the state file.
+const SAVE_PAUSE: Duration = Duration::from_millis(250);
+
+#[derive(Debug)]
+pub struct Registry {
+    config: Arc<Config>,
+    state: Arc<StateDirectory>,
+    leveller: Arc<Leveller>,
+    /// `None` until the cluster has been opened.
+    record: Mutex<Option<Record>>,
+    membership: Arc<ArcSwap<Membership>>,
+    published: watch::Sender<Arc<Membership>>,
+}
+
+impl Registry {
+    pub fn new(config: Arc<Config>, state: Arc<StateDirectory>, leveller: Arc<Leveller>) -> Self {
+        let first = Arc::new(fresh(&config));
+        let membership = Arc::new(ArcSwap::new(first.clone()));
+        Self { config, state, leveller, record: Mutex::new(None), membership, published: watch::Sender::new(first) }
+    }
+
+    pub fn membership(&self) -> &Arc<ArcSwap<Membership>> {
+        &self.membership
+    }
+
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Membership>> {
+        self.published.subscribe()
+    }
+
+    pub async fn record(&self) -> Option<Record> {
+        self.record.lock().await.clone()
+    }
+
+    /// What the state file says, if there is one.
+    pub fn load(&self) -> Result<Option<Record>, StateFault> {
+        self.state.load(&self.membership.load())
+    }
+
+    /// Puts a record in force that [`lockstep_core::cluster::opening`] has decided on.
+    pub async fn install(&self, record: Record) {
+        let mut held = self.record.lock().await;
+        self.enact(&mut held, record).await;
+    }
+
+    /// Shows a membership that nothing can be written about yet.
+    pub fn show(&self, membership: Membership) {
+        self.publish(membership);
+    }
+
+    pub async fn change(&self, event: Event) -> Result<Arc<Membership>, Refusal> {
+        let mut held = self.record.lock().await;
+        let before = self.membership.load_full();
+        let next = before.after(event, clock::unix_seconds())?;
+        match held.as_ref() {
+            Some(record) if next != *before => {
+                let record = Record { membership: next, ..record.clone() };
+                self.enact(&mut held, record).await;
+            }
+            _ => {}
+        }
+        Ok(self.membership.load_full())
+    }
+
+    /// The last word of an orderly stop.
+    pub async fn mark_clean(&self) {
+        if let Some(record) = self.record.lock().await.as_mut() {
+            record.clean = true;
+            self.save(record).await;
+        }
+    }
+
+    async fn enact(&self, held: &mut Option<Record>, mut record: Record) {
+        self.save(&record).await;
+        let before = self.membership.load_full();
+        announce(&before, &record.membership);
+        if before.epoch != record.membership.epoch {
+            self.prepare(&before, &mut record).await;
+        }
+        self.publish(record.membership.clone());
+        *held = Some(record);
+    }
+
+    /// What must be true on the active nodes before service goes on in a new epoch. A node on which it fails is not
+    /// waited for: its own health says what becomes of it.
+    async fn prepare(&self, before: &Membership, record: &mut Record) {
+        match (before.leader(), record.membership.leader()) {
+            (Some(old), Some(new)) if old != new => self.jump(&record.membership, new).await,
+            _ => {}
+        }
+        let lineage = lineage::of(&record.cluster, before.epoch, &record.membership);
+        let mut writes = JoinSet::new();
+        for node in record.membership.active() {
+            let (config, lineage) = (self.config.clone(), lineage.clone());
+            writes.spawn(async move { (node, lineage::write(&config, node, &lineage).await) });
+        }
+        while let Some(done) = writes.join_next().await {
+            match done {
+                Ok((node, Ok(()))) => record.written[usize::from(node.0)] = lineage.epoch,
+                Ok((node, Err(fault))) => {
+                    let node = &record.membership.member(node).name;
+                    tracing::error!(node, %fault, epoch = lineage.epoch.0, "lineage could not be written");
+                }
+                Err(error) => tracing::error!(%error, "writing lineage failed"),
+            }
+        }
+    }
+
+    async fn jump(&self, membership: &Membership, leader: NodeId) {
+        if let Err(fault) = self.leveller.jump(leader).await {
+            let node = &membership.member(leader).name;
+            tracing::error!(node, %fault, "sequences may give out values again that were given out");
+        }
+    }
+
+    /// Goes on until it is on disk: nothing may be acknowledged before.
+    async fn save(&self, record: &Record) {
+        loop {
+            let (state, copy) = (self.state.clone(), record.clone());
+            match tokio::task::spawn_blocking(move || state.save(&copy)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(fault)) => tracing::error!(%fault, "the state file cannot be written; commits wait for it"),
+                Err(error) => tracing::error!(%error, "writing the state file failed; commits wait for it"),
+            }
+            tokio::time::sleep(SAVE_PAUSE).await;
+        }
+    }
+
+    fn publish(&self, membership: Membership) {
+        let membership = Arc::new(membership);
+        self.membership.store(membership.clone());
+        self.published.send_replace(membership);
+    }
+}
+
+/// One line for each node whose state changed: the node, the reason, and what follows.
+fn announce(before: &Membership, after: &Membership) {
+    for node in after.ids() {
+        let (was, is) = (before.member(node), after.member(node));
+        if was.state == is.state {
+            continue;
+        }
+        let (from, to, follows) = (was.state.name(), is.state.name(), what_follows(after, node));
+        match is.state {
+            MemberState::Degraded | MemberState::Unreachable => {
+                tracing::error!(node = is.name, from, to, reason = is.reason, follows, "node changed state");
+            }
+            _ => tracing::info!(node = is.name, from, to, reason = is.reason, follows, "node changed state"),
+        }
+    }
+}
+
+fn what_follows(after: &Membership, node: NodeId) -> String {
+    let name = |id: NodeId| after.member(id).name.as_str();
+    match (after.member(node).state, after.leader()) {
+        (MemberState::Unreachable, None) => "nobody serves until it is back".into(),
+        (_, None) => "nobody serves".into(),
+        (MemberState::Active, Some(leader)) if leader == node => "it leads".into(),
+        (MemberState::Active, Some(leader)) => format!("it follows {}", name(leader)),
+        (MemberState::Recovering, Some(leader)) => format!("{} leads", name(leader)),
+        (_, Some(leader)) => format!("{} leads; bring it back with: lockstep recover {}", name(leader), name(node)),
+    }
+}

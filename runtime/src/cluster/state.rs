@@ -1,0 +1,168 @@
+//! The state file: what the proxy remembers of the cluster over its own death.
+//!
+//! Invariant: the file is whole and on disk (written aside, synced, renamed, directory synced) before anybody acts on
+//! what it says.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
+use lockstep_core::id::Epoch;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+const FORMAT: u32 = 1;
+const NAME: &str = "membership.json";
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateFault {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(
+        "{}: {why}; put back a good copy, or move the file away to start from what the nodes themselves say",
+        path.display()
+    )]
+    Damaged { path: PathBuf, why: String },
+    #[error("{}: another lockstep is using this directory", path.display())]
+    InUse { path: PathBuf },
+}
+
+/// The state directory, locked against a second proxy on the same machine for as long as this lives.
+#[derive(Debug)]
+pub struct StateDirectory {
+    directory: PathBuf,
+    _lock: nix::fcntl::Flock<File>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    format: u32,
+    /// Of `body` as compact JSON with sorted keys.
+    sha256: String,
+    body: serde_json::Value,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    cluster: String,
+    clean: bool,
+    epoch: u64,
+    nodes: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    address: String,
+    state: String,
+    reason: String,
+    since: u64,
+    /// The newest epoch known to be in the node's lineage.
+    written: u64,
+}
+
+impl StateDirectory {
+    /// Makes the directory if there is none.
+    pub fn open(directory: &Path) -> Result<Self, StateFault> {
+        let fault = |source| StateFault::Io { path: directory.to_owned(), source };
+        fs::create_dir_all(directory).map_err(fault)?;
+        let path = directory.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(path).map_err(fault)?;
+        match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateFault::InUse { path: directory.to_owned() }),
+            Err((_, errno)) => Err(fault(errno.into())),
+        }
+    }
+
+    /// `fresh` has the nodes as configured, all new; what the file knows of them is put in. `None`: there is no file.
+    pub fn load(&self, fresh: &Membership) -> Result<Option<Record>, StateFault> {
+        let path = self.directory.join(NAME);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StateFault::Io { path, source }),
+        };
+        parse(&text, fresh).map(Some).map_err(|why| StateFault::Damaged { path, why })
+    }
+
+    /// Returns when the record is on disk.
+    pub fn save(&self, record: &Record) -> Result<(), StateFault> {
+        let path = self.directory.join(NAME);
+        self.replace(&path, &render(record)).map_err(|source| StateFault::Io { path, source })
+    }
+
+    fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+        let aside = path.with_extension("json.new");
+        let mut file = File::create(&aside)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)?;
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+fn render(record: &Record) -> Vec<u8> {
+    let entry = |(member, written): (&Member, &Epoch)| Entry {
+        name: member.name.clone(),
+        address: member.address.clone(),
+        state: member.state.name().to_owned(),
+        reason: member.reason.clone(),
+        since: member.since,
+        written: written.0,
+    };
+    let body = Body {
+        cluster: record.cluster.0.clone(),
+        clean: record.clean,
+        epoch: record.membership.epoch.0,
+        nodes: record.membership.members.iter().zip(&record.written).map(entry).collect(),
+    };
+    let body = serde_json::to_value(body).expect("strings, numbers and lists are JSON");
+    let envelope = Envelope { format: FORMAT, sha256: checksum(&body), body };
+    let mut text = serde_json::to_vec_pretty(&envelope).expect("strings, numbers and lists are JSON");
+    text.push(b'\n');
+    text
+}
+
+fn parse(text: &[u8], fresh: &Membership) -> Result<Record, String> {
+    let envelope: Envelope = serde_json::from_slice(text).map_err(|error| format!("not a state file: {error}"))?;
+    if envelope.format != FORMAT {
+        return Err(format!("format {} is not known to this version, which writes {FORMAT}", envelope.format));
+    }
+    if checksum(&envelope.body) != envelope.sha256 {
+        return Err("the checksum is wrong".into());
+    }
+    let body: Body = serde_json::from_value(envelope.body).map_err(|error| error.to_string())?;
+    let mut membership = Membership { epoch: Epoch(body.epoch), members: fresh.members.clone() };
+    let mut written = vec![Epoch(0); membership.members.len()];
+    let mut somebody_current = false;
+    for entry in body.nodes {
+        let state = MemberState::from_name(&entry.state).ok_or_else(|| format!("{} is no state", entry.state))?;
+        let Some(node) = fresh.find(&entry.name) else { continue };
+        somebody_current |= state.is_current();
+        let member = &mut membership.members[usize::from(node.0)];
+        (member.state, member.reason) = interrupted(state, entry.reason);
+        member.since = entry.since;
+        written[usize::from(node.0)] = Epoch(entry.written);
+    }
+    if !somebody_current {
+        return Err("no node that it names as current is in the configuration".into());
+    }
+    Ok(Record { cluster: ClusterId(body.cluster), clean: body.clean, membership, written })
+}
+
+/// A recovery does not outlive the proxy that runs it.
+fn interrupted(state: MemberState, reason: String) -> (MemberState, String) {
+    match state {
+        MemberState::Recovering => (MemberState::Degraded, "its recovery was cut short".into()),
+        state => (state, reason),
+    }
+}
+
+fn checksum(body: &serde_json::Value) -> String {
+    Sha256::digest(body.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

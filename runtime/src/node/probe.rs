@@ -1,0 +1,94 @@
+//! Attempts to reach a node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_core::cluster::health::Observation;
+
+use super::standing::{Standing, StandingFault};
+use crate::config::Config;
+use crate::service::{self, ServiceFault, within};
+
+/// A disk may be slow for longer than a network: a committed write is given this many time-outs.
+const WRITE_PATIENCE: u32 = 10;
+
+/// What can be tried on a node. A trait so that the actor can be tested without one.
+pub trait Probe {
+    /// A round trip on the standing connection.
+    fn standing(&self) -> impl Future<Output = Observation>;
+    /// A new login and a round trip; with `write`, a small commit as well, for a stuck disk still answers reads.
+    fn fresh(&self, write: bool) -> impl Future<Output = Observation>;
+    /// The node is not in use: nothing is held open on it.
+    fn rest(&self) -> impl Future<Output = ()>;
+}
+
+/// Tries the real node, under the service role.
+#[derive(Debug)]
+pub struct ServiceProbe {
+    config: Arc<Config>,
+    position: usize,
+    standing: Arc<Standing>,
+}
+
+impl ServiceProbe {
+    pub fn new(config: Arc<Config>, position: usize, standing: Arc<Standing>) -> Self {
+        Self { config, position, standing }
+    }
+
+    async fn log_in_and_ask(&self) -> Result<service::Line, ServiceFault> {
+        let (service, node) = (&self.config.service, &self.config.nodes[self.position]);
+        let limit = self.config.health.timeout;
+        within(limit, async {
+            let line = service::dial(service, node, &service.database, limit).await?;
+            line.simple_query("SELECT 1").await?;
+            Ok(line)
+        })
+        .await
+    }
+
+    fn write_patience(&self) -> Duration {
+        self.config.health.timeout * WRITE_PATIENCE
+    }
+}
+
+impl Probe for ServiceProbe {
+    async fn standing(&self) -> Observation {
+        match self.standing.feel().await {
+            Ok(()) => Observation::Answered,
+            Err(fault) => observation(fault),
+        }
+    }
+
+    async fn fresh(&self, write: bool) -> Observation {
+        let line = match self.log_in_and_ask().await {
+            Ok(line) => line,
+            Err(fault) => return fault.observation(),
+        };
+        // The standing connection may have broken while the node lives: it is dialled again here, guard and all.
+        if let Err(fault @ StandingFault::Taken(_)) = self.standing.line().await {
+            return observation(fault);
+        }
+        if !write {
+            return Observation::Answered;
+        }
+        let commit = async { Ok(line.simple_query("SELECT pg_logical_emit_message(true, 'lockstep', '')").await?) };
+        match within(self.write_patience(), commit).await {
+            // It answers, and reads; only its disk does not.
+            Err(ServiceFault::Timeout(limit)) => Observation::Down(format!("a small write took longer than {limit:?}")),
+            Err(fault) => fault.observation(),
+            Ok(_) => Observation::Answered,
+        }
+    }
+
+    async fn rest(&self) {
+        self.standing.leave().await;
+    }
+}
+
+fn observation(fault: StandingFault) -> Observation {
+    match fault {
+        StandingFault::Service(fault) => fault.observation(),
+        // Somebody else writes there: what it holds is no longer known.
+        StandingFault::Taken(_) => Observation::Down(fault.to_string()),
+    }
+}

@@ -1,0 +1,103 @@
+//! The standing connection to a node: the pulse is felt on it, and it holds the guard, an advisory lock that keeps a
+//! second proxy away for as long as this one is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::config::Config;
+use crate::service::{self, Line, ServiceFault, within};
+
+/// Drawn once; any lockstep takes the same lock on every node that it uses, whatever its cluster is called.
+const GUARD: i64 = 0x4c6f_636b_7374_6570;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StandingFault {
+    #[error(transparent)]
+    Service(#[from] ServiceFault),
+    #[error("another proxy uses this node: {0}")]
+    Taken(String),
+}
+
+#[derive(Debug)]
+pub struct Standing {
+    config: Arc<Config>,
+    position: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    line: Option<Arc<Line>>,
+    /// Backend of the newest connection: when that breaks on our side only, it still holds the guard.
+    backend: Option<i32>,
+}
+
+impl Standing {
+    pub fn new(config: Arc<Config>, position: usize) -> Self {
+        Self { config, position, held: Mutex::default() }
+    }
+
+    /// The connection, dialled and guarded anew if it has broken.
+    pub async fn line(&self) -> Result<Arc<Line>, StandingFault> {
+        let mut held = self.held.lock().await;
+        if let Some(line) = held.line.as_ref().filter(|line| !line.is_closed()) {
+            return Ok(line.clone());
+        }
+        held.line = None;
+        let (service, limit) = (&self.config.service, self.config.health.timeout);
+        let line = service::dial(service, &self.config.nodes[self.position], &service.database, limit).await?;
+        let ghost = held.backend.take();
+        held.backend = Some(guard(&line, ghost, limit).await?);
+        Ok(held.line.insert(Arc::new(line)).clone())
+    }
+
+    /// One round trip on the connection. When it fails the connection is given up.
+    pub async fn feel(&self) -> Result<(), StandingFault> {
+        let line = self.line().await?;
+        let answered = within(self.config.health.timeout, async { Ok(line.simple_query("SELECT 1").await?) }).await;
+        if answered.is_err() {
+            self.leave().await;
+        }
+        answered.map(drop).map_err(StandingFault::from)
+    }
+
+    /// Closes the connection and lets the guard go.
+    pub async fn leave(&self) {
+        self.held.lock().await.line = None;
+    }
+}
+
+/// Takes the guard and gives the backend's process id. A former connection of ours that the server has not yet missed is
+/// ended.
+async fn guard(line: &Line, ghost: Option<i32>, limit: Duration) -> Result<i32, StandingFault> {
+    within(limit, async { Ok(try_guard(line, ghost).await?) }).await?.map_err(StandingFault::Taken)
+}
+
+async fn try_guard(line: &Line, ghost: Option<i32>) -> Result<Result<i32, String>, tokio_postgres::Error> {
+    loop {
+        let row = line.query_one("SELECT pg_try_advisory_lock($1), pg_backend_pid()", &[&GUARD]).await?;
+        if row.get(0) {
+            return Ok(Ok(row.get(1)));
+        }
+        match holder(line).await? {
+            Some((pid, _)) if Some(pid) == ghost => {
+                line.execute("SELECT pg_terminate_backend($1, 100)", &[&pid]).await?;
+            }
+            Some((_, who)) => return Ok(Err(who)),
+            // It was let go in between.
+            None => {}
+        }
+    }
+}
+
+async fn holder(line: &Line) -> Result<Option<(i32, String)>, tokio_postgres::Error> {
+    let sql = "SELECT a.pid, format('%s, connected from %s since %s', a.application_name, \
+                   coalesce(host(a.client_addr), 'a local socket'), date_trunc('second', a.backend_start)) \
+               FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+               WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                 AND (l.classid::bigint << 32) + l.objid::bigint = $1";
+    Ok(line.query_opt(sql, &[&GUARD]).await?.map(|row| (row.get(0), row.get(1))))
+}

@@ -1,0 +1,93 @@
+//! The proxy as a whole: started, serving, stopped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::Arbiter;
+use lockstep_core::auth::{Users, UsersFault};
+use tokio::task::JoinHandle;
+
+use crate::cluster::{self, Running};
+use crate::config::Config;
+use crate::listen::Doors;
+use crate::server::Server;
+use crate::session::Control;
+
+/// How long sessions may take to finish their transactions at a stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeFault {
+    #[error("the users file {} cannot be read: {error}", file.display())]
+    UsersFile { file: PathBuf, error: io::Error },
+    #[error("{}: {fault}", file.display())]
+    Users { file: PathBuf, fault: UsersFault },
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+    #[error(transparent)]
+    Cluster(#[from] cluster::StartFault),
+}
+
+/// A proxy that serves. To be stopped with [`Service::drain`]; dropped, it leaves what a crash would leave.
+pub struct Service {
+    server: Arc<Server>,
+    running: Running,
+    accepting: JoinHandle<()>,
+    arbiters: Vec<Arbiter>,
+    address: SocketAddr,
+}
+
+/// Starts everything. Must be called within an actix system.
+pub async fn serve(config: Config) -> Result<Service, ServeFault> {
+    let users = read_users(&config)?;
+    let listen = config.listen.address;
+    let running = cluster::start(config).await?;
+    let server = Arc::new(Server::new(running.shared().clone(), users));
+    let doors = Doors::open(&server).await;
+    let doors = doors.and_then(|doors| Ok((doors.address()?, doors)));
+    let (address, doors) = match doors {
+        Ok(opened) => opened,
+        Err(error) => {
+            running.stop().await;
+            return Err(ServeFault::Listen { address: listen, error });
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let arbiters: Vec<Arbiter> = (0..cores).map(|_| Arbiter::new()).collect();
+    let handles = arbiters.iter().map(Arbiter::handle).collect();
+    let accepting = tokio::task::spawn_local(doors.serve(server.clone(), handles));
+    Ok(Service { server, running, accepting, arbiters, address })
+}
+
+fn read_users(config: &Config) -> Result<Users, ServeFault> {
+    let file = config.auth.users_file.clone();
+    let text = std::fs::read_to_string(&file).map_err(|error| ServeFault::UsersFile { file: file.clone(), error })?;
+    Users::parse(&text).map_err(|fault| ServeFault::Users { file, fault })
+}
+
+impl Service {
+    /// Where clients are served; the port is a real one even if the configuration left it open.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets nobody in any more, lets sessions finish their transactions, and notes that the stop was orderly.
+    pub async fn drain(self) {
+        self.accepting.abort();
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        while self.server.shared().clients.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
+            for session in self.server.all_sessions() {
+                session.do_send(Control::Drain);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+        self.running.stop().await;
+    }
+}

@@ -1,0 +1,125 @@
+//! What all sessions share, and what the command line starts and stops.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::Addr;
+use bytes::Bytes;
+use lockstep_core::auth::Users;
+use lockstep_core::catalog::{Catalog, Cell};
+use lockstep_core::fault::{Fault, SqlState};
+use lockstep_core::id::{NodeId, SessionId};
+
+use crate::cluster::ClusterClient;
+use crate::config::{Config, Node};
+use crate::entropy;
+use crate::session::SessionActor;
+use crate::shared::Shared;
+
+/// How long a client waits for a server when there is none.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// One per process.
+pub struct Server {
+    shared: Arc<Shared>,
+    users: Users,
+    mock_salt: [u8; 16],
+    sessions: Mutex<HashMap<SessionId, Addr<SessionActor>>>,
+    /// By the cancel key that the client was given.
+    cancels: Mutex<HashMap<(u32, Bytes), SessionId>>,
+    catalogs: Mutex<HashMap<String, Arc<Cell<Catalog>>>>,
+    next_session: AtomicU64,
+}
+
+impl Server {
+    pub fn new(shared: Arc<Shared>, users: Users) -> Self {
+        Self {
+            shared,
+            users,
+            mock_salt: entropy::bytes(),
+            sessions: Mutex::default(),
+            cancels: Mutex::default(),
+            catalogs: Mutex::default(),
+            next_session: AtomicU64::new(1),
+        }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub fn cluster(&self) -> &ClusterClient {
+        &self.shared.cluster
+    }
+
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// Hides from a client which users there are.
+    pub fn mock_salt(&self) -> [u8; 16] {
+        self.mock_salt
+    }
+
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.shared.config.nodes[usize::from(id.0)]
+    }
+
+    /// The schema that all sessions of a database share.
+    pub fn catalogs(&self, database: &str) -> Arc<Cell<Catalog>> {
+        let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = catalogs.len() as u32;
+        catalogs.entry(database.to_owned()).or_insert_with(|| Arc::new(Cell::new(number))).clone()
+    }
+
+    /// Whether one more client may log in.
+    pub fn admit(&self) -> Result<(), Fault> {
+        if self.shared.clients.load(Ordering::Relaxed) < self.config().listen.max_clients {
+            return Ok(());
+        }
+        Err(Fault::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+            .with_hint("Raise [listen] max_clients in the configuration of Lockstep."))
+    }
+
+    /// The leader of the moment; when nobody leads, the next one, for a while.
+    pub async fn wait_for_leader(&self) -> Result<NodeId, Fault> {
+        if let Some(leader) = self.shared.membership.load().leader() {
+            return Ok(leader);
+        }
+        tokio::time::timeout(HOLD, self.cluster().leader()).await.map_err(|_| {
+            Fault::fatal(SqlState::CANNOT_CONNECT_NOW, "no server is active").with_hint("See \"lockstep status\".")
+        })
+    }
+
+    pub fn new_session(&self) -> SessionId {
+        SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn enter(&self, id: SessionId, key: (u32, Bytes), address: Addr<SessionActor>) {
+        self.shared.clients.fetch_add(1, Ordering::Relaxed);
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, address);
+        self.cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(key, id);
+    }
+
+    pub fn leave(&self, id: SessionId, key: &(u32, Bytes)) {
+        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// The session that was given this cancel key.
+    pub fn by_cancel_key(&self, pid: u32, key: Bytes) -> Option<Addr<SessionActor>> {
+        let id = *self.cancels.lock().unwrap_or_else(PoisonError::into_inner).get(&(pid, key))?;
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    pub fn all_sessions(&self) -> Vec<Addr<SessionActor>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}

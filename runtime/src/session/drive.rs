@@ -1,0 +1,430 @@
+//! The driver of one session: carries out what the core wants, and brings it what has happened.
+//!
+//! One loop: turn the core, carry out its actions, write, and wait for the first of: bytes from the client or the leader,
+//! room to write, something that was asked for, control. It is the only caller of [`Session`], and has no opinions.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lockstep_core::cluster::{Membership, Verdict};
+use lockstep_core::commitlock::Pass;
+use lockstep_core::fault::Fault;
+use lockstep_core::id::{NodeId, SessionId};
+use lockstep_core::session::{Action, Birth, LockMode, Session, World};
+use lockstep_core::unit::Batch;
+use lockstep_core::unit::commit::ReserveFault;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::exchange::{Exchanged, exchange};
+use super::link::{Link, LinkFault};
+use super::local::Local;
+use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
+use super::peer::{Peer, Read};
+use super::pool::{self, Follower, Kind};
+use super::spill::Spill;
+use super::{Control, shutting_down};
+use crate::entropy;
+use crate::server::Server;
+
+/// The answer to something that was asked for.
+enum Event {
+    Locked(u64, Option<Slot>, Option<Pass>),
+    Reserved(NodeId, Result<Box<Follower>, LinkFault>),
+    Exchanged(NodeId, Exchanged),
+    Verdict(NodeId, Verdict),
+    Degraded(NodeId),
+    Dialled(Result<Box<(NodeId, Link)>, Fault>),
+    MembershipChanged,
+}
+
+type Pending = Pin<Box<dyn Future<Output = Event>>>;
+
+/// A place among the units of this arbiter that commit.
+struct Slot(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+struct Leader {
+    peer: Peer,
+    pid: u32,
+    cancel_key: bytes::Bytes,
+}
+
+pub struct Driver {
+    session: Session,
+    identity: Rc<Identity>,
+    server: Arc<Server>,
+    local: Rc<Local>,
+    client: Peer,
+    client_open: bool,
+    leader: Option<Leader>,
+    reserved: HashMap<NodeId, Follower>,
+    pending: FuturesUnordered<Pending>,
+    pass: Option<(Option<Slot>, Option<Pass>)>,
+    /// Counts requests for the commit lock: the answer to one that was taken back is let go.
+    lock_request: u64,
+    spill: Option<Rc<Spill>>,
+    inbox: mpsc::Receiver<Control>,
+    seen: Arc<Membership>,
+    draining: bool,
+    closing: bool,
+}
+
+impl Driver {
+    pub fn new(
+        id: SessionId,
+        arrival: LoggedIn,
+        server: Arc<Server>,
+        local: Rc<Local>,
+        inbox: mpsc::Receiver<Control>,
+    ) -> Self {
+        let LoggedIn { peer, identity, node, link, rest } = arrival;
+        let catalogs = server.catalogs(&identity.database);
+        let mut session = Session::new(Birth { id, leader: node, catalogs, parameters: link.parameters });
+        session.client_in = rest;
+        session.leader_in = link.rest;
+        let seen = server.shared().membership.load_full();
+        Self {
+            session,
+            identity: Rc::new(identity),
+            server,
+            local,
+            client: peer,
+            client_open: true,
+            leader: Some(Leader { peer: link.peer, pid: link.pid, cancel_key: link.cancel_key }),
+            reserved: HashMap::new(),
+            pending: FuturesUnordered::new(),
+            pass: None,
+            lock_request: 0,
+            spill: None,
+            inbox,
+            seen,
+            draining: false,
+            closing: false,
+        }
+    }
+
+    pub async fn run(mut self) {
+        self.watch_membership();
+        while !self.closing {
+            self.turn();
+            self.flush();
+            if self.closing {
+                break;
+            }
+            self.wait().await;
+        }
+        self.farewell().await;
+    }
+
+    /// Turns the core until it wants nothing more.
+    fn turn(&mut self) {
+        loop {
+            let membership = self.server.shared().membership.load();
+            let mut plans = self.local.plans();
+            let mut world = World { plans: &mut plans, membership: &membership, random: &mut entropy::fill };
+            self.session.turn(&mut world);
+            drop(plans);
+            drop(membership);
+            let Some(action) = self.session.poll_action() else { break };
+            self.act(action);
+            while let Some(action) = self.session.poll_action() {
+                self.act(action);
+            }
+        }
+        if self.draining && self.session.is_idle() {
+            self.session.end(&shutting_down());
+            self.draining = false;
+            self.turn();
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Spill(bytes) => {
+                let spilled = self.spill().and_then(|spill| spill.append(&bytes));
+                if let Err(error) = spilled {
+                    self.session.spill_failed(&error.to_string());
+                }
+            }
+            Action::CutSpill(0) => self.spill = None,
+            Action::CutSpill(length) => {
+                if let Some(Err(error)) = self.spill.as_ref().map(|spill| spill.cut(length)) {
+                    self.session.spill_failed(&error.to_string());
+                }
+            }
+            Action::Lock(mode) => self.lock(mode),
+            Action::Unlock => {
+                self.pass = None;
+                self.lock_request += 1;
+            }
+            Action::Reserve { node, fresh } => self.reserve(node, fresh),
+            Action::SendBatch { node, batch } => self.send(node, batch),
+            Action::Release => {
+                let mut pool = self.local.pool();
+                self.reserved.drain().for_each(|(_, follower)| pool.put(follower));
+            }
+            Action::Suspect { node, why } => {
+                let server = self.server.clone();
+                self.pending
+                    .push(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
+            }
+            Action::Degrade { node, why } => {
+                let server = self.server.clone();
+                self.pending.push(Box::pin(async move {
+                    server.cluster().diverged(node, why).await;
+                    Event::Degraded(node)
+                }));
+            }
+            Action::Dial => self.dial(),
+            Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
+            Action::Close => self.closing = true,
+        }
+    }
+
+    fn spill(&mut self) -> std::io::Result<Rc<Spill>> {
+        if self.spill.is_none() {
+            self.spill = Some(Rc::new(Spill::create(&self.server.config().cluster.state_dir)?));
+        }
+        self.spill.clone().ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+
+    fn lock(&mut self, mode: LockMode) {
+        let lock = self.server.shared().commit_lock.clone();
+        let slots = self.local.slots.clone();
+        let request = self.lock_request;
+        match mode {
+            LockMode::Free => return self.locked(None, None),
+            LockMode::Shared => {
+                if let Ok(slot) = slots.clone().try_acquire_owned().map(Slot)
+                    && let Some(pass) = lock.try_shared()
+                {
+                    return self.locked(Some(slot), Some(pass));
+                }
+            }
+            LockMode::Exclusive => {}
+        }
+        self.pending.push(Box::pin(async move {
+            let slot = slots.acquire_owned().await.ok().map(Slot);
+            let pass = if mode == LockMode::Exclusive { lock.exclusive().await } else { lock.shared().await };
+            Event::Locked(request, slot, Some(pass))
+        }));
+    }
+
+    fn locked(&mut self, slot: Option<Slot>, pass: Option<Pass>) {
+        self.pass = Some((slot, pass));
+        let membership = self.server.shared().membership.load();
+        self.session.locked(&membership);
+    }
+
+    fn reserve(&mut self, node: NodeId, fresh: bool) {
+        let kind = Kind {
+            node,
+            database: self.identity.database.clone(),
+            user: self.identity.user.clone(),
+            encoding: bytes::Bytes::copy_from_slice(self.session.client_encoding()),
+        };
+        let pooled = if fresh { None } else { self.local.pool().take(&kind) };
+        if let Some(follower) = pooled {
+            self.reserved.insert(node, follower);
+            return self.session.reserved(node);
+        }
+        let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
+        self.pending.push(Box::pin(async move {
+            let mut keys = local.keys();
+            let dialled = pool::dial(server.node(node), kind, &identity.key, &mut keys).await;
+            local.give_keys(keys);
+            Event::Reserved(node, dialled.map(Box::new))
+        }));
+    }
+
+    fn send(&mut self, node: NodeId, batch: Batch) {
+        let Some(follower) = self.reserved.remove(&node) else {
+            return self.session.broken(node, "its connection was not there any more".into());
+        };
+        let spill = self.spill.clone();
+        self.pending.push(Box::pin(async move { Event::Exchanged(node, exchange(follower, batch, spill).await) }));
+    }
+
+    fn dial(&mut self) {
+        self.leader = None;
+        let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
+        self.pending.push(Box::pin(async move {
+            let dialled = dial_leader(&identity, &server, &local).await;
+            Event::Dialled(dialled.map(Box::new).map_err(DialLeaderFault::into_fault))
+        }));
+    }
+
+    fn watch_membership(&mut self) {
+        let (server, seen) = (self.server.clone(), self.seen.clone());
+        self.pending.push(Box::pin(async move {
+            server.cluster().changed(&seen).await;
+            Event::MembershipChanged
+        }));
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Locked(request, slot, pass) if request == self.lock_request => self.locked(slot, pass),
+            Event::Locked(..) => {}
+            Event::Reserved(node, Ok(follower)) => {
+                self.reserved.insert(node, *follower);
+                self.session.reserved(node);
+            }
+            Event::Reserved(node, Err(fault)) => {
+                let why = fault.to_string();
+                let fault = if fault.is_shortage() { ReserveFault::Full(why) } else { ReserveFault::Broken(why) };
+                self.session.not_reserved(node, fault);
+            }
+            Event::Exchanged(node, Exchanged::Answered(result, follower)) => {
+                if let Some(follower) = follower {
+                    self.local.pool().put(follower);
+                }
+                self.session.answered(node, result);
+            }
+            Event::Exchanged(node, Exchanged::Broken(why)) => self.session.broken(node, why),
+            Event::Verdict(node, verdict) => self.session.verdict(node, verdict),
+            Event::Degraded(node) => self.session.degraded(node),
+            Event::Dialled(Ok(dialled)) => {
+                let (node, link) = *dialled;
+                self.session.leader_in = link.rest;
+                self.leader = Some(Leader { peer: link.peer, pid: link.pid, cancel_key: link.cancel_key });
+                self.session.dialled(node, link.parameters);
+            }
+            Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
+            Event::MembershipChanged => {
+                self.seen = self.server.shared().membership.load_full();
+                let seen = self.seen.clone();
+                self.session.membership_changed(&seen);
+                self.watch_membership();
+            }
+        }
+    }
+
+    /// Writes what the sockets take.
+    fn flush(&mut self) {
+        if self.client_open && self.client.write(&mut self.session.client_out).is_err() {
+            self.client_gone();
+        }
+        if let Some(leader) = &self.leader
+            && let Err(error) = leader.peer.write(&mut self.session.leader_out)
+        {
+            self.leader_lost(error.to_string());
+        }
+    }
+
+    fn client_gone(&mut self) {
+        self.client_open = false;
+        self.session.client_gone();
+        while let Some(action) = self.session.poll_action() {
+            self.act(action);
+        }
+    }
+
+    fn leader_lost(&mut self, why: String) {
+        self.leader = None;
+        self.session.leader_lost(why);
+        self.turn();
+    }
+
+    /// Waits until something happens, and tells the core.
+    async fn wait(&mut self) {
+        let reads_client = self.client_open && self.session.wants_client();
+        let writes_client = self.client_open && !self.session.client_out.is_empty();
+        let reads_leader = self.session.wants_leader();
+        let writes_leader = !self.session.leader_out.is_empty();
+        let leader = self.leader.as_ref().map(|l| &l.peer);
+        tokio::select! {
+            biased;
+            Some(event) = self.pending.next() => self.happened(event),
+            ready = readable(leader), if reads_leader && leader.is_some() => {
+                let read = ready.and_then(|()| self.read_leader());
+                match read {
+                    Ok(Read::Some | Read::Nothing) => {}
+                    Ok(Read::End) => self.leader_ended(),
+                    Err(error) => self.leader_lost(error.to_string()),
+                }
+            }
+            ready = self.client.readable(), if reads_client => {
+                match ready.and_then(|()| self.client.read(&mut self.session.client_in)) {
+                    Ok(Read::Some | Read::Nothing) => {}
+                    Ok(Read::End) | Err(_) => self.client_gone(),
+                }
+            }
+            ready = writable(leader), if writes_leader && leader.is_some() => {
+                if let Err(error) = ready {
+                    self.leader_lost(error.to_string());
+                }
+            }
+            ready = self.client.writable(), if writes_client => {
+                if ready.is_err() {
+                    self.client_gone();
+                }
+            }
+            Some(control) = self.inbox.recv() => self.control(control),
+        }
+    }
+
+    fn read_leader(&mut self) -> std::io::Result<Read> {
+        match &self.leader {
+            Some(leader) => leader.peer.read(&mut self.session.leader_in),
+            None => Ok(Read::Nothing),
+        }
+    }
+
+    fn leader_ended(&mut self) {
+        // Its last words may be in the buffer.
+        self.turn();
+        if self.leader.is_some() {
+            self.leader_lost("it closed the connection".into());
+        }
+    }
+
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Drain => self.draining = true,
+            Control::Cancel if self.session.cancellable() => {
+                if let Some(Leader { pid, cancel_key, .. }) = &self.leader {
+                    let (server, node, pid, key) =
+                        (self.server.clone(), self.session.leader(), *pid, cancel_key.clone());
+                    tokio::task::spawn_local(async move {
+                        if let Err(error) = super::link::cancel(server.node(node), pid, &key).await {
+                            tracing::debug!(%error, "a cancel request did not reach its server");
+                        }
+                    });
+                }
+            }
+            Control::Cancel => {}
+        }
+    }
+
+    /// What is still to be written, for as long as a client that does not read may keep us.
+    async fn farewell(mut self) {
+        let mut out = std::mem::take(&mut self.session.client_out);
+        let mut last = std::mem::replace(&mut self.session.leader_out, BytesMut::new());
+        if let Some(leader) = &self.leader {
+            let _ = leader.peer.write(&mut last);
+        }
+        if self.client_open {
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.client.write_all(&mut out)).await;
+        }
+    }
+}
+
+async fn readable(peer: Option<&Peer>) -> std::io::Result<()> {
+    match peer {
+        Some(peer) => peer.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn writable(peer: Option<&Peer>) -> std::io::Result<()> {
+    match peer {
+        Some(peer) => peer.writable().await,
+        None => std::future::pending().await,
+    }
+}

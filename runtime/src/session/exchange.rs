@@ -1,0 +1,95 @@
+//! One batch on one follower connection: written while the answer is read, so that neither side waits for the other.
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use lockstep_core::unit::Batch;
+use lockstep_core::unit::batch::{Answer, BatchResult};
+
+use super::peer::Read;
+use super::pool::Follower;
+use super::spill::Spill;
+
+/// How a batch ended, with the connection if it can be used again.
+pub enum Exchanged {
+    Answered(BatchResult, Option<Follower>),
+    /// The connection broke before the answer, without a word from the server.
+    Broken(String),
+}
+
+/// Bytes of the spilled part that are read at a time.
+const PIECE: usize = 256 << 10;
+
+pub async fn exchange(mut follower: Follower, batch: Batch, spill: Option<Rc<Spill>>) -> Exchanged {
+    let mut answer = Answer::default();
+    match run(&mut follower, &batch, spill.as_deref(), &mut answer).await {
+        Ok(BatchResult::Committed) => {
+            follower.known.extend(batch.templates());
+            Exchanged::Answered(BatchResult::Committed, Some(follower))
+        }
+        Ok(refused) => Exchanged::Answered(refused, None),
+        Err(why) => match answer.last_word() {
+            Some(refused) => Exchanged::Answered(refused, None),
+            None => Exchanged::Broken(why),
+        },
+    }
+}
+
+async fn run(
+    follower: &mut Follower,
+    batch: &Batch,
+    spill: Option<&Spill>,
+    answer: &mut Answer,
+) -> Result<BatchResult, String> {
+    let mut out = batch.head(&follower.known);
+    let mut source = Source { batch, spill, at: 0, ended: false };
+    let mut input = std::mem::take(&mut follower.link.rest);
+    let peer = &follower.link.peer;
+    loop {
+        while !source.ended && out.len() < PIECE {
+            source.more(&mut out).map_err(|e| format!("the unit's effects cannot be read back: {e}"))?;
+        }
+        peer.write(&mut out).map_err(|e| e.to_string())?;
+        if out.is_empty() && source.ended {
+            peer.readable().await.map_err(|e| e.to_string())?;
+        } else {
+            tokio::select! {
+                ready = peer.readable() => ready.map_err(|e| e.to_string())?,
+                ready = peer.writable(), if !out.is_empty() => ready.map_err(|e| e.to_string())?,
+                else => {}
+            }
+        }
+        let read = peer.read(&mut input).map_err(|e| e.to_string())?;
+        if let Some(result) = answer.feed(&mut input).map_err(|e| e.to_string())? {
+            return Ok(result);
+        }
+        if read == Read::End {
+            return Err("it closed the connection".into());
+        }
+    }
+}
+
+/// What is still to be sent: the spilled part, the rest of the log, the end.
+struct Source<'a> {
+    batch: &'a Batch,
+    spill: Option<&'a Spill>,
+    at: u64,
+    ended: bool,
+}
+
+impl Source<'_> {
+    fn more(&mut self, out: &mut BytesMut) -> io::Result<()> {
+        if self.at < self.batch.spilled() {
+            let spill = self.spill.ok_or(io::ErrorKind::NotFound)?;
+            let length = (self.batch.spilled() - self.at).min(PIECE as u64) as usize;
+            spill.read(self.at, length, out)?;
+            self.at += length as u64;
+            return Ok(());
+        }
+        out.extend_from_slice(self.batch.tail());
+        out.extend_from_slice(&self.batch.end());
+        self.ended = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! What the sessions of one arbiter share without locks: they run on one thread.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lockstep_core::auth::KeyCache;
+use lockstep_core::limits;
+use lockstep_core::plan::PlanCache;
+use tokio::sync::Semaphore;
+
+use super::pool::Pool;
+
+pub struct Local {
+    plans: RefCell<PlanCache>,
+    pool: RefCell<Pool>,
+    keys: Cell<KeyCache>,
+    /// How many units of this arbiter may be committing at once: each may hold one connection to every follower.
+    pub slots: Arc<Semaphore>,
+}
+
+/// Units of one arbiter that may be in their commit phase at once.
+const COMMIT_SLOTS: usize = 32;
+
+thread_local! {
+    static LOCAL: Rc<Local> = Rc::new(Local {
+        plans: RefCell::new(PlanCache::new(limits::PLAN_CACHE)),
+        pool: RefCell::new(Pool::default()),
+        keys: Cell::new(KeyCache::default()),
+        slots: Arc::new(Semaphore::new(COMMIT_SLOTS)),
+    });
+}
+
+impl Local {
+    pub fn of_this_thread() -> Rc<Self> {
+        LOCAL.with(Rc::clone)
+    }
+
+    pub fn plans(&self) -> RefMut<'_, PlanCache> {
+        self.plans.borrow_mut()
+    }
+
+    pub fn pool(&self) -> RefMut<'_, Pool> {
+        self.pool.borrow_mut()
+    }
+
+    /// The cached login keys, for the time of one login; whoever comes meanwhile begins with an empty cache.
+    pub fn keys(&self) -> KeyCache {
+        self.keys.take()
+    }
+
+    pub fn give_keys(&self, keys: KeyCache) {
+        self.keys.set(keys);
+    }
+}

@@ -1,0 +1,128 @@
+//! Sessions: one actor for each client.
+//!
+//! The actor owns the client's socket and the leader connection, and borrows follower connections of its arbiter's pool at
+//! commit. Its mailbox carries control only (cancel, drain); bytes never cross a mailbox. It is not supervised: when it
+//! ends, its client's connection ends.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `login` | from the first byte to a session |
+//! | `drive` | the driver: flush, act, read, wait |
+//! | `peer` | one socket |
+//! | `link` | a node connection |
+//! | `pool`, `exchange` | follower connections, and one batch on one of them |
+//! | `spill` | the file of a large unit |
+//! | `local` | what the sessions of one arbiter share |
+
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use lockstep_core::fault::{Fault, SqlState};
+use tokio::sync::mpsc;
+
+use crate::server::Server;
+
+mod drive;
+mod exchange;
+pub(crate) mod link;
+mod local;
+mod login;
+mod peer;
+mod pool;
+mod spill;
+
+pub use peer::StdPeer;
+
+use drive::Driver;
+use local::Local;
+use login::{Arrival, arrive};
+
+/// What others may ask of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum Control {
+    /// Cancel the statement that runs.
+    Cancel,
+    /// End as soon as no transaction is open.
+    Drain,
+}
+
+/// Asks that wait; more are dropped, for a session needs no more than to be asked once.
+const CONTROLS: usize = 4;
+
+pub struct SessionActor {
+    socket: Option<StdPeer>,
+    server: Arc<Server>,
+    controls: mpsc::Sender<Control>,
+    inbox: Option<mpsc::Receiver<Control>>,
+}
+
+impl SessionActor {
+    pub fn new(socket: StdPeer, server: Arc<Server>) -> Self {
+        let (controls, inbox) = mpsc::channel(CONTROLS);
+        Self { socket: Some(socket), server, controls, inbox: Some(inbox) }
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (Some(socket), Some(inbox)) = (self.socket.take(), self.inbox.take()) else { return ctx.stop() };
+        let life = live(socket, self.server.clone(), inbox, ctx.address());
+        ctx.spawn(life.into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+}
+
+impl Handler<Control> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, control: Control, _: &mut Self::Context) {
+        // A full inbox holds the same already.
+        let _ = self.controls.try_send(control);
+    }
+}
+
+async fn live(
+    socket: StdPeer,
+    server: Arc<Server>,
+    inbox: mpsc::Receiver<Control>,
+    address: actix::Addr<SessionActor>,
+) {
+    let local = Local::of_this_thread();
+    let Ok(peer) = socket.register() else { return };
+    match arrive(peer, &server, &local).await {
+        Arrival::Over => {}
+        Arrival::Cancel { pid, key } => {
+            if let Some(session) = server.by_cancel_key(pid, key) {
+                session.do_send(Control::Cancel);
+            }
+        }
+        Arrival::Session(logged_in) => {
+            let id = server.new_session();
+            let key = (logged_in.link.pid, logged_in.link.cancel_key.clone());
+            server.enter(id, key.clone(), address);
+            let _left = Leaving { server: &server, id, key };
+            Box::pin(Driver::new(id, *logged_in, server.clone(), local, inbox).run()).await;
+        }
+    }
+}
+
+/// Takes a session off the lists however it ends.
+struct Leaving<'a> {
+    server: &'a Server,
+    id: lockstep_core::id::SessionId,
+    key: (u32, bytes::Bytes),
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.server.leave(self.id, &self.key);
+    }
+}
+
+/// What a client is told when the proxy stops.
+fn shutting_down() -> Fault {
+    Fault::fatal(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+        .with_detail("Lockstep is being stopped.")
+}

@@ -1,0 +1,109 @@
+//! Follower connections of one arbiter: borrowed for one batch, never held while something else is waited for.
+//!
+//! So a pool cannot deadlock. How many are in use at once is bounded by the arbiter's commit slots; how many idle ones are
+//! kept is bounded here.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+use lockstep_core::auth::{KeyCache, NodeKey};
+use lockstep_core::effect::TemplateId;
+use lockstep_core::id::NodeId;
+
+use super::link::{self, Greeting, Link, LinkFault};
+use super::peer::Read;
+use crate::config;
+
+/// Idle follower connections that an arbiter keeps, over all nodes, databases and roles.
+const IDLE: usize = 64;
+
+/// Connections that can stand for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Kind {
+    pub node: NodeId,
+    pub database: String,
+    pub user: String,
+    /// Text values come from the leader in the client's encoding, and go on in it.
+    pub encoding: Bytes,
+}
+
+#[derive(Debug)]
+pub struct Follower {
+    pub kind: Kind,
+    pub link: Link,
+    /// Statements that are prepared on this connection.
+    pub known: HashSet<TemplateId>,
+}
+
+#[derive(Debug, Default)]
+pub struct Pool {
+    idle: VecDeque<Follower>,
+    counts: HashMap<Kind, usize>,
+}
+
+impl Pool {
+    /// An idle connection that its server has not closed.
+    pub fn take(&mut self, kind: &Kind) -> Option<Follower> {
+        while self.counts.get(kind).is_some_and(|n| *n > 0) {
+            let at = self.idle.iter().rposition(|f| f.kind == *kind)?;
+            let mut follower = self.idle.remove(at)?;
+            self.forget(kind);
+            // Whatever an idle connection has to say is a reason not to use it.
+            let mut said = BytesMut::new();
+            if matches!(follower.link.peer.read(&mut said), Ok(Read::Nothing)) && follower.link.rest.is_empty() {
+                follower.link.rest.clear();
+                return Some(follower);
+            }
+        }
+        None
+    }
+
+    pub fn put(&mut self, follower: Follower) {
+        if self.idle.len() >= IDLE
+            && let Some(oldest) = self.idle.pop_front()
+        {
+            self.forget(&oldest.kind);
+        }
+        *self.counts.entry(follower.kind.clone()).or_default() += 1;
+        self.idle.push_back(follower);
+    }
+
+    fn forget(&mut self, kind: &Kind) {
+        if let Some(count) = self.counts.get_mut(kind) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(kind);
+            }
+        }
+    }
+}
+
+/// What a follower's session must have whatever the role's or the database's own settings are: effects are played under
+/// the same conditions everywhere, and never against a time-out.
+const PINNED: [(&str, &str); 13] = [
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("extra_float_digits", "3"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
+    ("standard_conforming_strings", "on"),
+    ("application_name", "lockstep follower"),
+    ("client_min_messages", "error"),
+];
+
+pub async fn dial(node: &config::Node, kind: Kind, key: &NodeKey, keys: &mut KeyCache) -> Result<Follower, LinkFault> {
+    let mut parameters: Vec<(Bytes, Bytes)> = PINNED
+        .iter()
+        .map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes())))
+        .collect();
+    parameters.push((Bytes::from_static(b"database"), kind.database.clone().into()));
+    parameters.push((Bytes::from_static(b"client_encoding"), kind.encoding.clone()));
+    let greeting = Greeting { user: &kind.user.clone(), key, parameters };
+    let link = link::dial(node, greeting, keys).await?;
+    Ok(Follower { kind, link, known: HashSet::new() })
+}

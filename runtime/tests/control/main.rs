@@ -1,0 +1,7 @@
+//! The control side of the proxy on real servers: health, membership, comparison, recovery.
+
+mod compare;
+mod door;
+mod membership;
+mod restart;
+mod servers;
