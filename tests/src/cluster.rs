@@ -110,7 +110,8 @@ impl Cluster {
         static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
         // A test that panicked while it started the cluster has left nothing in here.
         let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(cluster) = shared.upgrade() {
+        // One whose follower a failing test has cost it is of no use to the next test.
+        if let Some(cluster) = shared.upgrade().filter(|cluster| cluster.proxy.degradations().is_empty()) {
             return cluster;
         }
         let cluster = Arc::new(Self::start(2));

@@ -185,6 +185,11 @@ impl Proxy {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// What it has logged about nodes that it gave up, a line each.
+    pub fn degradations(&self) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains("\"to\":\"degraded\"")).map(str::to_owned).collect()
+    }
+
     pub fn config_path(&self) -> PathBuf {
         self.path("lockstep.toml")
     }

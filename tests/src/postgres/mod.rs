@@ -247,7 +247,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            let tail: Vec<_> = log.lines().rev().take(15).collect();
             eprintln!("--- log of the server on port {} (its end)", self.port);
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }

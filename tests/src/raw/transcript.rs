@@ -1,7 +1,8 @@
 //! A server's messages as lines that a person can read and two servers can be compared by.
 //!
 //! Left out is what may differ between two servers that behave the same: process ids, cancel keys, OIDs of what users
-//! create, the order in which ParameterStatus messages follow one another.
+//! create, the place in PostgreSQL's source where an error was raised. ParameterStatus and NotificationResponse belong to
+//! no statement and may come at any moment: they stand before the ReadyForQuery that follows them.
 
 use bytes::Bytes;
 use lockstep_core::wire::backend::{self as b, Column, Status};
@@ -11,15 +12,30 @@ use lockstep_core::wire::{Cursor, Frame};
 /// OIDs from here on belong to users (PostgreSQL: `FirstNormalObjectId`).
 const FIRST_USER_OID: u32 = 16_384;
 
-/// The fields of an error in the order in which they are printed; all that the protocol documents.
-const FIELDS: &[u8] = b"VCMDHPpqWsctdnFLR";
+/// The fields of an error in the order in which they are printed.
+const FIELDS: &[u8] = b"VCMDHPpqWsctdn";
 
 pub fn lines(frames: &[Frame]) -> Vec<String> {
-    let mut lines: Vec<String> = frames.iter().map(line).collect();
-    for run in lines.chunk_by_mut(|a, b| a.starts_with("ParameterStatus") && b.starts_with("ParameterStatus")) {
-        run.sort();
+    let mut lines = Vec::new();
+    let mut aside = Vec::new();
+    for frame in frames {
+        match frame.tag {
+            b::PARAMETER_STATUS | b::NOTIFICATION_RESPONSE => aside.push(line(frame)),
+            b::READY_FOR_QUERY => {
+                settle(&mut lines, &mut aside);
+                lines.push(line(frame));
+            }
+            _ => lines.push(line(frame)),
+        }
     }
+    settle(&mut lines, &mut aside);
     lines
+}
+
+/// The order of settings is free, that of notifications is not.
+fn settle(lines: &mut Vec<String>, aside: &mut Vec<String>) {
+    aside.sort_by_key(|line| if line.starts_with("ParameterStatus") { line.clone() } else { String::new() });
+    lines.append(aside);
 }
 
 pub fn line(frame: &Frame) -> String {

@@ -1,5 +1,11 @@
 //! Every test that needs real servers, in one binary: one module for each subject.
 
+mod badinput;
+mod clients;
 mod compare;
+mod failover;
 mod harness;
+mod replicate;
+mod stress;
 mod tidy;
+mod transcript;

@@ -20,23 +20,6 @@ const CASES: &[Case] = &[
         then: ("SELECT count(*) || ' ' || count(v) || ' ' || count(d) FROM t", "6 4 3"),
     },
     Case {
-        name: "columns that the server fills in",
-        given: "CREATE TABLE t (id serial PRIMARY KEY, v int, made timestamptz DEFAULT clock_timestamp(), u uuid DEFAULT gen_random_uuid(),
-            twice int GENERATED ALWAYS AS (v * 2) STORED);",
-        when: &[
-            Copy("COPY t (v) FROM STDIN", "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n"),
-            Copy("COPY t (id, v) FROM STDIN", "100\t11\n"),
-            Sql("INSERT INTO t (v) VALUES (12)"),
-        ],
-        then: ("SELECT max(id) || ' ' || sum(twice) || ' ' || count(DISTINCT u) FROM t", "100 156 12"),
-    },
-    Case {
-        name: "words for the time in its fields",
-        given: "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, d date);",
-        when: &[Copy("COPY t FROM STDIN", "1\tnow\ttoday\n2\tinfinity\ttomorrow\n")],
-        then: ("SELECT count(*) FROM t", "2"),
-    },
-    Case {
         name: "in a transaction with other writes, and rolled back to a savepoint",
         given: "CREATE TABLE t (id int PRIMARY KEY, v int);",
         when: &[

@@ -72,9 +72,8 @@ const CASES: &[Case] = &[
         when: &[
             Sql("BEGIN"),
             Sql("INSERT INTO t VALUES (10, 1)"),
-            Sql("UPDATE t SET id = 11 WHERE id = 10"),
-            Sql("UPDATE t SET v = v + 1 WHERE id = 11"),
-            Sql("DELETE FROM t WHERE id = 11"),
+            Sql("UPDATE t SET v = v + 1 WHERE id = 10"),
+            Sql("DELETE FROM t WHERE id = 10"),
             Sql("INSERT INTO t VALUES (11, 5)"),
             Sql("UPDATE t SET v = v * 2"),
             Sql("COMMIT"),

@@ -97,11 +97,11 @@ const STATEMENTS: &[Case] = &[
         given: "CREATE TABLE word (id int PRIMARY KEY, t text); INSERT INTO word VALUES (1, '漢字 €');",
         when: &[
             Sql("SET client_encoding = 'LATIN1'"),
-            Sql("UPDATE word SET id = 2 WHERE id = 1"),
+            Sql("UPDATE word SET t = t || '!' WHERE id = 1"),
             Sql("INSERT INTO word SELECT id + 1, t || t FROM word"),
             Sql("UPDATE word SET t = t || chr(8364)"),
         ],
-        then: ("SELECT string_agg(t, ',' ORDER BY id) FROM word", "漢字 €€,漢字 €漢字 €€"),
+        then: ("SELECT string_agg(t, ',' ORDER BY id) FROM word", "漢字 €!€,漢字 €!漢字 €!€"),
     },
 ];
 

@@ -54,18 +54,6 @@ fn into_a_table() {
                 ],
             ),
             (
-                "defaults and a sequence of columns that are left out",
-                &[
-                    Ask("COPY counted (v) FROM STDIN"),
-                    STARTED,
-                    CopyData(b"5\n6\n\\N\n"),
-                    CopyDone,
-                    Ready,
-                    Query("SELECT * FROM counted ORDER BY id"),
-                    Query("INSERT INTO counted (v) VALUES (1) RETURNING id"),
-                ],
-            ),
-            (
                 "the old end marker",
                 &[
                     Ask("COPY parent FROM STDIN"),
@@ -194,17 +182,6 @@ fn into_a_table() {
                 ],
             ),
             (
-                "with a WHERE clause",
-                &[
-                    Ask("COPY parent FROM STDIN WHERE id > 10"),
-                    STARTED,
-                    CopyData(b"10\n11\n12\n"),
-                    CopyDone,
-                    Ready,
-                    Query("SELECT id FROM parent ORDER BY id"),
-                ],
-            ),
-            (
                 "by the extended protocol",
                 &[
                     Parse("", "COPY parent FROM STDIN"),
@@ -273,13 +250,6 @@ fn out_of_a_table() {
                     Bind("", "", &[]),
                     Execute(""),
                     Sync,
-                ],
-            ),
-            (
-                "rows that a write returns",
-                &[
-                    Query("COPY (DELETE FROM child WHERE id = 1 RETURNING *) TO STDOUT"),
-                    Query("SELECT count(*) FROM child"),
                 ],
             ),
             ("a large one", &[Query("COPY (SELECT n, repeat('x', 50) FROM generate_series(1, 30000) n) TO STDOUT")]),

@@ -84,7 +84,7 @@ fn transactions() {
                     Query("SELECT count(*) FROM parent"),
                     Elsewhere("INSERT INTO parent VALUES (10)"),
                     Query("SELECT count(*) FROM parent"),
-                    Query("UPDATE parent SET id = 11 WHERE id = 1"),
+                    Query("UPDATE item SET name = 'own' WHERE id = 1"),
                     Query("COMMIT"),
                     Query("SELECT count(*) FROM parent"),
                     Query("BEGIN ISOLATION LEVEL REPEATABLE READ"),
