@@ -36,6 +36,14 @@ impl Owner {
         Ok(Self { other: Some(Other { name: user.name, user: user.uid, group: user.gid }) })
     }
 
+    /// A shell line that does `line` as this user.
+    pub fn line(&self, line: &str) -> String {
+        match self.name() {
+            Some(name) => format!("runuser -u {name} -- {line}"),
+            None => line.to_owned(),
+        }
+    }
+
     /// The name to put into `run_as`.
     pub fn name(&self) -> Option<&str> {
         self.other.as_ref().map(|other| other.name.as_str())

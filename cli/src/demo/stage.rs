@@ -98,7 +98,8 @@ fn configuration(place: &Place, programs: &Programs, servers: &[Server; 2], list
             port = server.port,
             data = server.data.display().to_string(),
             bin = programs.directory.display().to_string(),
-            start = server.start_line(programs),
+            // An operator's own line runs as whoever runs the shell.
+            start = place.owner.line(&server.start_line(programs)),
         )
     };
     format!(

@@ -125,27 +125,21 @@ impl Session {
             self.drain(AfterDrain::Script);
             return false;
         }
-        self.segment.unsettled = false;
-        let Some(script) = &mut self.segment.script else { return false };
-        if script.next >= script.statements.len() {
+        let Some(script) = &self.segment.script else { return false };
+        let Some(next) = script.statements.get(script.next) else {
+            self.segment.unsettled = false;
             return true;
+        };
+        let base = script.base + next.span.start;
+        let rest: Arc<str> = script.readable[base..].into();
+        let Some(plans) = self.plan(&rest, world, || AfterDrain::Script) else { return false };
+        self.segment.unsettled = false;
+        if let Some(script) = &mut self.segment.script {
+            script.base = base;
+            script.statements = plans.statements;
+            script.next = 0;
         }
-        script.base += script.statements[script.next].span.start;
-        script.statements.drain(..);
-        script.next = 0;
-        let rest: Arc<str> = script.readable[script.base..].into();
-        match self.plan(&rest, world, || AfterDrain::Script) {
-            Some(plans) => {
-                if let Some(script) = &mut self.segment.script {
-                    script.statements = plans.statements;
-                }
-                true
-            }
-            None => {
-                self.segment.unsettled = true;
-                false
-            }
-        }
+        true
     }
 
     fn script_statement(&mut self, plan: &Arc<Plan>, text: Bytes, shift: u32) -> Step {
