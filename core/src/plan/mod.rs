@@ -89,6 +89,17 @@ pub enum Memory {
     },
 }
 
+impl Memory {
+    /// Whether it changes this setting.
+    pub fn is_about(&self, setting: &str) -> bool {
+        match self {
+            Self::Set { name } | Self::Reset { name } => name.eq_ignore_ascii_case(setting),
+            Self::ResetAll => true,
+            Self::Listen { .. } | Self::Unlisten { .. } => false,
+        }
+    }
+}
+
 /// What a statement may change besides rows, to be noted when it has run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {

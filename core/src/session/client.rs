@@ -60,6 +60,16 @@ impl Session {
     }
 
     fn dispatch(&mut self, frame: Frame, world: &mut World<'_>) -> Result<(), Malformed> {
+        let empty = matches!(frame.tag, frontend::FLUSH | frontend::SYNC | frontend::COPY_DONE | frontend::TERMINATE);
+        if empty && frame.raw.len() > HEADER {
+            return Err(Malformed::Trailing);
+        }
+        let within_copy = empty || matches!(frame.tag, frontend::COPY_DATA | frontend::COPY_FAIL);
+        if self.copy_asked && !within_copy {
+            // The leader takes it for the end of the COPY, and has the right error for it.
+            self.leader_out.extend_from_slice(&frame.raw);
+            return Ok(());
+        }
         match frame.tag {
             frontend::QUERY => self.query(frontend::read_query(frame.body())?, frame, world),
             frontend::PARSE => self.parse(Parse::read(frame.body())?, frame, world),

@@ -65,6 +65,13 @@ impl Session {
         self.segment.replay = None;
         let mut log = std::mem::take(&mut self.unit.log);
         let mut order = self.unit.order;
+        if via.is_utility() && self.path_changed {
+            let why = "this command is refused: it is run on followers under their own search_path, and this session has another";
+            self.doom(
+                Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why)
+                    .with_hint("Run it in a session that has not set search_path."),
+            );
+        }
         if via.is_utility() {
             order = Order::LeaderFirst;
             log = Log::default();

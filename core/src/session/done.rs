@@ -49,6 +49,7 @@ impl Session {
         }
         self.unit.learned.extend(done.memory.clone());
         if marks.settings {
+            self.path_changed |= done.memory.as_ref().is_none_or(|(memory, _)| memory.is_about("search_path"));
             self.search_path = None;
         }
         if marks.temporary {
@@ -83,6 +84,7 @@ impl Session {
             self.prepared.clear();
             self.statements.clear();
             self.temporary = false;
+            self.path_changed = false;
             self.memory.clear();
             self.serializable_by_default = false;
         }

@@ -227,6 +227,8 @@ pub struct Session {
     /// A query whose rows are the answer to SHOW pool_nodes.
     pool_nodes: String,
     leader: NodeId,
+    /// The client has changed its search path: a command as text may name another table on a follower.
+    path_changed: bool,
     /// For hashing a password that stands in clear in a statement.
     salt: [u8; 16],
     lost: Option<takeover::Lost>,
@@ -284,6 +286,7 @@ impl Session {
             memory: takeover::Memory::default(),
             pool_nodes: String::new(),
             leader: birth.leader,
+            path_changed: false,
             salt: [0; 16],
             lost: None,
             last_word: None,

@@ -163,8 +163,8 @@ const SLACK: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::super::lexer::lex;
     use super::*;
+    use crate::sql::lexer::lex;
 
     fn deep(sql: &str) -> bool {
         measure(sql, &lex(sql).unwrap()).is_err()

@@ -315,8 +315,8 @@ impl ser::SerializeStruct for &mut Walk {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse::scan;
     use super::*;
+    use crate::sql::parse::scan;
 
     fn facts(sql: &str) -> Facts {
         scan(sql).unwrap().parse(|parsed| Facts::of(&parsed.statements[0].node)).unwrap()

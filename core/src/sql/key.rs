@@ -82,8 +82,8 @@ impl TextKey {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse::scan;
     use super::*;
+    use crate::sql::parse::scan;
 
     fn key(sql: &str) -> TextKey {
         let scanned = scan(sql).unwrap();

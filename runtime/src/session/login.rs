@@ -10,7 +10,7 @@ use lockstep_core::id::NodeId;
 use lockstep_core::limits;
 use lockstep_core::wire::backend::{self, Authentication, Status};
 use lockstep_core::wire::startup::{Startup, StartupFault, Version, take_startup};
-use lockstep_core::wire::{frontend, notice, take_frame};
+use lockstep_core::wire::{Malformed, frontend, notice, take_frame};
 
 use super::link::{self, Greeting, Link, LinkFault};
 use super::local::Local;
@@ -168,6 +168,8 @@ impl Arriving {
                 Err(fault @ StartupFault::Version(_)) => {
                     return Err(Turned::Away(Fault::fatal(SqlState::FEATURE_NOT_SUPPORTED, fault.to_string())));
                 }
+                // Nobody waits for an answer to a cancel request.
+                Err(StartupFault::Layout(Malformed::Field(_))) => return Err(Turned::Gone),
                 Err(fault) => return Err(Turned::Away(Fault::protocol(fault.to_string()))),
             };
             if std::mem::replace(asked, true) {

