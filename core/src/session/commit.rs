@@ -127,7 +127,7 @@ impl Session {
         self.pump();
     }
 
-    fn machine(&mut self, input: impl FnOnce(&mut Commit)) {
+    pub(super) fn machine(&mut self, input: impl FnOnce(&mut Commit)) {
         if let Some(machine) = self.committing.as_mut().and_then(|c| c.machine.as_mut()) {
             input(machine);
             self.pump();

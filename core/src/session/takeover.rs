@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Action, Block, Gate, Segment, Session};
-use crate::cluster::{Membership, Verdict};
+use crate::cluster::{MemberState, Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::plan::Memory as Learned;
@@ -117,6 +117,8 @@ impl Session {
     /// The membership is another. If somebody else leads now, the session goes there, whatever its connection says: what
     /// it did on the old leader will not be committed.
     pub fn membership_changed(&mut self, membership: &Membership) {
+        let gone = membership.ids().filter(|id| membership.member(*id).state != MemberState::Active);
+        self.machine(|machine| gone.for_each(|node| machine.out(node)));
         let led_by_another = membership.leader().is_some_and(|leader| leader != self.leader);
         if !led_by_another || self.lost.is_some() || self.gate == Gate::Closed {
             return;

@@ -129,12 +129,31 @@ impl Commit {
         self.tasks.pop_front()
     }
 
+    /// The node is no member any more, whatever it may still answer.
+    pub fn out(&mut self, node: NodeId) {
+        let Some(follower) = self.followers.iter_mut().find(|(id, ..)| *id == node) else { return };
+        if follower.1 != Follower::Committed {
+            follower.1 = Follower::Out;
+            self.advance();
+        }
+    }
+
+    fn is_out(&mut self, node: NodeId) -> bool {
+        *self.state(node) == Follower::Out
+    }
+
     pub fn reserved(&mut self, node: NodeId) {
+        if self.is_out(node) {
+            return;
+        }
         *self.state(node) = Follower::Reserved;
         self.advance();
     }
 
     pub fn not_reserved(&mut self, node: NodeId, fault: ReserveFault) {
+        if self.is_out(node) {
+            return;
+        }
         match fault {
             ReserveFault::Full(why) if !self.sent => self.abort(
                 Fault::error(
@@ -151,6 +170,9 @@ impl Commit {
     }
 
     pub fn answered(&mut self, node: NodeId, result: BatchResult) {
+        if self.is_out(node) {
+            return;
+        }
         match result {
             BatchResult::Committed => *self.state(node) = Follower::Committed,
             BatchResult::Refused { state, message } => {
@@ -162,12 +184,16 @@ impl Commit {
 
     /// The connection broke after the batch was sent and before it was answered, and the server gave no reason.
     pub fn broken(&mut self, node: NodeId, why: String) {
+        if self.is_out(node) {
+            return;
+        }
         *self.state(node) = Follower::Suspected { in_doubt: true };
         self.tasks.push_back(Task::Suspect { node, why });
     }
 
     pub fn verdict(&mut self, node: NodeId, verdict: Verdict) {
         match (verdict, *self.state(node)) {
+            (_, Follower::Out) => {}
             (Verdict::Out, _) => *self.state(node) = Follower::Out,
             (Verdict::Alive, Follower::Suspected { in_doubt: true }) => {
                 self.degrade(node, "its connection broke while it committed, and whether it did is not known".into());
@@ -401,6 +427,16 @@ mod tests {
         assert!(matches!(&drain(&mut commit)[..], [Task::Suspect { node: B, .. }]));
         commit.verdict(B, Verdict::Out);
         assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+    }
+
+    #[test]
+    fn a_follower_that_hangs_is_waited_for_only_until_it_is_no_member() {
+        let mut commit = sent_to_both();
+        commit.answered(A, BatchResult::Committed);
+        commit.out(B);
+        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+        commit.broken(B, "reset at last".into());
+        assert_eq!(drain(&mut commit), [], "what it says later changes nothing");
     }
 
     #[test]
