@@ -2,7 +2,7 @@
 //!
 //! A write is learned as rows by key through RETURNING; DDL goes as text; what only the leader is concerned with goes to
 //! the leader alone. Invariant: what is not known here to be carried out exactly on every server is refused
-//! ([`refuse`]), never let through.
+//! (`refuse`), never let through.
 //!
 //! | file | |
 //! | --- | --- |
