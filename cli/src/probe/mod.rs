@@ -1,6 +1,6 @@
 //! `lockstep probe`: what an application would notice, measured from outside.
 //!
-//! Each client keeps one connection ([`line`]), and in every round writes one row and reads it back. A row that was
+//! Each client keeps one connection ([`mod@line`]), and in every round writes one row and reads it back. A row that was
 //! acknowledged and is not there is a failure like an error is. [`tally`] counts; printing is the command's business.
 
 mod health;
