@@ -1,7 +1,7 @@
 //! One actor per node: it feels the node's pulse, and says whether the node lives.
 //!
 //! The actor is a [`Guardian`]'s worker: a panic in it ends nothing but this round, the inbox outlives it, and whoever
-//! waited for an answer asks again. It decides nothing: attempts go to [`health::Judge`], what follows from a judgement
+//! waited for an answer asks again. It decides nothing: attempts go to `health::Judge`, what follows from a judgement
 //! is the cluster actor's business. Slow statements of clients never come into it.
 
 use std::sync::Arc;
