@@ -85,9 +85,15 @@ impl Service {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let unfinished = self.server.shared().clients.load(Ordering::Relaxed) > 0;
         for arbiter in &self.arbiters {
             arbiter.stop();
         }
-        self.running.stop().await;
+        if unfinished {
+            // A commit may have been cut off between two nodes: the next start has to compare them.
+            self.running.abandon().await;
+        } else {
+            self.running.stop().await;
+        }
     }
 }

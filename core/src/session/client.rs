@@ -66,8 +66,9 @@ impl Session {
         }
         let within_copy = empty || matches!(frame.tag, frontend::COPY_DATA | frontend::COPY_FAIL);
         if self.copy_asked && !within_copy {
-            // The leader takes it for the end of the COPY, and has the right error for it.
-            self.leader_out.extend_from_slice(&frame.raw);
+            // Passed on unplanned, it would be executed if the COPY had just failed: the leader alone would have it.
+            let tag = frame.tag;
+            self.end(&Fault::protocol(format!("unexpected message type {tag:#04x} during COPY from stdin")));
             return Ok(());
         }
         match frame.tag {

@@ -93,6 +93,8 @@ impl Session {
         self.leader_in.clear();
         self.leader_out.clear();
         self.owed.clear();
+        self.copy_asked = false;
+        self.copy_words = None;
         self.after_drain = None;
         if self.passing > 0 {
             // Half a message has been passed on: nothing can be said any more that the client would understand.
