@@ -1,5 +1,7 @@
 //! What the targets share: how an input of the fuzzer becomes what a socket would deliver.
 
+pub mod plan;
+
 /// Reads `input` as a number of cuts, the length of each piece, and a stream; gives the stream in those pieces.
 ///
 /// The last piece is what the lengths leave over. Pieces may be empty.

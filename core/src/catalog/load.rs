@@ -1,16 +1,17 @@
 //! Rows of the catalog queries → [`Catalog`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::Catalog;
 use super::model::{
-    Call, Column, Event, ForeignKey, ForeignKeyAction, Function, Identity, Key, KeyColumn, Oid, Place, Relation,
+    Call, Column, Event, ForeignKey, ForeignKeyAction, Function, Identity, KeyColumn, Oid, Place, Relation,
     RelationKind, Rule, Trigger, Volatility,
 };
 use super::queries;
+use super::row::{CatalogFault, Row};
 use super::types::{Kind, Type, Types};
 use crate::quote::{quote_identifier, quote_qualified};
 use crate::wire::frontend::Format;
@@ -36,78 +37,27 @@ pub const QUERIES: &[&str] = &[
     queries::EVENT_TRIGGERS,
 ];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogFault {
-    #[error("{0} came in a form that is not understood")]
-    Malformed(&'static str),
-}
-
 /// Takes the rows of the catalog queries, in any split, query by query.
 #[derive(Debug, Default)]
 pub struct Loader {
-    catalog: Catalog,
-    types: Types,
+    pub(super) catalog: Catalog,
+    pub(super) types: Types,
     /// The client's encoding is one whose bytes beyond ASCII are not UTF-8.
     foreign_encoding: bool,
     /// Indexes in the order of their first row, per relation.
-    indexes: Vec<Index>,
-    foreign_keys: HashMap<Oid, ForeignKey>,
-    digest: Sha256,
+    pub(super) indexes: Vec<Index>,
+    pub(super) foreign_keys: HashMap<Oid, ForeignKey>,
+    pub(super) digest: Sha256,
 }
 
 #[derive(Debug)]
-struct Index {
-    oid: Oid,
-    relation: Oid,
-    primary: bool,
-    usable: bool,
-    columns: Vec<Option<KeyColumn>>,
-    names: Vec<Option<String>>,
-}
-
-/// One row, read column by column.
-struct Row<'a> {
-    what: &'static str,
-    values: std::slice::Iter<'a, Option<Bytes>>,
-    /// A text was not UTF-8, or may not have been meant as that.
-    unreadable: bool,
-    foreign_encoding: bool,
-}
-
-impl<'a> Row<'a> {
-    fn fault(&self) -> CatalogFault {
-        CatalogFault::Malformed(self.what)
-    }
-
-    fn value(&mut self) -> Result<Option<&'a Bytes>, CatalogFault> {
-        self.values.next().map(Option::as_ref).ok_or(self.fault())
-    }
-
-    fn optional(&mut self) -> Result<Option<String>, CatalogFault> {
-        let Some(bytes) = self.value()? else { return Ok(None) };
-        let text = String::from_utf8_lossy(bytes);
-        self.unreadable |= std::str::from_utf8(bytes).is_err() || (self.foreign_encoding && !bytes.is_ascii());
-        Ok(Some(text.into_owned()))
-    }
-
-    fn text(&mut self) -> Result<String, CatalogFault> {
-        self.optional()?.ok_or(self.fault())
-    }
-
-    /// An OID or a number; an action of the server's that is not there is 0 or `-`.
-    fn number<T: std::str::FromStr>(&mut self) -> Result<T, CatalogFault> {
-        let text = self.text()?;
-        text.parse().map_err(|_| self.fault())
-    }
-
-    fn bool(&mut self) -> Result<bool, CatalogFault> {
-        Ok(self.optional()?.as_deref() == Some("t"))
-    }
-
-    /// A column of type "char": empty when it is a zero byte.
-    fn letter(&mut self) -> Result<u8, CatalogFault> {
-        Ok(self.value()?.and_then(|v| v.first().copied()).unwrap_or(0))
-    }
+pub(super) struct Index {
+    pub oid: Oid,
+    pub relation: Oid,
+    pub primary: bool,
+    pub usable: bool,
+    pub columns: Vec<Option<KeyColumn>>,
+    pub names: Vec<Option<String>>,
 }
 
 impl Loader {
@@ -118,8 +68,7 @@ impl Loader {
     pub fn row(&mut self, query: usize, row: Vec<Option<Bytes>>) -> Result<(), CatalogFault> {
         self.note(query, &row);
         let query = QUERIES.get(query).copied().ok_or(CatalogFault::Malformed("an answer"))?;
-        let mut row = Row { what: "", values: row.iter(), unreadable: false, foreign_encoding: self.foreign_encoding };
-        let row = &mut row;
+        let row = &mut Row::new(&row, self.foreign_encoding);
         match query {
             queries::ENCODING => self.encoding(row),
             queries::TYPES => self.type_(row),
@@ -431,42 +380,5 @@ impl Loader {
 
     fn may_write(&self, function: Oid) -> bool {
         self.catalog.functions.get(&function).is_none_or(Function::may_write)
-    }
-
-    pub fn finish(mut self) -> Result<Catalog, CatalogFault> {
-        for index in std::mem::take(&mut self.indexes) {
-            self.finish_index(index);
-        }
-        self.catalog.foreign_keys = self.foreign_keys.into_values().collect();
-        self.catalog.foreign_keys.sort_by_key(|k| (k.referred, k.referring));
-        self.catalog.sequences.sort();
-        let digest = self.digest.finalize();
-        self.catalog.fingerprint = digest.iter().take(16).fold(0, |print, byte| print << 8 | u128::from(*byte));
-        let domains: HashSet<Oid> = self.catalog.calling_domains.keys().copied().collect();
-        for relation in self.catalog.relations.values_mut() {
-            let called = relation.columns.iter().flat_map(|c| self.types.domains(c.type_oid));
-            let called = called.filter(|domain| domains.contains(domain));
-            let functions = called.flat_map(|domain| self.catalog.calling_domains[&domain].clone());
-            let calls: Vec<Call> = functions.map(|function| Call { place: Place::Check, function }).collect();
-            relation.calls.extend(calls);
-        }
-        Ok(self.catalog)
-    }
-
-    fn finish_index(&mut self, index: Index) {
-        let Some(relation) = self.catalog.relations.get_mut(&index.relation) else { return };
-        match index.names.into_iter().collect::<Option<Vec<String>>>().filter(|_| index.usable) {
-            Some(names) => {
-                if let Some(unique) = &mut relation.unique_columns {
-                    unique.extend(names);
-                }
-            }
-            None => relation.unique_columns = None,
-        }
-        let Some(columns) = index.columns.into_iter().collect::<Option<Vec<KeyColumn>>>() else { return };
-        let not_null = |k: &KeyColumn| relation.column(&k.name).is_some_and(|c| c.not_null);
-        if index.usable && (index.primary || columns.iter().all(not_null)) {
-            relation.keys.push(Key { columns });
-        }
     }
 }

@@ -8,17 +8,20 @@
 use std::collections::{HashMap, HashSet};
 
 pub mod cell;
+mod finish;
 mod load;
 pub mod model;
 mod path;
 mod queries;
+mod row;
 mod types;
 
 pub use cell::{Cell, SchemaEpoch};
-pub use load::{CatalogFault, Loader, QUERIES};
+pub use load::{Loader, QUERIES};
 pub use model::{Column, Event, Function, Key, Oid, Relation, RelationKind};
 pub use path::SearchPath;
 pub use queries::SEARCH_PATH as SEARCH_PATH_QUERY;
+pub use row::CatalogFault;
 
 use model::ForeignKey;
 
