@@ -22,7 +22,7 @@
 //! | 3 | [`sql`], [`catalog`], [`commitlock`], [`cluster`] | do not know each other |
 //! | 2 | [`auth`] | both sides of a login |
 //! | 1 | [`wire`] | bytes ⇄ frames |
-//! | 0 | [`id`], [`limits`], [`fault`], [`sync`] | words |
+//! | 0 | [`id`], [`limits`], [`fault`], [`quote`], [`sync`] | words |
 #![forbid(unsafe_code)]
 
 pub mod auth;
@@ -35,6 +35,7 @@ pub mod id;
 pub mod limits;
 #[cfg(feature = "sql")]
 pub mod plan;
+pub mod quote;
 #[cfg(feature = "sql")]
 pub mod reply;
 #[cfg(feature = "sql")]

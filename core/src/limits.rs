@@ -7,6 +7,10 @@ pub const STARTUP_PACKET: usize = 10_000;
 /// Longest authentication message of a client, in bytes (PostgreSQL: `PG_MAX_AUTH_TOKEN_LENGTH`, 65,535).
 pub const AUTH_MESSAGE: usize = 65_535;
 
+/// All that a node may send until we are logged in, in bytes. (libpq takes 30,000 for an error and 2,000 for a request; a
+/// server's parameters are some hundred bytes, notices of a login trigger what they are.)
+pub const NODE_LOGIN: usize = 256 << 10;
+
 /// Longest message after login, in bytes. PostgreSQL's `PQ_LARGE_MESSAGE_LIMIT` is `MaxAllocSize - 1`, 1 GiB - 2.
 pub const MESSAGE: usize = 0x3fff_ffff - 1;
 

@@ -25,7 +25,7 @@ const HOLD: Duration = Duration::from_secs(10);
 pub struct Server {
     shared: Arc<Shared>,
     users: Users,
-    mock_salt: [u8; 16],
+    mock_secret: [u8; 32],
     sessions: Mutex<HashMap<SessionId, Addr<SessionActor>>>,
     /// By the cancel key that the client was given.
     cancels: Mutex<HashMap<(u32, Bytes), SessionId>>,
@@ -38,7 +38,7 @@ impl Server {
         Self {
             shared,
             users,
-            mock_salt: entropy::bytes(),
+            mock_secret: entropy::bytes(),
             sessions: Mutex::default(),
             cancels: Mutex::default(),
             catalogs: Mutex::default(),
@@ -62,9 +62,9 @@ impl Server {
         &self.users
     }
 
-    /// Hides from a client which users there are.
-    pub fn mock_salt(&self) -> [u8; 16] {
-        self.mock_salt
+    /// What the salts are made of that users without a stored one are shown.
+    pub fn mock_secret(&self) -> [u8; 32] {
+        self.mock_secret
     }
 
     pub fn node(&self, id: NodeId) -> &Node {

@@ -1,30 +1,44 @@
 //! We log in to a node, as a client's role.
 //!
 //! ```text
-//! start ─▶ Greeting ─┬─ Ok (trust) ────────────────────────────────────────────▶ Settling ─▶ Ready
-//!                    ├─ Cleartext, MD5 ─▶ Answered ─ Ok ──────────────────────────▶ │
-//!                    └─ SASL ─▶ Challenged ─ Continue ─▶ Proving ─ Final ─▶ Answered ┘
+//! start ─▶ Greeting ─┬─ Ok (trust) ────────────────────────────────────────────────────▶ Settling ─▶ Ready
+//!                    ├─ Cleartext, MD5 ─▶ Answered ─ Ok ───────────────────────────────────▶ │
+//!                    └─ SASL ─▶ Opened ─ Continue ─▶ Proved ─ Final, checked ─▶ Answered ─ Ok ─▶ │
 //! ```
+//!
+//! Ok is believed in `Greeting` and `Answered` alone, so that once SCRAM has begun there is no way past the server's
+//! signature. A fault ends the dial: every later message is one too.
+
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
 use super::md5::Md5Digest;
-use super::scram::{self, Keys, MAX_ITERATIONS};
+use super::scram::client::{Opening, Proof};
+use super::scram::{self, Keys, Nonce, ScramFault};
 use super::{KeyCache, NodeKey};
-use crate::wire::backend::{self, Authentication, Status};
+use crate::limits;
+use crate::wire::backend::{self, Authentication};
 use crate::wire::notice::Fields;
 use crate::wire::startup::{self, Version};
 use crate::wire::{Frame, Malformed, frontend};
 
+/// What a node has told us when it is ready for its first query.
 pub struct Ready {
+    /// What is spoken on this connection.
+    pub version: Version,
     /// ParameterStatus, in the order in which they came.
     pub parameters: Vec<(Bytes, Bytes)>,
+    /// 0 with an empty key: the node has given none, so nothing on this connection can be cancelled.
     pub pid: u32,
     pub cancel_key: Bytes,
+    /// NoticeResponse messages, which belong to the client for whom this is.
+    pub notices: Vec<Frame>,
 }
 
-impl std::fmt::Debug for Ready {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// The key lets anybody cancel what runs on the connection.
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ready").field("pid", &self.pid).field("parameters", &self.parameters).finish_non_exhaustive()
     }
 }
@@ -42,30 +56,47 @@ pub enum DialFault {
     Node(Fields),
     #[error("the node asks for {wanted}, and the users file has {have}; {remedy}")]
     Key { wanted: &'static str, have: &'static str, remedy: &'static str },
-    #[error("the node asks for an authentication method that is not known here ({0})")]
-    Method(i32),
+    #[error(
+        "the node asks for {0}, which is not known here; let its pg_hba.conf ask for scram-sha-256, md5, password or trust"
+    )]
+    Method(Method),
+    #[error("the node offers no SASL mechanism that is known here; it must offer {}", scram::MECHANISM)]
+    Mechanism,
     #[error("the node's SCRAM message is wrong: {0}")]
-    Scram(&'static str),
+    Scram(#[from] ScramFault),
+    #[error("the node was asked for protocol {asked} and answers with {answered}")]
+    Version { asked: Version, answered: Version },
     #[error("the node sent a message of type {:?} where none may be", char::from(*.0))]
     Unexpected(u8),
+    #[error("the node sent more than {} bytes before it was ready", limits::NODE_LOGIN)]
+    TooMuch,
     #[error("the node sent a malformed message: {0}")]
     Malformed(#[from] Malformed),
 }
 
-#[derive(Debug)]
+/// The code of an authentication method, shown with its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method(pub i32);
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            2 => f.write_str("Kerberos V5"),
+            7 => f.write_str("GSSAPI"),
+            9 => f.write_str("SSPI"),
+            code => write!(f, "authentication method {code}"),
+        }
+    }
+}
+
 enum State {
     Greeting,
+    Opened(Opening),
+    Proved(Proof),
     /// A password was sent, or the server's signature was right.
     Answered,
-    Challenged {
-        nonce: String,
-        first_bare: String,
-    },
-    Proving {
-        signature: [u8; 32],
-    },
     Settling,
-    /// A fault was found: nothing that follows is believed.
+    /// It has become ready, or has failed.
     Over,
 }
 
@@ -73,135 +104,171 @@ pub struct Dial {
     user: String,
     parameters: Vec<(Bytes, Bytes)>,
     key: NodeKey,
-    nonce: [u8; 18],
+    nonce: Nonce,
     state: State,
-    told: Vec<(Bytes, Bytes)>,
-    cancel: Option<(u32, Bytes)>,
+    /// Bytes that the node has sent.
+    heard: usize,
+    ready: Ready,
 }
-
-impl std::fmt::Debug for Dial {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dial").field("user", &self.user).field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
-/// ParameterStatus messages that a node may send at the login.
-const MAX_PARAMETERS: usize = 1000;
 
 impl Dial {
-    /// `parameters`: those of the startup packet besides `user`.
-    pub fn new(user: &str, parameters: Vec<(Bytes, Bytes)>, key: NodeKey, nonce: [u8; 18]) -> Self {
-        Self { user: user.to_owned(), parameters, key, nonce, state: State::Greeting, told: Vec::new(), cancel: None }
+    /// `parameters`: those of the startup packet besides `user`. `nonce`: new random bytes for every login.
+    pub fn new(user: &str, parameters: Vec<(Bytes, Bytes)>, key: NodeKey, nonce: Nonce) -> Self {
+        let ready = Ready {
+            version: Version::V3_0,
+            parameters: Vec::new(),
+            pid: 0,
+            cancel_key: Bytes::new(),
+            notices: Vec::new(),
+        };
+        Self { user: user.to_owned(), parameters, key, nonce, state: State::Greeting, heard: 0, ready }
     }
 
-    pub fn start(&mut self, out: &mut BytesMut) {
+    /// Asks for another version than 3.0; the node may answer with an older one.
+    pub fn speaking(mut self, version: Version) -> Self {
+        self.ready.version = version;
+        self
+    }
+
+    /// Writes the startup packet.
+    pub fn start(&self, out: &mut BytesMut) {
         let user = (&b"user"[..], self.user.as_bytes());
         let others = self.parameters.iter().map(|(name, value)| (&name[..], &value[..]));
-        startup::write_session(out, Version::V3_0, std::iter::once(user).chain(others));
+        startup::write_session(out, self.ready.version, std::iter::once(user).chain(others));
     }
 
+    /// The node's next message; what it must be sent goes to `out`. May derive a key, unless `keys` has it.
     pub fn handle(&mut self, frame: &Frame, out: &mut BytesMut, keys: &mut KeyCache) -> Result<DialStep, DialFault> {
-        match frame.tag {
-            backend::ERROR_RESPONSE => return Err(DialFault::Node(Fields::read(frame.body())?)),
-            backend::NOTICE_RESPONSE | backend::NEGOTIATE_PROTOCOL_VERSION => {}
-            backend::AUTHENTICATION => self.authentication(Authentication::read(frame.body())?, out, keys)?,
-            _ if !matches!(self.state, State::Settling) => return Err(DialFault::Unexpected(frame.tag)),
-            backend::PARAMETER_STATUS if self.told.len() < MAX_PARAMETERS => {
-                self.told.push(backend::read_parameter_status(frame.body())?);
-            }
-            backend::BACKEND_KEY_DATA => self.cancel = Some(backend::read_key_data(frame.body())?),
-            backend::READY_FOR_QUERY => {
-                Status::read(frame.body())?;
-                let (pid, cancel_key) = self.cancel.take().unwrap_or_default();
-                return Ok(DialStep::Ready(Ready { parameters: std::mem::take(&mut self.told), pid, cancel_key }));
-            }
-            other => return Err(DialFault::Unexpected(other)),
+        let state = std::mem::replace(&mut self.state, State::Over);
+        self.heard += frame.raw.len();
+        if self.heard > limits::NODE_LOGIN {
+            return Err(DialFault::TooMuch);
         }
+        self.state = match (frame.tag, state) {
+            (tag, State::Over) => return Err(DialFault::Unexpected(tag)),
+            (backend::ERROR_RESPONSE, _) => return Err(DialFault::Node(Fields::read(frame.body())?)),
+            (backend::NOTICE_RESPONSE, state) => {
+                self.ready.notices.push(frame.clone());
+                state
+            }
+            (backend::NEGOTIATE_PROTOCOL_VERSION, State::Greeting) => self.negotiate(frame.body())?,
+            (backend::AUTHENTICATION, state) => {
+                self.authentication(state, Authentication::read(frame.body())?, out, keys)?
+            }
+            (backend::READY_FOR_QUERY, State::Settling) => return self.ready(frame.body()),
+            (_, State::Settling) => self.settle(frame)?,
+            (tag, _) => return Err(DialFault::Unexpected(tag)),
+        };
         Ok(DialStep::Continue)
     }
 
+    /// We ask for no protocol options, so only the version can be in question.
+    fn negotiate(&mut self, body: Bytes) -> Result<State, DialFault> {
+        let (answered, _) = backend::read_negotiate_protocol_version(body)?;
+        let asked = self.ready.version;
+        if answered < Version::V3_0 || answered > asked {
+            return Err(DialFault::Version { asked, answered });
+        }
+        self.ready.version = answered;
+        Ok(State::Greeting)
+    }
+
     fn authentication(
-        &mut self,
+        &self,
+        state: State,
         asked: Authentication,
         out: &mut BytesMut,
         keys: &mut KeyCache,
-    ) -> Result<(), DialFault> {
-        let state = std::mem::replace(&mut self.state, State::Over);
-        self.state = match (state, asked) {
-            (State::Greeting | State::Answered, Authentication::Ok) => State::Settling,
+    ) -> Result<State, DialFault> {
+        match (state, asked) {
+            (State::Greeting | State::Answered, Authentication::Ok) => Ok(State::Settling),
             (State::Greeting, Authentication::Cleartext) => {
-                let NodeKey::Plain(password) = &self.key else { return Err(self.wants("a password in clear")) };
-                send_password(out, password);
-                State::Answered
+                send_password(out, self.cleartext()?);
+                Ok(State::Answered)
             }
             (State::Greeting, Authentication::Md5 { salt }) => {
-                let digest = match &self.key {
-                    NodeKey::Plain(password) => Md5Digest::of(&self.user, password),
-                    NodeKey::Md5(digest) => digest.clone(),
-                    NodeKey::Scram { .. } => return Err(self.wants("md5")),
-                };
-                send_password(out, &digest.answer(salt));
-                State::Answered
+                send_password(out, &self.digest()?.answer(salt));
+                Ok(State::Answered)
             }
-            (State::Greeting, Authentication::Sasl { mechanisms }) => self.client_first(&mechanisms, out)?,
-            (State::Challenged { nonce, first_bare }, Authentication::SaslContinue(data)) => {
-                self.client_final(&nonce, &first_bare, &data, out, keys)?
+            (State::Greeting, Authentication::Sasl { mechanisms }) => {
+                if !mechanisms.iter().any(|m| m == scram::MECHANISM) {
+                    return Err(DialFault::Mechanism);
+                }
+                let opening = self.open()?;
+                frontend::password(out, &opening.initial_response());
+                Ok(State::Opened(opening))
             }
-            (State::Proving { signature }, Authentication::SaslFinal(data)) => {
-                check_signature(&data, &signature)?;
-                State::Answered
+            (State::Opened(opening), Authentication::SaslContinue(data)) => {
+                let demand = opening.read(&data)?;
+                let proof = demand.prove(&self.keys(&demand.salt, demand.iterations, keys)?);
+                frontend::password(out, proof.message().as_bytes());
+                Ok(State::Proved(proof))
             }
-            (State::Greeting, Authentication::Other(method)) => return Err(DialFault::Method(method)),
-            _ => return Err(DialFault::Unexpected(backend::AUTHENTICATION)),
-        };
-        Ok(())
+            (State::Proved(proof), Authentication::SaslFinal(data)) => {
+                proof.check(&data)?;
+                Ok(State::Answered)
+            }
+            (State::Greeting, Authentication::Other(method)) => Err(DialFault::Method(Method(method))),
+            _ => Err(DialFault::Unexpected(backend::AUTHENTICATION)),
+        }
     }
 
-    fn client_first(&self, mechanisms: &[Bytes], out: &mut BytesMut) -> Result<State, DialFault> {
-        if !mechanisms.iter().any(|m| m == scram::MECHANISM) {
-            return Err(DialFault::Scram("it offers no mechanism that is known here"));
+    /// What a node says between its Ok and its ReadyForQuery.
+    fn settle(&mut self, frame: &Frame) -> Result<State, DialFault> {
+        match frame.tag {
+            backend::PARAMETER_STATUS => self.ready.parameters.push(backend::read_parameter_status(frame.body())?),
+            backend::BACKEND_KEY_DATA => {
+                (self.ready.pid, self.ready.cancel_key) = backend::read_key_data(frame.body())?;
+            }
+            tag => return Err(DialFault::Unexpected(tag)),
         }
-        if matches!(self.key, NodeKey::Md5(_)) {
-            return Err(self.wants("SCRAM-SHA-256"));
-        }
-        let nonce = scram::encode(&self.nonce);
-        let first_bare = format!("n=,r={nonce}");
-        let message = format!("n,,{first_bare}");
-        let mut data = scram::MECHANISM.as_bytes().to_vec();
-        data.push(0);
-        data.extend((message.len() as u32).to_be_bytes());
-        data.extend(message.as_bytes());
-        frontend::password(out, &data);
-        Ok(State::Challenged { nonce, first_bare })
+        Ok(State::Settling)
     }
 
-    fn client_final(
-        &self,
-        nonce: &str,
-        first_bare: &str,
-        data: &[u8],
-        out: &mut BytesMut,
-        keys: &mut KeyCache,
-    ) -> Result<State, DialFault> {
-        let first = std::str::from_utf8(data).map_err(|_| DialFault::Scram("it is not UTF-8"))?;
-        let (theirs, rest) = scram::attribute(first, 'r').ok_or(DialFault::Scram("it has no nonce"))?;
-        if theirs.len() <= nonce.len() || !theirs.starts_with(nonce) {
-            return Err(DialFault::Scram("its nonce does not begin with ours"));
+    fn ready(&mut self, body: Bytes) -> Result<DialStep, DialFault> {
+        match backend::Status::read(body)? {
+            backend::Status::Idle => {}
+            _ => return Err(Malformed::Field("transaction status").into()),
         }
-        let (salt, rest) = scram::attribute(rest, 's').ok_or(DialFault::Scram("it has no salt"))?;
-        let salt = scram::decode(salt).ok_or(DialFault::Scram("its salt is not base64"))?;
-        let (iterations, _) = scram::attribute(rest, 'i').ok_or(DialFault::Scram("it has no number of iterations"))?;
-        let iterations: u32 =
-            iterations.parse().map_err(|_| DialFault::Scram("its number of iterations is not one"))?;
-        if !(1..=MAX_ITERATIONS).contains(&iterations) {
-            return Err(DialFault::Scram("its number of iterations is out of bounds"));
+        Ok(DialStep::Ready(Ready {
+            version: self.ready.version,
+            parameters: std::mem::take(&mut self.ready.parameters),
+            pid: self.ready.pid,
+            cancel_key: std::mem::take(&mut self.ready.cancel_key),
+            notices: std::mem::take(&mut self.ready.notices),
+        }))
+    }
+
+    fn cleartext(&self) -> Result<&str, DialFault> {
+        match &self.key {
+            NodeKey::Plain(password) => Ok(password),
+            NodeKey::Md5(_) | NodeKey::Scram { .. } => Err(self.wants(
+                "a password in clear",
+                "write the role's password into the users file, or let the node's pg_hba.conf ask for scram-sha-256",
+            )),
         }
-        let keys = self.keys(&salt, iterations, keys)?;
-        let without_proof = format!("c=biws,r={theirs}");
-        let auth_message = format!("{first_bare},{first},{without_proof}");
-        let proof = scram::encode(&scram::proof(&keys.client_key, &auth_message));
-        frontend::password(out, format!("{without_proof},p={proof}").as_bytes());
-        Ok(State::Proving { signature: scram::server_signature(&keys.server_key, &auth_message) })
+    }
+
+    fn digest(&self) -> Result<Md5Digest, DialFault> {
+        match &self.key {
+            NodeKey::Plain(password) => Ok(Md5Digest::of(&self.user, password)),
+            NodeKey::Md5(digest) => Ok(digest.clone()),
+            NodeKey::Scram { .. } => Err(self.wants(
+                "an md5 answer",
+                "write the role's md5 verifier or its password into the users file, or give the role on this node the \
+                 verifier of the users file",
+            )),
+        }
+    }
+
+    fn open(&self) -> Result<Opening, DialFault> {
+        match &self.key {
+            NodeKey::Plain(_) | NodeKey::Scram { .. } => Ok(Opening::new(self.nonce)),
+            NodeKey::Md5(_) => Err(self.wants(
+                "SCRAM-SHA-256",
+                "write the role's SCRAM-SHA-256 verifier, as in pg_authid, or its password into the users file",
+            )),
+        }
     }
 
     fn keys(&self, salt: &[u8], iterations: u32, cache: &mut KeyCache) -> Result<Keys, DialFault> {
@@ -210,130 +277,28 @@ impl Dial {
             NodeKey::Scram { keys, salt: ours, iterations: rounds } if ours == salt && *rounds == iterations => {
                 Ok(keys.clone())
             }
-            NodeKey::Scram { .. } => Err(DialFault::Key {
-                wanted: "SCRAM-SHA-256 with another salt or number of iterations",
-                have: self.key.kind(),
-                remedy: "give the role the same verifier on every node and in the users file, or write its password there",
-            }),
-            NodeKey::Md5(_) => Err(self.wants("SCRAM-SHA-256")),
+            NodeKey::Scram { .. } | NodeKey::Md5(_) => Err(self.wants(
+                "SCRAM-SHA-256 with another salt or number of iterations",
+                "give the role the same verifier on every node and in the users file (ALTER ROLE … PASSWORD takes one), \
+                 or write its password there",
+            )),
         }
     }
 
-    fn wants(&self, wanted: &'static str) -> DialFault {
-        DialFault::Key {
-            wanted,
-            have: self.key.kind(),
-            remedy: "write the password, or a verifier of that kind, into the users file",
-        }
+    fn wants(&self, wanted: &'static str, remedy: &'static str) -> DialFault {
+        DialFault::Key { wanted, have: self.key.kind(), remedy }
     }
 }
 
-fn check_signature(data: &[u8], signature: &[u8; 32]) -> Result<(), DialFault> {
-    let text = std::str::from_utf8(data).ok().and_then(|text| scram::attribute(text, 'v'));
-    let (theirs, _) = text.ok_or(DialFault::Scram("its last message has no signature"))?;
-    if !scram::decode(theirs).is_some_and(|theirs| scram::same(&theirs, signature)) {
-        return Err(DialFault::Scram("its signature shows that it does not know the password"));
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial").field("user", &self.user).finish_non_exhaustive()
     }
-    Ok(())
 }
 
 fn send_password(out: &mut BytesMut, password: &str) {
-    let mut data = password.as_bytes().to_vec();
-    data.push(0);
-    frontend::password(out, &data);
+    frontend::password(out, &[password.as_bytes(), b"\0"].concat());
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::login::{Login, LoginEntropy, LoginStep};
-    use crate::auth::{Secret, scram};
-    use crate::wire::take_frame;
-
-    fn frames(bytes: &mut BytesMut) -> Vec<Frame> {
-        std::iter::from_fn(|| take_frame(bytes, 100_000).unwrap()).collect()
-    }
-
-    fn dial(key: NodeKey) -> Dial {
-        Dial::new("ann", vec![], key, [3; 18])
-    }
-
-    /// Our two roles against each other; postgres-protocol vouches for the server side in `login`.
-    fn converse(secret: &Secret, key: NodeKey) -> Result<DialStep, DialFault> {
-        let entropy = LoginEntropy { md5_salt: [1; 4], nonce: [2; 18], mock_salt: [4; 16] };
-        let (mut login, question) = Login::new(Some(secret), "ann", entropy);
-        let mut to_client = BytesMut::new();
-        question.write(&mut to_client);
-        let (mut dial, mut cache) = (dial(key), KeyCache::default());
-        loop {
-            let mut to_server = BytesMut::new();
-            for frame in frames(&mut to_client) {
-                if let DialStep::Ready(ready) = dial.handle(&frame, &mut to_server, &mut cache)? {
-                    return Ok(DialStep::Ready(ready));
-                }
-            }
-            for frame in frames(&mut to_server) {
-                match login.handle(frame.body()) {
-                    LoginStep::Send(bytes) => to_client.extend_from_slice(&bytes),
-                    LoginStep::Done { messages, .. } => {
-                        to_client.extend_from_slice(&messages);
-                        Authentication::Ok.write(&mut to_client);
-                        backend::parameter_status(&mut to_client, b"a", b"b");
-                        backend::key_data(&mut to_client, 77, b"1234");
-                        backend::ready_for_query(&mut to_client, Status::Idle);
-                    }
-                    LoginStep::Refused(fault) => crate::wire::notice::error(&mut to_client, &fault),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn each_kind_of_key_opens_what_it_can_open() {
-        let plain = || NodeKey::Plain("secret".into());
-        let keys = Keys::derive("secret", b"salt", 10);
-        let verifier = Secret::Scram(keys.verifier(b"salt", 10));
-        let md5 = || Md5Digest::of("ann", "secret");
-        for (secret, key) in [
-            (Secret::Plain("secret".into()), plain()),
-            (verifier.clone(), plain()),
-            (verifier.clone(), NodeKey::Scram { keys: keys.clone(), salt: b"salt".to_vec(), iterations: 10 }),
-            (Secret::Md5(md5()), plain()),
-            (Secret::Md5(md5()), NodeKey::Md5(md5())),
-        ] {
-            let Ok(DialStep::Ready(ready)) = converse(&secret, key) else { panic!("{secret:?}") };
-            assert_eq!((ready.pid, &ready.cancel_key[..], ready.parameters.len()), (77, &b"1234"[..], 1));
-        }
-        let other_salt = NodeKey::Scram { keys, salt: b"tlas".to_vec(), iterations: 10 };
-        assert!(matches!(converse(&verifier, other_salt), Err(DialFault::Key { .. })));
-        assert!(matches!(converse(&verifier, NodeKey::Md5(md5())), Err(DialFault::Key { .. })));
-        assert!(matches!(converse(&verifier, NodeKey::Plain("geheim".into())), Err(DialFault::Node(_))));
-    }
-
-    #[test]
-    fn a_server_that_cannot_prove_that_it_knows_the_password_is_not_believed() {
-        let mut cache = KeyCache::default();
-        let mut dial = dial(NodeKey::Plain("secret".into()));
-        let mut out = BytesMut::new();
-        let mut say = |dial: &mut Dial, message: Authentication| {
-            let mut bytes = BytesMut::new();
-            message.write(&mut bytes);
-            dial.handle(&frames(&mut bytes)[0], &mut out, &mut cache)
-        };
-        say(&mut dial, Authentication::Sasl { mechanisms: vec!["SCRAM-SHA-256".into()] }).unwrap();
-        let first = format!("r={}xyz,s=c2FsdA==,i=10", scram::encode(&[3; 18]));
-        say(&mut dial, Authentication::SaslContinue(first.into())).unwrap();
-        assert!(matches!(say(&mut dial, Authentication::Ok), Err(DialFault::Unexpected(_))));
-        assert!(matches!(say(&mut dial, Authentication::Ok), Err(DialFault::Unexpected(_))), "nor the second time");
-    }
-
-    #[test]
-    fn a_node_that_answers_nonsense_is_a_fault() {
-        let mut cache = KeyCache::default();
-        for bytes in [&b"D\0\0\0\x04"[..], b"R\0\0\0\x06\0\0", b"Z\0\0\0\x05I", b"R\0\0\0\x08\0\0\0\x0b"] {
-            let frame = frames(&mut BytesMut::from(bytes)).remove(0);
-            let result = dial(NodeKey::Plain("x".into())).handle(&frame, &mut BytesMut::new(), &mut cache);
-            assert!(result.is_err(), "{bytes:?}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,6 @@
 //! The md5 exchange: `md5(md5(password + user) + salt)`, in hexadecimal with `md5` before it.
+//!
+//! Both sides compute the same answer, so a server needs the digest only, and who has the digest can log in.
 
 use md5::{Digest, Md5};
 
@@ -49,6 +51,12 @@ mod tests {
         let salt = [1, 2, 253, 4];
         let theirs = postgres_protocol::authentication::md5_hash(b"ann", "säcret".as_bytes(), salt);
         assert_eq!(Md5Digest::of("ann", "säcret").answer(salt), theirs);
+    }
+
+    #[test]
+    fn the_digest_is_the_one_that_postgres_protocol_stores() {
+        let stored = postgres_protocol::password::md5(b"secret", "ann");
+        assert_eq!(Md5Digest::parse(stored.strip_prefix("md5").unwrap()), Some(Md5Digest::of("ann", "secret")));
     }
 
     #[test]

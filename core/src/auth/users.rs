@@ -1,6 +1,11 @@
 //! The users file: one entry a line, `user:secret`. Blank lines and lines that begin with `#` are passed over.
+//!
+//! The secret is `md5` with 32 hexadecimal digits, `SCRAM-SHA-256$…`, or the password itself, each as it is up to the end
+//! of the line: there is no quoting. What looks like a verifier must be one: a verifier that lost a digit on its way would
+//! otherwise be a password that nobody knows.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use super::md5::Md5Digest;
 use super::scram::{Verifier, VerifierFault};
@@ -16,8 +21,8 @@ pub enum Secret {
     Plain(String),
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Md5(_) => "Md5(..)",
             Self::Scram(_) => "Scram(..)",
@@ -58,23 +63,28 @@ pub enum UsersFaultKind {
     NoSecret(String),
     #[error("user \"{0}\" is there already; remove one of the lines")]
     Twice(String),
-    #[error("the SCRAM verifier of user \"{user}\" cannot be used: {fault}")]
-    Scram { user: String, fault: VerifierFault },
-    #[error("the md5 verifier of user \"{0}\" has not 32 digits; copy rolpassword from pg_authid whole")]
+    #[error("the SCRAM verifier of user \"{0}\" {1}")]
+    Scram(String, VerifierFault),
+    #[error(
+        "the md5 verifier of user \"{0}\" has not 32 hexadecimal digits; copy rolpassword from pg_authid whole (and if it \
+         is a password that looks like a verifier, write its verifier)"
+    )]
     Md5(String),
+    #[error("there is a NUL byte, which neither a user's name nor a password can have; remove it")]
+    Nul,
 }
 
 impl Users {
     pub fn parse(text: &str) -> Result<Self, UsersFault> {
         let mut users = HashMap::new();
         for (index, line) in text.lines().enumerate() {
-            let line = line.strip_suffix('\r').unwrap_or(line);
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (user, secret) = entry(line).map_err(|kind| UsersFault { line: index + 1, kind })?;
-            if users.insert(user.clone(), secret).is_some() {
-                return Err(UsersFault { line: index + 1, kind: UsersFaultKind::Twice(user) });
+            let fault = |kind| UsersFault { line: index + 1, kind };
+            let (user, secret) = entry(line).map_err(fault)?;
+            if users.insert(user.to_owned(), secret).is_some() {
+                return Err(fault(UsersFaultKind::Twice(user.to_owned())));
             }
         }
         Ok(Self(users))
@@ -97,44 +107,35 @@ impl Users {
     }
 }
 
-fn entry(line: &str) -> Result<(String, Secret), UsersFaultKind> {
+fn entry(line: &str) -> Result<(&str, Secret), UsersFaultKind> {
+    if line.contains('\0') {
+        return Err(UsersFaultKind::Nul);
+    }
     let (user, secret) = line.split_once(':').ok_or(UsersFaultKind::NoColon)?;
     if user.is_empty() {
         return Err(UsersFaultKind::NoUser);
     }
-    let user = user.to_owned();
-    if secret.is_empty() {
-        return Err(UsersFaultKind::NoSecret(user));
-    }
-    match read_secret(secret) {
-        Ok(secret) => Ok((user, secret)),
-        Err(SecretFault::Scram(fault)) => Err(UsersFaultKind::Scram { user, fault }),
-        Err(SecretFault::Md5) => Err(UsersFaultKind::Md5(user)),
-    }
+    let secret = if secret.is_empty() {
+        return Err(UsersFaultKind::NoSecret(user.to_owned()));
+    } else if let Some(digits) = secret.strip_prefix("md5").filter(|digits| looks_like_a_digest(digits)) {
+        Secret::Md5(Md5Digest::parse(digits).ok_or_else(|| UsersFaultKind::Md5(user.to_owned()))?)
+    } else if secret.starts_with("SCRAM-SHA-256$") {
+        Secret::Scram(Verifier::parse(secret).map_err(|fault| UsersFaultKind::Scram(user.to_owned(), fault))?)
+    } else {
+        Secret::Plain(secret.to_owned())
+    };
+    Ok((user, secret))
 }
 
-enum SecretFault {
-    Scram(VerifierFault),
-    Md5,
-}
-
-/// A verifier that was damaged on its way must not become a password that nobody has: what looks like one has to be one.
-fn read_secret(text: &str) -> Result<Secret, SecretFault> {
-    if text.starts_with("SCRAM-SHA-256$") {
-        return Verifier::parse(text).map(Secret::Scram).map_err(SecretFault::Scram);
-    }
-    match text.strip_prefix("md5") {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            Md5Digest::parse(digits).map(Secret::Md5).ok_or(SecretFault::Md5)
-        }
-        _ => Ok(Secret::Plain(text.to_owned())),
-    }
+/// All digits, or as long as a digest. Other passwords may begin with `md5`.
+fn looks_like_a_digest(text: &str) -> bool {
+    text.len() == 32 || !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::scram::Keys;
+    use crate::auth::scram::{self, Keys};
 
     #[test]
     fn each_kind_of_entry_is_told_by_its_form() {
@@ -150,28 +151,30 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_with_its_number_and_what_to_do() {
+        let verifier = scram::verifier("p", b"salt", 1);
+        let too_many = format!("ann:{}", verifier.replace("$1:", "$100001:"));
         for (text, line, words) in [
             ("ann:x\nbob", 2, "write user:secret"),
             (":x", 1, "no user"),
             ("ann:", 1, "has no password"),
             ("ann:x\n\nann:y", 3, "is there already"),
             ("ann:SCRAM-SHA-256$4096:!!$a:b", 1, "copy rolpassword"),
-            ("ann:md50123456789abcdef0123456789abcde", 1, "copy rolpassword"),
-            (
-                &crate::auth::scram::verifier("p", b"s", 1).replace("SCRAM-SHA-256$1:", "ann:SCRAM-SHA-256$0:"),
-                1,
-                "from 1 to",
-            ),
+            ("# c\nann:md5abc", 2, "32 hexadecimal digits"),
+            ("ann:md5O123456789abcdef0123456789abcdef", 1, "32 hexadecimal digits"),
+            ("ann:a\0b", 1, "NUL"),
+            (&too_many, 1, "scram_iterations"),
         ] {
             let fault = Users::parse(text).unwrap_err();
-            assert_eq!(fault.line, line);
+            assert_eq!(fault.line, line, "{text}");
             assert!(fault.to_string().contains(words), "{fault}");
         }
     }
 
     #[test]
     fn nothing_secret_is_shown() {
-        let users = Users::parse("ann:hunter2").unwrap();
-        assert!(!format!("{users:?}").contains("hunter2"));
+        let digits = "0123456789abcdef".repeat(2);
+        let users = Users::parse(&format!("ann:hunter2\nbob:md5{digits}")).unwrap();
+        let shown = format!("{users:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains(&digits), "{shown}");
     }
 }

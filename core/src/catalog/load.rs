@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::{Catalog, CatalogFault, Column, DefaultKind, Events, Reaction, Referrer, Relation, RelationKind, Unique};
-use crate::effect::quote_name;
+use crate::quote::quote_name;
 use crate::wire::frontend::Format;
 
 /// The effective search path, each name in hexadecimal.

@@ -8,6 +8,9 @@ use crate::id::{Epoch, NodeId};
 pub enum Event {
     /// Health says that the node is dead.
     Lost { node: NodeId, why: String },
+    /// None of the active nodes answers. Nothing can be acknowledged from now on, so all of them stay current: it may be
+    /// the network that is gone.
+    AllLost { why: String },
     /// What the leader did could not be done on this node.
     Diverged { node: NodeId, why: String },
     /// An unreachable node answers again, and its lineage is the one that it was left with.
@@ -20,6 +23,8 @@ pub enum Event {
     Joined { node: NodeId, how: String },
     /// The node could not be made or shown equal.
     Stayed { node: NodeId, why: String },
+    /// Nothing is under way that a change of leader would disturb.
+    HandBack,
 }
 
 /// Why an event changes nothing.
@@ -35,6 +40,8 @@ pub enum Refusal {
     NobodyActive { node: String },
     #[error("{node} is {}: there is nothing to do", state.name())]
     Nothing { node: String, state: MemberState },
+    #[error("there is nothing to change")]
+    Idle,
 }
 
 impl Membership {
@@ -47,6 +54,10 @@ impl Membership {
                 Active => Ok(self.with(node, Degraded, why, now)),
                 state => Err(Refusal::NotActive { node: self.name(node), state }),
             },
+            Event::AllLost { why } => {
+                let lost: Vec<_> = self.active().collect();
+                Ok(lost.into_iter().fold(self.clone(), |next, node| next.with(node, Unreachable, why.clone(), now)))
+            }
             Event::Diverged { node, why } => match self.member(node).state {
                 Active if self.is_last_current(node) => Err(Refusal::Last { node: self.name(node) }),
                 Active => Ok(self.with(node, Degraded, why, now)),
@@ -77,6 +88,12 @@ impl Membership {
                 Recovering => Ok(self.with(node, Degraded, why, now)),
                 state @ (Degraded | Detached | New) => Ok(self.with(node, state, why, now)),
                 state => Err(Refusal::Nothing { node: self.name(node), state }),
+            },
+            Event::HandBack => match self.preferred() {
+                preferred @ Some(_) if preferred != self.leader() => {
+                    Ok(Membership { leading: preferred, ..self.clone() })
+                }
+                _ => Err(Refusal::Idle),
             },
         }
     }
@@ -109,6 +126,9 @@ impl Membership {
         }
         let since = if before.state == state { before.since } else { now };
         next.members[usize::from(node.0)] = Member { state, reason: reason.into(), since, ..before.clone() };
+        if next.leading.is_none_or(|leader| !next.member(leader).state.is_current()) {
+            next.leading = next.preferred();
+        }
         next
     }
 }
@@ -130,7 +150,13 @@ mod tests {
             reason: String::new(),
             since: 1,
         };
-        Membership { epoch: Epoch(7), members: states.into_iter().enumerate().map(member).collect() }
+        let mut membership = Membership {
+            epoch: Epoch(7),
+            members: states.into_iter().enumerate().map(member).collect(),
+            leading: None,
+        };
+        membership.leading = membership.preferred().or_else(|| membership.current().next());
+        membership
     }
 
     fn states(membership: &Membership) -> [MemberState; 2] {
@@ -158,6 +184,23 @@ mod tests {
         assert_eq!(next.leader(), None);
         assert!(matches!(alone.after(Event::Diverged { node: B, why: String::new() }, 9), Err(Refusal::Last { .. })));
         assert!(matches!(alone.after(Event::Detach { node: B }, 9), Err(Refusal::Last { .. })));
+    }
+
+    #[test]
+    fn a_heavier_node_that_joins_follows_until_leadership_is_handed_back() {
+        let event = Event::Joined { node: A, how: "recovered".into() };
+        let next = membership([Degraded, Active]).after(event, 9).unwrap();
+        assert_eq!(next.leader(), Some(B));
+        assert_eq!(next.followers().collect::<Vec<_>>(), [A]);
+        let back = next.after(Event::HandBack, 9).unwrap();
+        assert_eq!((back.leader(), back.epoch), (Some(A), next.epoch));
+        assert_eq!(back.after(Event::HandBack, 9), Err(Refusal::Idle));
+    }
+
+    #[test]
+    fn when_nobody_answers_all_active_nodes_stay_current() {
+        let next = membership([Active, Active]).after(Event::AllLost { why: "no route".into() }, 9).unwrap();
+        assert_eq!((states(&next), next.leader()), ([Unreachable, Unreachable], None));
     }
 
     #[test]

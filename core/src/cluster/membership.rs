@@ -62,11 +62,18 @@ pub struct Member {
 pub struct Membership {
     pub epoch: Epoch,
     pub members: Vec<Member>,
+    /// Who was made the leader. It stays that for as long as it is active, for transactions are open on it: a heavier node
+    /// that joins follows at first.
+    pub leading: Option<NodeId>,
 }
 
 impl Membership {
-    /// The preferred active node: the heaviest, the first of equals.
     pub fn leader(&self) -> Option<NodeId> {
+        self.leading.filter(|id| self.member(*id).state == MemberState::Active)
+    }
+
+    /// The active node that should lead: the heaviest, the first of equals.
+    pub fn preferred(&self) -> Option<NodeId> {
         self.active().max_by_key(|id| (self.member(*id).weight, std::cmp::Reverse(*id)))
     }
 
@@ -101,7 +108,7 @@ impl Membership {
 mod tests {
     use super::*;
 
-    fn membership(members: &[(u32, MemberState)]) -> Membership {
+    fn membership(members: &[(u32, MemberState)], leading: Option<u16>) -> Membership {
         let member = |(n, (weight, state)): (usize, &(u32, MemberState))| Member {
             name: format!("n{n}"),
             address: String::new(),
@@ -110,21 +117,31 @@ mod tests {
             reason: String::new(),
             since: 0,
         };
-        Membership { epoch: Epoch(1), members: members.iter().enumerate().map(member).collect() }
+        let members = members.iter().enumerate().map(member).collect();
+        Membership { epoch: Epoch(1), members, leading: leading.map(NodeId) }
     }
 
     #[test]
-    fn the_heaviest_active_node_leads_and_the_first_of_equals() {
+    fn the_heaviest_active_node_is_preferred_and_the_first_of_equals() {
         use MemberState::{Active, Degraded};
-        assert_eq!(membership(&[(1, Active), (2, Active), (2, Active)]).leader(), Some(NodeId(1)));
-        assert_eq!(membership(&[(1, Active), (2, Degraded)]).leader(), Some(NodeId(0)));
-        assert_eq!(membership(&[(1, Degraded)]).leader(), None);
+        assert_eq!(membership(&[(1, Active), (2, Active), (2, Active)], None).preferred(), Some(NodeId(1)));
+        assert_eq!(membership(&[(1, Active), (2, Degraded)], None).preferred(), Some(NodeId(0)));
+        assert_eq!(membership(&[(1, Degraded)], None).preferred(), None);
     }
 
     #[test]
     fn followers_are_the_active_nodes_but_the_leader() {
         use MemberState::{Active, New};
-        let followers: Vec<_> = membership(&[(2, Active), (1, Active), (1, New), (1, Active)]).followers().collect();
-        assert_eq!(followers, [NodeId(1), NodeId(3)]);
+        let followers = |leading| -> Vec<NodeId> {
+            membership(&[(2, Active), (1, Active), (1, New), (1, Active)], leading).followers().collect()
+        };
+        assert_eq!(followers(Some(0)), [NodeId(1), NodeId(3)]);
+        assert_eq!(followers(Some(1)), [NodeId(0), NodeId(3)]);
+    }
+
+    #[test]
+    fn a_node_that_is_not_active_does_not_lead() {
+        use MemberState::{Active, Unreachable};
+        assert_eq!(membership(&[(1, Unreachable), (1, Active)], Some(0)).leader(), None);
     }
 }

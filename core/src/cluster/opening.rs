@@ -61,6 +61,7 @@ pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
     };
     let name = record.membership.member(leader).name.clone();
     set(&mut next.membership, leader, MemberState::Active, "serves since the proxy started".into(), now);
+    next.membership.leading = Some(leader);
     for (node, why) in missing {
         set(&mut next.membership, node, MemberState::Degraded, why, now);
     }
@@ -108,6 +109,7 @@ fn found(fresh: Membership, cluster: ClusterId, seen: &[Sighting], now: u64) -> 
     let mut record = Record { cluster, clean: false, membership: fresh, written };
     record.membership.epoch = Epoch(1);
     set(&mut record.membership, leader, MemberState::Active, "preferred node of a new cluster".into(), now);
+    record.membership.leading = Some(leader);
     let mut compare = Vec::new();
     for node in record.membership.ids().filter(|node| *node != leader) {
         let why = match &seen[usize::from(node.0)] {
@@ -232,7 +234,7 @@ mod tests {
             reason: String::new(),
             since: 1,
         };
-        Membership { epoch: Epoch(5), members: states.into_iter().enumerate().map(member).collect() }
+        Membership { epoch: Epoch(5), members: states.into_iter().enumerate().map(member).collect(), leading: None }
     }
 
     fn record(clean: bool, states: [MemberState; 2]) -> Record {

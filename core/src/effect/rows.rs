@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::quote_name;
+use crate::quote::quote_name;
 use crate::wire::frontend::Format;
 
 /// What happened to the rows.

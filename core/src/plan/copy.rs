@@ -9,7 +9,7 @@ use super::classify::Scope;
 use super::reach::{self, Event};
 use super::{Action, CopyIn, Marks, Plan, refuse, write};
 use crate::catalog::{Column, DefaultKind, Relation};
-use crate::effect::quote_name;
+use crate::quote::quote_name;
 
 pub fn plan(scope: &Scope<'_>, statement: &CopyStmt) -> Plan {
     if !statement.is_from {

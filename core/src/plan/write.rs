@@ -9,7 +9,8 @@ use super::classify::Scope;
 use super::reach::{self, Event};
 use super::{Action, ClientColumns, Marks, Plan, Write, refuse};
 use crate::catalog::{Column, DefaultKind, Relation};
-use crate::effect::{EffectColumn, RowEffect, RowKind, quote_name};
+use crate::effect::{EffectColumn, RowEffect, RowKind};
+use crate::quote::quote_name;
 
 /// What is known of a write before its effect is made.
 struct Draft<'a> {

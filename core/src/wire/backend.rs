@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::frontend::{message, put_cstr};
+use super::startup::Version;
 use super::{Cursor, Malformed};
 
 pub const AUTHENTICATION: u8 = b'R';
@@ -80,28 +81,17 @@ pub enum Authentication {
 impl Authentication {
     pub fn read(body: Bytes) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(body);
-        Ok(match cursor.i32()? {
+        let asked = match cursor.i32()? {
             0 => Self::Ok,
             3 => Self::Cleartext,
-            5 => {
-                let salt = cursor.bytes(4)?;
-                Self::Md5 { salt: [salt[0], salt[1], salt[2], salt[3]] }
-            }
-            10 => {
-                let mut mechanisms = Vec::new();
-                loop {
-                    let name = cursor.cstr()?;
-                    if name.is_empty() {
-                        break;
-                    }
-                    mechanisms.push(name);
-                }
-                Self::Sasl { mechanisms }
-            }
-            11 => Self::SaslContinue(cursor.rest().clone()),
-            12 => Self::SaslFinal(cursor.rest().clone()),
-            other => Self::Other(other),
-        })
+            5 => Self::Md5 { salt: cursor.u32()?.to_be_bytes() },
+            10 => Self::Sasl { mechanisms: read_mechanisms(&mut cursor)? },
+            11 => return Ok(Self::SaslContinue(cursor.rest().clone())),
+            12 => return Ok(Self::SaslFinal(cursor.rest().clone())),
+            other => return Ok(Self::Other(other)),
+        };
+        cursor.finish()?;
+        Ok(asked)
     }
 
     pub fn write(&self, out: &mut BytesMut) {
@@ -127,6 +117,17 @@ impl Authentication {
             }
             Self::Other(code) => b.put_i32(*code),
         });
+    }
+}
+
+/// Names up to an empty one.
+fn read_mechanisms(cursor: &mut Cursor) -> Result<Vec<Bytes>, Malformed> {
+    let mut mechanisms = Vec::new();
+    loop {
+        match cursor.cstr()? {
+            name if name.is_empty() => return Ok(mechanisms),
+            name => mechanisms.push(name),
+        }
     }
 }
 
@@ -260,6 +261,18 @@ pub fn negotiate_protocol_version(out: &mut BytesMut, minor: u16, unknown: &[Byt
         b.put_u32(unknown.len() as u32);
         unknown.iter().for_each(|name| put_cstr(b, name));
     });
+}
+
+/// The newest version that a server speaks, and the `_pq_.` options that it does not know.
+pub fn read_negotiate_protocol_version(body: Bytes) -> Result<(Version, Vec<Bytes>), Malformed> {
+    let mut cursor = Cursor::new(body);
+    let version = Version::from_code(cursor.u32()?);
+    let mut unknown = Vec::new();
+    for _ in 0..cursor.u32()? {
+        unknown.push(cursor.cstr()?);
+    }
+    cursor.finish()?;
+    Ok((version, unknown))
 }
 
 /// A message that consists of its tag alone: ParseComplete, BindComplete, CloseComplete, NoData, EmptyQueryResponse …

@@ -1,5 +1,7 @@
 //! The first packet of a connection, which has no tag: a 32-bit length that counts itself, a 32-bit code, the body.
 
+use std::fmt;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{Cursor, Malformed};
@@ -23,6 +25,16 @@ impl Version {
     pub fn code(self) -> u32 {
         (u32::from(self.major) << 16) | u32::from(self.minor)
     }
+
+    pub fn from_code(code: u32) -> Self {
+        Self { major: (code >> 16) as u16, minor: code as u16 }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
 }
 
 /// What a client asks for with its first packet.
@@ -38,7 +50,7 @@ pub enum Startup {
 pub enum StartupFault {
     #[error("invalid length of startup packet: {0}")]
     Length(u32),
-    #[error("unsupported frontend protocol {}.{}: server supports 3.0 to 3.2", .0.major, .0.minor)]
+    #[error("unsupported frontend protocol {0}: server supports 3.0 to 3.2")]
     Version(Version),
     #[error("invalid startup packet layout: {0}")]
     Layout(#[from] Malformed),
@@ -67,7 +79,7 @@ pub fn take_startup(buffer: &mut BytesMut) -> Result<Option<Startup>, StartupFau
         SSL => Ok(Some(Startup::Ssl)),
         GSSENC => Ok(Some(Startup::GssEnc)),
         _ => {
-            let version = Version { major: (code >> 16) as u16, minor: code as u16 };
+            let version = Version::from_code(code);
             if version.major != 3 {
                 return Err(StartupFault::Version(version));
             }

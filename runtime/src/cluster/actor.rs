@@ -1,23 +1,20 @@
 //! The cluster actor: what is done about each question.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::Arbiter;
 use lockstep_core::cluster::health::Judgement;
 use lockstep_core::cluster::{Event, MemberState, Refusal, Verdict};
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
 
-use super::client::Command;
+use super::Command;
 use super::level::Leveller;
 use super::registry::Registry;
 use crate::node::{NodeHandle, Standing};
 use crate::shared::Shared;
-use crate::supervise::{Guardian, Life};
-
-/// Pause between two looks at the nodes of a cluster that cannot begin yet.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+use crate::supervise::{Guardian, Life, Make};
 
 pub struct Cluster {
     pub(super) shared: Arc<Shared>,
@@ -47,13 +44,26 @@ impl Cluster {
         &self.shared
     }
 
-    pub fn guard(self: Arc<Self>, arbiter: &Arbiter, inbox: mpsc::Receiver<Command>) -> Guardian {
+    /// The workers of the cluster actor: one answers, one levels sequences, one looks after what is not as it should be.
+    pub fn guard(self: Arc<Self>, arbiter: &Arbiter, inbox: mpsc::Receiver<Command>) -> [Guardian; 3] {
+        let worker = |name: &str, make: Make| Guardian::start(&arbiter.handle(), name.to_owned(), make);
         let inbox = Arc::new(Mutex::new(inbox));
-        let make = move || -> Life {
-            let (cluster, inbox) = (self.clone(), inbox.clone());
+        let cluster = self.clone();
+        let answering = move || -> Life {
+            let (cluster, inbox) = (cluster.clone(), inbox.clone());
             Box::pin(async move { cluster.serve(&mut *inbox.lock().await).await })
         };
-        Guardian::start(&arbiter.handle(), "cluster".into(), Box::new(make))
+        let cluster = self.clone();
+        let levelling = move || -> Life {
+            let cluster = cluster.clone();
+            Box::pin(async move { cluster.leveller.run(&cluster.shared.membership).await })
+        };
+        let caring = move || -> Life { Box::pin(self.clone().look_after()) };
+        [
+            worker("cluster", Box::new(answering)),
+            worker("leveller", Box::new(levelling)),
+            worker("caretaker", Box::new(caring)),
+        ]
     }
 
     /// Commits are held: what is left is to level sequences and to say that all is in order.
@@ -67,14 +77,8 @@ impl Cluster {
     }
 
     async fn serve(self: Arc<Self>, inbox: &mut mpsc::Receiver<Command>) {
-        loop {
-            tokio::select! {
-                command = inbox.recv() => match command {
-                    Some(command) => drop(actix::spawn(self.clone().obey(command))),
-                    None => return,
-                },
-                () = tokio::time::sleep(LOOK_AGAIN), if self.is_waiting() => self.clone().try_to_open().await,
-            }
+        while let Some(command) = inbox.recv().await {
+            actix::spawn(self.clone().obey(command));
         }
     }
 
@@ -127,9 +131,29 @@ impl Cluster {
     }
 
     async fn lost(&self, node: NodeId, why: String) {
-        if let Err(refusal) = self.registry.change(Event::Lost { node, why }).await {
+        let event = match self.has_witness(node).await {
+            true => Event::Lost { node, why },
+            false => Event::AllLost { why: format!("no node answers; {}: {why}", self.name(node)) },
+        };
+        if let Err(refusal) = self.registry.change(event).await {
             tracing::debug!(%refusal, "nothing changes");
         }
+    }
+
+    /// Does another active node answer, which goes on in place of `node`? If none does, the fault may be ours or the
+    /// network's, and nobody is to be left behind for it.
+    async fn has_witness(&self, node: NodeId) -> bool {
+        let mut asked = JoinSet::new();
+        for other in self.shared.membership.load().active().filter(|other| *other != node) {
+            let handle = self.nodes[usize::from(other.0)].clone();
+            asked.spawn(async move { !matches!(handle.judge().await, Some(Judgement::Dead(_))) });
+        }
+        while let Some(alive) = asked.join_next().await {
+            if alive.unwrap_or(true) {
+                return true;
+            }
+        }
+        false
     }
 
     pub(super) fn state(&self, node: NodeId) -> MemberState {

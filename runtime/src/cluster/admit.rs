@@ -8,6 +8,7 @@ use lockstep_core::commitlock::Pass;
 use lockstep_core::id::NodeId;
 
 use super::actor::Cluster;
+use super::command::Trouble;
 use super::compare::{self, Reading};
 use super::report::Report;
 use crate::door::protocol::Verified;
@@ -48,24 +49,27 @@ impl Cluster {
     }
 
     /// Lets one node back in at the operator's word.
-    pub(super) async fn attach(&self, node: NodeId, report: &Report) -> Result<String, String> {
+    pub(super) async fn attach(&self, node: NodeId, report: &Report) -> Result<String, Trouble> {
         let name = self.name(node);
         report.phase("hold", "waiting for commits that are under way");
         let _held = self.hold().await.ok_or("commits under way did not end in time")?;
         let leader =
             self.shared.membership.load().leader().ok_or("no node is active that it could be compared with")?;
         if self.state(node).is_current() {
-            return Err(format!("{name} is {}", self.state(node).name()));
+            return Err(Trouble::new(format!("{name} is {}", self.state(node).name())));
         }
         let finding = self.compare_with(leader, &[node], report).await.pop().map(|(_, finding)| finding);
         match finding {
             Some(Finding::Equal) => {
                 let how = format!("attached; equal to {}", self.name(leader));
-                self.registry.change(Event::Joined { node, how }).await.map_err(|refusal| refusal.to_string())?;
+                self.registry
+                    .change(Event::Joined { node, how })
+                    .await
+                    .map_err(|refusal| Trouble::new(refusal.to_string()))?;
                 Ok(format!("{name} is equal to {} and active", self.name(leader)))
             }
-            Some(Finding::Differs(verified)) => Err(self.difference(node, leader, &verified)),
-            Some(Finding::Unread(fault)) => Err(format!("a node could not be read: {fault}")),
+            Some(Finding::Differs(verified)) => Err(Trouble::new(self.difference(node, leader, &verified))),
+            Some(Finding::Unread(fault)) => Err(Trouble::new(format!("a node could not be read: {fault}"))),
             None => Err("nothing was compared".into()),
         }
     }
@@ -76,18 +80,25 @@ impl Cluster {
     }
 
     /// Compares all active nodes. Sequences that sessions have moved are levelled first; others must be level.
-    pub(super) async fn verify(&self, report: &Report) -> Result<Verified, String> {
+    pub(super) async fn verify(&self, report: &Report) -> Result<Verified, Trouble> {
         report.phase("hold", "waiting for commits that are under way");
         let _held = self.hold().await.ok_or("commits under way did not end in time")?;
         let membership = self.shared.membership.load_full();
         let leader = membership.leader().ok_or("no node is active")?;
         let nodes: Vec<_> = std::iter::once(leader).chain(membership.followers()).collect();
-        self.leveller.level_marked(&membership).await.map_err(|fault| format!("sequences are not level: {fault}"))?;
+        self.leveller
+            .level_marked(&membership)
+            .await
+            .map_err(|fault| Trouble::new(format!("sequences are not level: {fault}")))?;
         let mut readings = Vec::new();
         for (node, reading) in compare::read(&self.shared.config, &nodes, report).await {
-            readings.push(reading.map_err(|fault| format!("{} could not be read: {fault}", self.name(node)))?);
+            readings.push(
+                reading.map_err(|fault| Trouble::new(format!("{} could not be read: {fault}", self.name(node))))?,
+            );
         }
-        self.look_again(&mut readings).await.map_err(|fault| format!("sequences could not be read: {fault}"))?;
+        self.look_again(&mut readings)
+            .await
+            .map_err(|fault| Trouble::new(format!("sequences could not be read: {fault}")))?;
         Ok(compare::judge(&self.shared.config, &readings))
     }
 
@@ -153,7 +164,7 @@ impl Cluster {
         }
     }
 
-    async fn stays(&self, node: NodeId, why: String) {
+    pub(super) async fn stays(&self, node: NodeId, why: String) {
         tracing::warn!(
             node = self.name(node),
             why,

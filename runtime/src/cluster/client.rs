@@ -48,7 +48,7 @@ pub struct ClusterClient {
 }
 
 impl ClusterClient {
-    pub(super) fn new(
+    pub(crate) fn new(
         published: watch::Receiver<Arc<Membership>>,
         dirty: Arc<Dirty>,
     ) -> (Self, mpsc::Receiver<Command>) {

@@ -12,22 +12,48 @@ use crate::clock;
 use crate::door::protocol::{NodeStatus, Reply, Request, Status};
 use crate::shared::Shared;
 
+/// Why a command failed, and what to do.
+#[derive(Debug)]
+pub struct Trouble {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Trouble {
+    pub fn new(message: String) -> Self {
+        Self { message, hint: None }
+    }
+
+    pub fn hint(self, hint: String) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+}
+
+impl From<&str> for Trouble {
+    fn from(message: &str) -> Self {
+        Self::new(message.to_owned())
+    }
+}
+
 impl Cluster {
     pub(super) async fn operate(&self, request: Request, replies: mpsc::Sender<Reply>) {
         let last = match self.run(request, &Report::to(replies.clone())).await {
             Ok(reply) => reply,
-            Err(message) => Reply::Failed { message, hint: None },
+            Err(Trouble { message, hint }) => Reply::Failed { message, hint },
         };
         // Whoever asked may be gone; the log has what became of it.
         let _ = replies.send(last).await;
     }
 
-    async fn run(&self, request: Request, report: &Report) -> Result<Reply, String> {
+    async fn run(&self, request: Request, report: &Report) -> Result<Reply, Trouble> {
         let done = |text| Reply::Done { text };
         match request {
             Request::Status => Ok(Reply::Status(status(&self.shared))),
             Request::Verify => self.in_turn("verify", self.verify(report)).await.map(Reply::Verified),
-            Request::Recover { .. } => Err("not yet".into()),
+            Request::Recover { node } => {
+                let node = self.find(&node)?;
+                self.in_turn(&format!("recover {}", self.name(node)), self.recover(node, report)).await.map(done)
+            }
             Request::Attach { node } => {
                 let node = self.find(&node)?;
                 self.in_turn(&format!("attach {}", self.name(node)), self.attach(node, report)).await.map(done)
@@ -39,36 +65,36 @@ impl Cluster {
         }
     }
 
-    async fn in_turn<T>(&self, command: &str, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    async fn in_turn<T>(&self, command: &str, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
         let _turn = self.take_turn(command)?;
         tracing::info!(command, "an operator's command begins");
         let outcome = work.await;
         match &outcome {
             Ok(_) => tracing::info!(command, "an operator's command has ended"),
-            Err(why) => tracing::error!(command, why, "an operator's command has failed"),
+            Err(trouble) => tracing::error!(command, why = trouble.message, "an operator's command has failed"),
         }
         outcome
     }
 
     /// Commits are held for it, so that the node is left at a point that all others have been at.
-    async fn detach(&self, node: NodeId) -> Result<String, String> {
+    async fn detach(&self, node: NodeId) -> Result<String, Trouble> {
         let _held = self.hold().await.ok_or("commits under way did not end in time")?;
-        self.registry.change(Event::Detach { node }).await.map_err(|refusal| refusal.to_string())?;
+        self.registry.change(Event::Detach { node }).await.map_err(|refusal| Trouble::new(refusal.to_string()))?;
         Ok(format!("{} is detached", self.name(node)))
     }
 
-    fn find(&self, name: &str) -> Result<NodeId, String> {
+    fn find(&self, name: &str) -> Result<NodeId, Trouble> {
         let membership = self.shared.membership.load();
         membership.find(name).ok_or_else(|| {
             let known: Vec<_> = membership.members.iter().map(|member| member.name.as_str()).collect();
-            format!("there is no node {name}; there are {}", known.join(", "))
+            Trouble::new(format!("there is no node {name}; there are {}", known.join(", ")))
         })
     }
 
-    fn take_turn(&self, what: &str) -> Result<Turn<'_>, String> {
+    fn take_turn(&self, what: &str) -> Result<Turn<'_>, Trouble> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         match &*busy {
-            Some(running) => Err(format!("another command is running: {running}")),
+            Some(running) => Err(Trouble::new(format!("another command is running: {running}"))),
             None => {
                 *busy = Some(what.to_owned());
                 Ok(Turn(self))

@@ -9,7 +9,8 @@
 //! | `client` | how everybody else asks |
 //! | `actor` | what is done about it |
 //! | `registry`, `state`, `lineage` | the membership: in memory, on disk, on the nodes |
-//! | `sight`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
+//! | `sight`, `ghosts`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
+//! | `handback` | the preferred node leads again |
 //! | `command` | what an operator can ask for |
 //! | `compare`, `recover` | full comparison; making a node equal |
 //! | `dirty`, `level`, `sequences` | sequences |
@@ -25,9 +26,9 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::door::{self, DoorFault};
-use crate::node::{self, ServiceProbe, Standing, Surroundings};
+use crate::node::{self, NodeHandle, ServiceProbe, Standing, Surroundings};
 use crate::shared::Shared;
-use crate::supervise::{Guardian, Life};
+use crate::supervise::Guardian;
 
 mod actor;
 mod admit;
@@ -35,9 +36,12 @@ mod client;
 mod command;
 mod compare;
 mod dirty;
+mod ghosts;
+mod handback;
 mod level;
 mod lineage;
 mod open;
+mod recover;
 mod registry;
 mod report;
 mod sequences;
@@ -45,7 +49,7 @@ mod sight;
 mod state;
 
 use actor::Cluster;
-pub use client::ClusterClient;
+pub use client::{ClusterClient, Command};
 pub use command::status;
 pub use compare::{CompareFault, compare_nodes};
 use dirty::Dirty;
@@ -80,7 +84,7 @@ pub struct Running {
     arbiter: Arbiter,
 }
 
-/// Starts the node actors and the cluster actor, and decides who serves. Must be called within an actix system.
+/// Starts the actors, decides who serves, and opens the operator's doors. Must be called within an actix system.
 pub async fn start(config: Config) -> Result<Running, StartFault> {
     let config = Arc::new(config);
     let state = Arc::new(StateDirectory::open(&config.cluster.state_dir)?);
@@ -89,29 +93,46 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     let registry = Registry::new(config.clone(), state, leveller.clone());
     let (client, inbox) = ClusterClient::new(registry.subscribe(), dirty);
     let shared = Arc::new(Shared {
-        config: config.clone(),
+        config,
         membership: registry.membership().clone(),
         commit_lock: CommitLock::new(),
         cluster: client,
         clients: AtomicUsize::new(0),
     });
     let arbiter = Arbiter::new();
-    let (mut guardians, mut nodes, mut standings) = (Vec::new(), Vec::new(), Vec::new());
-    for position in 0..config.nodes.len() {
-        let standing = Arc::new(Standing::new(config.clone(), position));
-        let probe = Arc::new(ServiceProbe::new(config.clone(), position, standing.clone()));
-        let (handle, guardian) = node::start(&arbiter.handle(), surroundings(&shared, position), probe);
-        nodes.push(handle);
-        standings.push(standing);
-        guardians.push(guardian);
-    }
-    let cluster = Arc::new(Cluster::new(shared.clone(), registry, leveller.clone(), nodes, standings));
+    let Watch { mut guardians, handles, standings } = watch_nodes(&arbiter, &shared);
+    let cluster = Arc::new(Cluster::new(shared.clone(), registry, leveller, handles, standings));
     let opened = cluster.clone();
     on(&arbiter, async move { opened.start().await }).await.ok_or(StartFault::Arbiter)??;
-    guardians.push(cluster.clone().guard(&arbiter, inbox));
-    guardians.push(guard_leveller(&arbiter, leveller, &shared));
+    guardians.extend(cluster.clone().guard(&arbiter, inbox));
     on(&arbiter, door::open(shared)).await.ok_or(StartFault::Arbiter)??;
     Ok(Running { cluster, guardians, arbiter })
+}
+
+struct Watch {
+    guardians: Vec<Guardian>,
+    handles: Vec<NodeHandle>,
+    standings: Vec<Arc<Standing>>,
+}
+
+/// One actor per node.
+fn watch_nodes(arbiter: &Arbiter, shared: &Shared) -> Watch {
+    let mut watch = Watch { guardians: Vec::new(), handles: Vec::new(), standings: Vec::new() };
+    for position in 0..shared.config.nodes.len() {
+        let standing = Arc::new(Standing::new(shared.config.clone(), position));
+        let probe = Arc::new(ServiceProbe::new(shared.config.clone(), position, standing.clone()));
+        let surroundings = Surroundings {
+            node: NodeId(position as u16),
+            health: shared.config.health.clone(),
+            membership: shared.membership.clone(),
+            cluster: shared.cluster.clone(),
+        };
+        let (handle, guardian) = node::start(&arbiter.handle(), surroundings, probe);
+        watch.handles.push(handle);
+        watch.standings.push(standing);
+        watch.guardians.push(guardian);
+    }
+    watch
 }
 
 impl Running {
@@ -136,24 +157,6 @@ impl Running {
         let arbiter = self.arbiter;
         let _ = tokio::task::spawn_blocking(move || arbiter.join()).await;
     }
-}
-
-fn surroundings(shared: &Shared, position: usize) -> Surroundings {
-    Surroundings {
-        node: NodeId(position as u16),
-        health: shared.config.health.clone(),
-        membership: shared.membership.clone(),
-        cluster: shared.cluster.clone(),
-    }
-}
-
-fn guard_leveller(arbiter: &Arbiter, leveller: Arc<Leveller>, shared: &Shared) -> Guardian {
-    let membership = shared.membership.clone();
-    let make = move || -> Life {
-        let (leveller, membership) = (leveller.clone(), membership.clone());
-        Box::pin(async move { leveller.run(&membership).await })
-    };
-    Guardian::start(&arbiter.handle(), "leveller".into(), Box::new(make))
 }
 
 /// Runs on the control arbiter, where busy sessions do not delay it.

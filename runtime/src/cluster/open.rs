@@ -1,16 +1,20 @@
 //! Who serves: at the start of the proxy, and when nobody has served for a while.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_core::cluster::opening::{self, Opening};
 use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
 use lockstep_core::id::{Epoch, NodeId};
 
 use super::actor::Cluster;
-use super::{StartFault, sight};
+use super::{StartFault, ghosts, sight};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::entropy;
+
+/// Pause between two looks at a cluster that is not as it should be.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// The first look. A new cluster serves only when all nodes that are there have been compared; an old one serves at
@@ -26,15 +30,31 @@ impl Cluster {
         Ok(())
     }
 
-    /// No node can serve or come back by itself, so that no node actor watches.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.shared.membership.load().current().next().is_none()
+    /// Looks again and again at what no node actor watches: a cluster that cannot begin yet, for it has no current node,
+    /// and one that the preferred node does not lead.
+    pub(super) async fn look_after(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let membership = self.shared.membership.load_full();
+            if membership.current().next().is_none() {
+                self.clone().try_to_open().await;
+            } else if membership.leader().is_some() && membership.leader() != membership.preferred() {
+                self.try_to_hand_back(&membership).await;
+            }
+        }
     }
 
     pub(super) async fn try_to_open(self: Arc<Self>) {
         match self.clone().open().await {
             Ok(compare) => drop(actix::spawn(async move { self.admit(compare).await })),
-            Err(fault) => tracing::error!(%fault, "nobody serves"),
+            Err(fault) => {
+                let why = Some(fault.to_string());
+                let mut waiting = self.opening.lock().await;
+                if *waiting != why {
+                    tracing::error!(%fault, "nobody serves");
+                    *waiting = why;
+                }
+            }
         }
     }
 
@@ -68,6 +88,9 @@ impl Cluster {
             }
             Opening::Serve { record, compare } => {
                 *waiting = None;
+                if known.as_ref().is_none_or(|known| !known.clean) && record.written.iter().any(|epoch| epoch.0 > 0) {
+                    self.lay_ghosts().await;
+                }
                 self.succeed(known.as_ref(), &record.membership).await;
                 self.registry.install(record).await;
                 Ok(compare)
@@ -86,10 +109,20 @@ impl Cluster {
         }
     }
 
+    /// After a crash, on every node that serves or is to be compared.
+    async fn lay_ghosts(&self) {
+        for (node, standing) in self.shared.config.nodes.iter().zip(&self.standings) {
+            let Ok(line) = standing.line().await else { continue };
+            if let Err(fault) = ghosts::lay(&line, &node.name).await {
+                tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
+            }
+        }
+    }
+
     /// If another node led before, what that one gave out of its sequences may not have come here.
     async fn succeed(&self, known: Option<&Record>, next: &Membership) {
         let (Some(known), Some(leader)) = (known, next.leader()) else { return };
-        if known.clean || preferred_current(&known.membership) == Some(leader) {
+        if known.clean || known.membership.leading == Some(leader) {
             return;
         }
         let jumped = async {
@@ -102,15 +135,6 @@ impl Cluster {
     }
 }
 
-/// Who led, or would have led had it been there.
-fn preferred_current(membership: &Membership) -> Option<NodeId> {
-    let mut all_there = membership.clone();
-    for member in all_there.members.iter_mut().filter(|member| member.state == MemberState::Unreachable) {
-        member.state = MemberState::Active;
-    }
-    all_there.leader()
-}
-
 /// The nodes as configured, of which nothing is known.
 pub fn fresh(config: &Config) -> Membership {
     let member = |node: &config::Node| Member {
@@ -121,5 +145,5 @@ pub fn fresh(config: &Config) -> Membership {
         reason: "has not been looked at".into(),
         since: clock::unix_seconds(),
     };
-    Membership { epoch: Epoch(0), members: config.nodes.iter().map(member).collect() }
+    Membership { epoch: Epoch(0), members: config.nodes.iter().map(member).collect(), leading: None }
 }

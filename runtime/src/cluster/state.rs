@@ -50,6 +50,8 @@ struct Body {
     cluster: String,
     clean: bool,
     epoch: u64,
+    /// Who led last: another one that leads next must not give out what this one gave out.
+    leading: Option<String>,
     nodes: Vec<Entry>,
 }
 
@@ -119,6 +121,7 @@ fn render(record: &Record) -> Vec<u8> {
         cluster: record.cluster.0.clone(),
         clean: record.clean,
         epoch: record.membership.epoch.0,
+        leading: record.membership.leading.map(|leader| record.membership.member(leader).name.clone()),
         nodes: record.membership.members.iter().zip(&record.written).map(entry).collect(),
     };
     let body = serde_json::to_value(body).expect("strings, numbers and lists are JSON");
@@ -137,7 +140,8 @@ fn parse(text: &[u8], fresh: &Membership) -> Result<Record, String> {
         return Err("the checksum is wrong".into());
     }
     let body: Body = serde_json::from_value(envelope.body).map_err(|error| error.to_string())?;
-    let mut membership = Membership { epoch: Epoch(body.epoch), members: fresh.members.clone() };
+    let leading = body.leading.and_then(|name| fresh.find(&name));
+    let mut membership = Membership { epoch: Epoch(body.epoch), members: fresh.members.clone(), leading };
     let mut written = vec![Epoch(0); membership.members.len()];
     let mut somebody_current = false;
     for entry in body.nodes {
@@ -165,4 +169,63 @@ fn interrupted(state: MemberState, reason: String) -> (MemberState, String) {
 
 fn checksum(body: &serde_json::Value) -> String {
     Sha256::digest(body.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh(names: &[&str]) -> Membership {
+        let member = |name: &&str| Member {
+            name: (*name).to_owned(),
+            address: format!("{name}:5432"),
+            weight: 1,
+            state: MemberState::New,
+            reason: String::new(),
+            since: 0,
+        };
+        Membership { epoch: Epoch(0), members: names.iter().map(member).collect(), leading: None }
+    }
+
+    fn record() -> Record {
+        let mut membership = fresh(&["a", "b", "c"]);
+        membership.epoch = Epoch(7);
+        membership.leading = Some(lockstep_core::id::NodeId(1));
+        let states = [MemberState::Degraded, MemberState::Active, MemberState::Recovering];
+        membership.members.iter_mut().zip(states).for_each(|(member, state)| member.state = state);
+        let written = [3, 7, 0].map(Epoch).to_vec();
+        Record { cluster: ClusterId("c".into()), clean: true, membership, written }
+    }
+
+    #[test]
+    fn what_was_written_is_read_but_a_recovery_was_cut_short() {
+        let mut read = parse(&render(&record()), &fresh(&["a", "b", "c"])).unwrap();
+        let third = &mut read.membership.members[2];
+        assert_eq!((third.state, third.reason.as_str()), (MemberState::Degraded, "its recovery was cut short"));
+        (third.state, third.reason) = (MemberState::Recovering, String::new());
+        assert_eq!(read, record());
+    }
+
+    #[test]
+    fn nodes_are_known_by_name_whatever_their_order() {
+        let read = parse(&render(&record()), &fresh(&["new", "b"])).unwrap();
+        let states: Vec<_> = read.membership.members.iter().map(|member| member.state).collect();
+        assert_eq!(states, [MemberState::New, MemberState::Active]);
+        assert_eq!(read.written, [Epoch(0), Epoch(7)]);
+    }
+
+    #[test]
+    fn a_configuration_without_the_current_node_is_refused() {
+        assert!(parse(&render(&record()), &fresh(&["a", "c"])).unwrap_err().contains("no node"));
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let whole = render(&record());
+        for broken in [&whole[..whole.len() / 2], b"", b"{}"] {
+            assert!(parse(broken, &fresh(&["b"])).is_err());
+        }
+        let changed = String::from_utf8(whole).unwrap().replace("\"degraded\"", "\"active\"");
+        assert_eq!(parse(changed.as_bytes(), &fresh(&["b"])).unwrap_err(), "the checksum is wrong");
+    }
 }

@@ -38,8 +38,6 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 async fn show(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     match serde_json::to_string(&status(&shared)) {
         Ok(json) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json),
-        Err(error) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string())
-        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string()),
     }
 }

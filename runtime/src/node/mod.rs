@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::ArbiterHandle;
 use arc_swap::ArcSwap;
-use lockstep_core::cluster::health::{Judge, Judgement, Observation};
+use lockstep_core::cluster::health::{Judge, Judgement};
 use lockstep_core::cluster::{MemberState, Membership};
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -121,15 +121,17 @@ impl<P: Probe> NodeActor<P> {
         self.report(judgement).await;
     }
 
+    /// The standing connection is the first attempt, unless a fresh login is wanted; all others are fresh logins.
     async fn judge(&self, fresh: bool, write: bool) -> Judgement {
         let health = &self.surroundings.health;
-        if !fresh && self.probe.standing().await == Observation::Answered {
-            return Judgement::Alive;
-        }
         let mut judge = Judge::new(health.retries);
+        let mut first = !fresh;
         loop {
             let begun = clock::now();
-            let seen = self.probe.fresh(fresh && write).await;
+            let seen = match std::mem::take(&mut first) {
+                true => self.probe.standing().await,
+                false => self.probe.fresh(fresh && write).await,
+            };
             match judge.observe(seen, begun.elapsed(), health.timeout) {
                 Judgement::Again => tokio::time::sleep(PAUSE.min(health.interval)).await,
                 judgement => return judgement,
@@ -155,3 +157,6 @@ impl<P: Probe> NodeActor<P> {
         self.surroundings.membership.load().member(self.surroundings.node).state
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -235,9 +235,7 @@ impl Driver {
         }
         let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
         self.pending.push(Box::pin(async move {
-            let mut keys = local.keys();
-            let dialled = pool::dial(server.node(node), kind, &identity.key, &mut keys).await;
-            local.give_keys(keys);
+            let dialled = pool::dial(server.node(node), kind, &identity.key, local.keys()).await;
             Event::Reserved(node, dialled.map(Box::new))
         }));
     }

@@ -51,7 +51,10 @@ async fn run(
             source.more(&mut out).map_err(|e| format!("the unit's effects cannot be read back: {e}"))?;
         }
         peer.write(&mut out).map_err(|e| e.to_string())?;
-        if out.is_empty() && source.ended {
+        if out.is_empty() && !source.ended {
+            continue;
+        }
+        if out.is_empty() {
             peer.readable().await.map_err(|e| e.to_string())?;
         } else {
             tokio::select! {

@@ -1,14 +1,15 @@
 //! A connection to a node, logged in as a client's role: dialled here, driven by the core's `Dial`.
 
+use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use lockstep_core::auth::dial::{Dial, DialFault, DialStep};
+use lockstep_core::auth::dial::{Dial, DialFault, DialStep, Ready};
 use lockstep_core::auth::{KeyCache, NodeKey};
 use lockstep_core::limits;
 use lockstep_core::wire::notice::Fields;
-use lockstep_core::wire::{FrameFault, startup, take_frame};
+use lockstep_core::wire::{Frame, FrameFault, startup, take_frame};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::peer::{Peer, Read};
@@ -25,6 +26,8 @@ pub struct Link {
     pub parameters: Vec<(Bytes, Bytes)>,
     pub pid: u32,
     pub cancel_key: Bytes,
+    /// What the node has warned of at the login.
+    pub notices: Vec<Frame>,
     /// What has arrived after the login.
     pub rest: BytesMut,
 }
@@ -85,7 +88,7 @@ pub struct Greeting<'a> {
     pub parameters: Vec<(Bytes, Bytes)>,
 }
 
-pub async fn dial(node: &config::Node, greeting: Greeting<'_>, keys: &mut KeyCache) -> Result<Link, LinkFault> {
+pub async fn dial(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCache>) -> Result<Link, LinkFault> {
     tokio::time::timeout(DIAL_TIMEOUT, login(node, greeting, keys)).await.map_err(|_| LinkFault::Timeout)?
 }
 
@@ -104,7 +107,7 @@ pub async fn connect(node: &config::Node) -> io::Result<Peer> {
     Ok(Peer::Tcp(socket))
 }
 
-async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &mut KeyCache) -> Result<Link, LinkFault> {
+async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCache>) -> Result<Link, LinkFault> {
     let peer = connect(node).await.map_err(classify)?;
     let mut dial = Dial::new(greeting.user, greeting.parameters, greeting.key.clone(), entropy::bytes());
     let mut out = BytesMut::new();
@@ -112,12 +115,12 @@ async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &mut KeyCache)
     dial.start(&mut out);
     loop {
         peer.write_all(&mut out).await?;
-        while let Some(frame) = take_frame(&mut input, limits::MESSAGE)? {
-            match dial.handle(&frame, &mut out, keys) {
+        while let Some(frame) = take_frame(&mut input, limits::NODE_LOGIN)? {
+            match dial.handle(&frame, &mut out, &mut keys.borrow_mut()) {
                 Ok(DialStep::Continue) => {}
                 Ok(DialStep::Ready(ready)) => {
-                    let (parameters, pid, cancel_key) = (ready.parameters, ready.pid, ready.cancel_key);
-                    return Ok(Link { peer, parameters, pid, cancel_key, rest: input });
+                    let Ready { parameters, pid, cancel_key, notices, .. } = ready;
+                    return Ok(Link { peer, parameters, pid, cancel_key, notices, rest: input });
                 }
                 Err(DialFault::Node(fields)) => return Err(LinkFault::Node(fields)),
                 Err(fault) => return Err(LinkFault::Login(fault)),

@@ -1,6 +1,6 @@
 //! What the sessions of one arbiter share without locks: they run on one thread.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::pool::Pool;
 pub struct Local {
     plans: RefCell<PlanCache>,
     pool: RefCell<Pool>,
-    keys: Cell<KeyCache>,
+    keys: RefCell<KeyCache>,
     /// How many units of this arbiter may be committing at once: each may hold one connection to every follower.
     pub slots: Arc<Semaphore>,
 }
@@ -26,7 +26,7 @@ thread_local! {
     static LOCAL: Rc<Local> = Rc::new(Local {
         plans: RefCell::new(PlanCache::new(limits::PLAN_CACHE)),
         pool: RefCell::new(Pool::default()),
-        keys: Cell::new(KeyCache::default()),
+        keys: RefCell::new(KeyCache::default()),
         slots: Arc::new(Semaphore::new(COMMIT_SLOTS)),
     });
 }
@@ -44,12 +44,8 @@ impl Local {
         self.pool.borrow_mut()
     }
 
-    /// The cached login keys, for the time of one login; whoever comes meanwhile begins with an empty cache.
-    pub fn keys(&self) -> KeyCache {
-        self.keys.take()
-    }
-
-    pub fn give_keys(&self, keys: KeyCache) {
-        self.keys.set(keys);
+    /// The derived login keys. To be borrowed for one message at a time, never while something is awaited.
+    pub fn keys(&self) -> &RefCell<KeyCache> {
+        &self.keys
     }
 }

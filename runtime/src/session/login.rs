@@ -132,7 +132,7 @@ impl Arriving {
         if *version > Version::V3_2 || !asked.unknown.is_empty() {
             backend::negotiate_protocol_version(&mut self.out, version.minor.min(Version::V3_2.minor), &asked.unknown);
         }
-        let key = self.authenticate(&asked.user, server).await?;
+        let key = self.authenticate(&asked.user, server, local).await?;
         let identity = Identity {
             user: std::mem::take(&mut asked.user),
             database: std::mem::take(&mut asked.database),
@@ -144,6 +144,7 @@ impl Arriving {
         for (name, value) in &link.parameters {
             backend::parameter_status(&mut self.out, name, value);
         }
+        link.notices.iter().for_each(|notice| self.out.extend_from_slice(&notice.raw));
         backend::key_data(&mut self.out, link.pid, &link.cancel_key);
         backend::ready_for_query(&mut self.out, Status::Idle);
         self.peer.write_all(&mut self.out).await?;
@@ -181,10 +182,10 @@ impl Arriving {
         }
     }
 
-    async fn authenticate(&mut self, user: &str, server: &Server) -> Result<NodeKey, Turned> {
+    async fn authenticate(&mut self, user: &str, server: &Server, local: &Local) -> Result<NodeKey, Turned> {
         let users = server.users();
         let entropy =
-            LoginEntropy { md5_salt: entropy::bytes(), nonce: entropy::bytes(), mock_salt: server.mock_salt() };
+            LoginEntropy { md5_salt: entropy::bytes(), nonce: entropy::bytes(), mock_secret: server.mock_secret() };
         let (mut login, question) = Login::new(users.get(user), user, entropy);
         question.write(&mut self.out);
         loop {
@@ -205,7 +206,7 @@ impl Arriving {
                     frame.tag
                 ))));
             }
-            match login.handle(frame.body()) {
+            match login.handle(frame.body(), &mut local.keys().borrow_mut()) {
                 LoginStep::Send(bytes) => self.out.extend_from_slice(&bytes),
                 LoginStep::Done { messages, key } => {
                     self.out.extend_from_slice(&messages);
@@ -293,10 +294,7 @@ pub async fn dial_leader(
     loop {
         let node = server.wait_for_leader().await.map_err(DialLeaderFault::NoLeader)?;
         let greeting = Greeting { user: &identity.user, key: &identity.key, parameters: identity.parameters.clone() };
-        let mut keys = local.keys();
-        let result = link::dial(server.node(node), greeting, &mut keys).await;
-        local.give_keys(keys);
-        let fault = match result {
+        let fault = match link::dial(server.node(node), greeting, local.keys()).await {
             Ok(link) => return Ok((node, link)),
             Err(fault) => fault,
         };

@@ -3,6 +3,7 @@
 //! So a pool cannot deadlock. How many are in use at once is bounded by the arbiter's commit slots; how many idle ones are
 //! kept is bounded here.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
@@ -96,7 +97,12 @@ const PINNED: [(&str, &str); 13] = [
     ("client_min_messages", "error"),
 ];
 
-pub async fn dial(node: &config::Node, kind: Kind, key: &NodeKey, keys: &mut KeyCache) -> Result<Follower, LinkFault> {
+pub async fn dial(
+    node: &config::Node,
+    kind: Kind,
+    key: &NodeKey,
+    keys: &RefCell<KeyCache>,
+) -> Result<Follower, LinkFault> {
     let mut parameters: Vec<(Bytes, Bytes)> = PINNED
         .iter()
         .map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes())))

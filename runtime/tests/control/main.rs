@@ -3,5 +3,6 @@
 mod compare;
 mod door;
 mod membership;
+mod recover;
 mod restart;
 mod servers;

@@ -1,10 +1,14 @@
 //! Nodes that live, die, diverge and come back, under a running proxy.
 
+use std::time::Duration;
+
 use lockstep_core::cluster::{MemberState, Verdict};
 use lockstep_core::id::NodeId;
 use lockstep_runtime::cluster::Running;
 
-use crate::servers::{Pair, start, states, until};
+use lockstep_runtime::door::protocol::{Reply, Request};
+
+use crate::servers::{Pair, ask, start, states, until};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -105,6 +109,43 @@ async fn only_the_last_current_node_comes_back_by_itself() {
     assert_eq!(cluster.leader().await, A);
     assert_eq!(states(&running), [Active, Degraded]);
     running.stop().await;
+}
+
+#[actix::test]
+async fn when_all_nodes_are_lost_at_once_none_is_left_behind() {
+    let pair = Pair::start();
+    let running = start(&pair).await;
+    for server in pair.servers.iter().rev() {
+        server.pause();
+    }
+    until("nobody serves", async || states(&running) == [Unreachable, Unreachable]).await;
+    pair.servers.iter().for_each(|server| server.resume());
+    until("both were compared", async || states(&running) == [Active, Active]).await;
+    assert_eq!(leader(&running), Some(A));
+    running.stop().await;
+}
+
+#[actix::test]
+async fn the_preferred_node_follows_when_it_joins_and_leads_when_all_is_quiet() {
+    let pair = Pair::start();
+    let running = start(&pair).await;
+    pair.servers[0].kill();
+    until("b leads", async || leader(&running) == Some(B)).await;
+    pair.servers[0].start();
+    until("a is equal", async || matches!(ask(&running, attach_a()).await, Reply::Done { .. })).await;
+    assert_eq!((states(&running), leader(&running)), (vec![Active, Active], Some(B)));
+    let busy = pair.servers[1].connect().await;
+    busy.batch_execute("BEGIN").await.expect("begin");
+    tokio::time::timeout(Duration::from_secs(7), running.shared().cluster.changed(&running.shared().membership.load()))
+        .await
+        .expect_err("a transaction is open on b");
+    busy.batch_execute("COMMIT").await.expect("commit");
+    until("a leads", async || leader(&running) == Some(A)).await;
+    running.stop().await;
+}
+
+fn attach_a() -> Request {
+    Request::Attach { node: "a".into() }
 }
 
 #[actix::test]

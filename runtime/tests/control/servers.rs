@@ -13,10 +13,38 @@ use lockstep_core::cluster::MemberState;
 use lockstep_runtime::cluster::{self, Running};
 use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, Node, Recovery, Service};
 use lockstep_runtime::door::protocol::{Reply, Request};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio_postgres::{Client, NoTls};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 pub const PASSWORD: &str = "secret";
+
+/// A data directory that all servers are copies of, made once and kept with the build.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgresql-15");
+        if !template.join("lockstep-complete").exists() {
+            let _ = fs::remove_dir_all(&template);
+            make_template(&template);
+        }
+        template
+    })
+}
+
+fn make_template(template: &Path) {
+    let scratch = Scratch::new();
+    let data = scratch.0.join("data");
+    let secret = scratch.0.join("password");
+    fs::write(&secret, PASSWORD).expect("write the password file");
+    let flags = ["--auth=scram-sha-256", "--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C"];
+    as_postgres("initdb").arg("-D").arg(&data).args(flags).arg(format!("--pwfile={}", secret.display())).succeed();
+    let conf = "fsync = off\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 40\n";
+    append(&data.join("postgresql.conf"), conf);
+    Command::new("cp").arg("-a").arg(&data).arg(template).succeed();
+    fs::write(template.join("lockstep-complete"), "").expect("mark the template as complete");
+}
 
 /// A directory of its own, gone with the test.
 struct Scratch(PathBuf);
@@ -53,12 +81,7 @@ impl Pair {
     pub fn start() -> Self {
         let scratch = Scratch::new();
         let first = scratch.0.join("a");
-        fs::write(scratch.0.join("password"), PASSWORD).expect("write the password file");
-        let password = format!("--pwfile={}", scratch.0.join("password").display());
-        let flags = ["--auth=scram-sha-256", "--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C"];
-        as_postgres("initdb").arg("-D").arg(&first).args(flags).arg(password).succeed();
-        let conf = "fsync = off\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 40\n";
-        append(&first.join("postgresql.conf"), conf);
+        Command::new("cp").arg("-a").arg(template()).arg(&first).succeed();
         let second = scratch.0.join("b");
         Command::new("cp").arg("-a").arg(&first).arg(&second).succeed();
         let servers = [first, second].into_iter().map(|data| Server { data, port: free_port() }).collect::<Vec<_>>();
@@ -122,11 +145,29 @@ impl Server {
         as_postgres("pg_ctl").arg("-D").arg(&self.data).args(["-m", "immediate", "stop"]).succeed();
     }
 
+    /// Hangs, as on a network that is gone.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// To the postmaster and all its children.
+    fn signal(&self, signal: Signal) {
+        let file = fs::read_to_string(self.data.join("postmaster.pid")).expect("the server runs");
+        let postmaster: i32 = file.lines().next().and_then(|line| line.parse().ok()).expect("a process id");
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = fs::read_to_string(children).expect("list the children");
+        let pids = children.split_whitespace().map(|pid| pid.parse().expect("a process id"));
+        for pid in std::iter::once(postmaster).chain(pids) {
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
     pub async fn connect(&self) -> Client {
-        let config = format!("host=127.0.0.1 port={} user=postgres password={PASSWORD} dbname=postgres", self.port);
-        let (client, connection) = tokio_postgres::connect(&config, NoTls).await.expect("connect to the server");
-        tokio::spawn(connection);
-        client
+        connect(self.port).await
     }
 
     pub async fn run(&self, sql: &str) {
@@ -140,6 +181,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.data.join("lockstep-start.log")).unwrap_or_default();
+            eprintln!("{}: {log}", self.data.display());
+        }
         let _ = as_postgres("pg_ctl")
             .arg("-D")
             .arg(&self.data)
@@ -208,6 +253,13 @@ fn append(path: &Path, text: &str) {
 
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("find a free port").port()
+}
+
+pub async fn connect(port: u16) -> Client {
+    let config = format!("host=127.0.0.1 port={port} user=postgres password={PASSWORD} dbname=postgres");
+    let (client, connection) = tokio_postgres::connect(&config, NoTls).await.expect("connect to the server");
+    tokio::spawn(connection);
+    client
 }
 
 pub async fn start(pair: &Pair) -> Running {

@@ -1,0 +1,50 @@
+//! Giving leadership back to the preferred node, at a moment when nobody notices.
+//!
+//! A node that comes back follows first, for transactions are open on the leader and would be lost. When every session
+//! has been idle for a while, commits are held, sequences are level, and the preferred node leads again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_core::cluster::{Event, Membership};
+
+use super::actor::Cluster;
+use crate::service::{self, ServiceFault, within};
+
+/// Sessions that have done nothing for so long are not about to.
+const QUIET: &str = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity \
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name !~ '^lockstep ' \
+      AND (state <> 'idle' OR state_change > now() - interval '5 s'))";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Cluster {
+    pub(super) async fn try_to_hand_back(&self, membership: &Arc<Membership>) {
+        match tokio::time::timeout(PATIENCE, self.hand_back(membership)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::debug!(%fault, "leadership is not handed back yet"),
+            Err(_) => tracing::debug!("leadership is not handed back yet: commits are under way"),
+        }
+    }
+
+    async fn hand_back(&self, membership: &Arc<Membership>) -> Result<(), ServiceFault> {
+        let (Some(leader), Some(preferred)) = (membership.leader(), membership.preferred()) else { return Ok(()) };
+        let (service, node) = (&self.shared.config.service, &self.shared.config.nodes[usize::from(leader.0)]);
+        let line = service::dial(service, node, &service.database, PATIENCE).await?;
+        let is_quiet =
+            async || within(PATIENCE, async { Ok(line.query_one(QUIET, &[]).await?.get::<_, bool>(0)) }).await;
+        if !is_quiet().await? {
+            return Ok(());
+        }
+        let _held = self.shared.commit_lock.exclusive().await;
+        let is_level = self.leveller.level_marked(membership).await?;
+        if is_level && is_quiet().await? && **self.shared.membership.load() == **membership {
+            match self.registry.change(Event::HandBack).await {
+                Ok(_) => {
+                    tracing::info!(from = self.name(leader), to = self.name(preferred), "leadership was handed back")
+                }
+                Err(refusal) => tracing::debug!(%refusal, "leadership is not handed back"),
+            }
+        }
+        Ok(())
+    }
+}
