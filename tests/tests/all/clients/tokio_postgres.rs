@@ -59,7 +59,7 @@ async fn transactions_savepoints_and_portals() {
     let mut outer =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await.expect("begin");
     outer.execute("INSERT INTO item (n) SELECT generate_series(1, 100)", &[]).await.expect("insert");
-    let inner = outer.savepoint("inner").await.expect("savepoint");
+    let inner = outer.savepoint("nested").await.expect("savepoint");
     inner.execute("DELETE FROM item", &[]).await.expect("delete");
     inner.rollback().await.expect("rollback");
     let portal = outer.bind("SELECT n FROM item ORDER BY n", &[]).await.expect("bind");
