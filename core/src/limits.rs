@@ -45,5 +45,9 @@ pub const WHOLE_STATEMENT: usize = 64 << 20;
 /// Bytes of plans that one arbiter keeps.
 pub const PLAN_CACHE: usize = 8 << 20;
 
-/// How deep SQL may be nested: the tree of what is parsed is walked and freed by recursion.
-pub const SQL_NESTING: usize = 400;
+/// How deep the tree of a SQL text may be: operators, joins and UNIONs in a chain, and brackets, which count four times.
+/// Measured (release): 2.5 KiB of stack for an operator, 8.3 KiB for a subquery.
+pub const SQL_DEPTH: usize = 320;
+
+/// Bytes of the plans of one text that are kept; more is a script that is run once.
+pub const PLAN_CACHE_ENTRY: usize = 64 << 10;

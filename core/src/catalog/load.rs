@@ -1,135 +1,112 @@
-//! The queries that read the catalog, and the model of their rows.
-//!
-//! They run as the client's own role: pg_catalog is readable by everybody. Everything is qualified, for the search path
-//! is the client's.
+//! Rows of the catalog queries → [`Catalog`].
+
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
-use super::{Catalog, CatalogFault, Column, DefaultKind, Events, Reaction, Referrer, Relation, RelationKind, Unique};
-use crate::quote::quote_name;
+use super::Catalog;
+use super::model::{
+    Call, Column, Event, ForeignKey, ForeignKeyAction, Function, Identity, Key, KeyColumn, Oid, Place, Relation,
+    RelationKind, Rule, Trigger, Volatility,
+};
+use super::queries;
+use super::types::{Kind, Type, Types};
+use crate::quote::{quote_identifier, quote_qualified};
 use crate::wire::frontend::Format;
 
-/// The effective search path, each name in hexadecimal.
-pub const SEARCH_PATH_QUERY: &str = "SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(s, 'UTF8'), 'hex'), ',' ORDER BY n) \
-     FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS p(s, n)";
-
-const RELATIONS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, n.oid = pg_catalog.pg_my_temp_schema(), c.relrowsecurity, \
-     EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1') \
-     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
-     AND (n.nspname !~ '^pg_(toast_)?temp_' OR n.oid = pg_catalog.pg_my_temp_schema())";
-
-/// A binary form means the same on every node when it holds no OIDs: built-in types that are not OIDs themselves, their
-/// arrays, enums (sent as labels), and domains over them.
-const COLUMNS: &str = "SELECT a.attrelid, a.attname, tn.nspname, t.typname, \
-     CASE WHEN e.typtype = 'e' OR (e.oid < 16384 AND e.typreceive::oid <> 0 AND e.typtype IN ('b', 'r', 'm') \
-       AND e.typname !~ '^_?(reg|oid$|aclitem|pg_|txid|gtsvector)') THEN 'b' ELSE 't' END, \
-     a.attgenerated <> '', a.attidentity <> '', \
-     CASE WHEN a.attidentity <> '' OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\\(' THEN 's' \
-       WHEN d.adbin IS NULL THEN 'c' \
-       WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^(''([^'']|'''')*''|[-(]*[0-9.]+\\)?|true|false|NULL)(::[a-z \"_.]+(\\([0-9, ]+\\))?(\\[\\])?)*$' THEN 'c' \
-       ELSE 'o' END, \
-     a.attnotnull, e.typcategory = 'D' \
-     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
-     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace \
-     JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
-     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
-     WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
-     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
-     AND (n.nspname !~ '^pg_(toast_)?temp_' OR n.oid = pg_catalog.pg_my_temp_schema()) ORDER BY a.attrelid, a.attnum";
-
-const UNIQUES: &str = "SELECT i.indrelid, i.indexrelid, i.indisprimary, \
-     i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL, a.attname \
-     FROM pg_catalog.pg_index i LEFT JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) AS k(n) ON true \
-     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n] AND a.attnum > 0 \
-     WHERE i.indisunique AND i.indrelid >= 16384 ORDER BY i.indrelid, i.indexrelid, k.n";
-
-/// Bits of tgtype: 4 INSERT, 8 DELETE, 16 UPDATE (src/include/catalog/pg_trigger.h).
-const TRIGGERS: &str = "SELECT tgrelid, pg_catalog.bool_or(tgtype & 4 <> 0), pg_catalog.bool_or(tgtype & 16 <> 0), \
-     pg_catalog.bool_or(tgtype & 8 <> 0) FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' GROUP BY tgrelid";
-
-const FOREIGN_KEYS: &str =
-    "SELECT confrelid, conrelid, confdeltype, confupdtype FROM pg_catalog.pg_constraint WHERE contype = 'f'";
-
-const DEFERRABLE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable OR contype = 't')";
-
-const CHILDREN: &str = "SELECT i.inhparent, i.inhrelid, c.relispartition FROM pg_catalog.pg_inherits i \
-     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'p', 'f')";
-
-/// Functions that may write: volatile ones of users, but for those of extensions that are known to only compute; and
-/// others that name one of them or run SQL text.
-const WRITERS: &str = "WITH volatile AS (SELECT p.oid, p.proname FROM pg_catalog.pg_proc p \
-       LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e' \
-       LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
-       WHERE p.oid >= 16384 AND p.provolatile = 'v' AND p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype \
-       AND coalesce(e.extname, '') NOT IN ('pgcrypto', 'uuid-ossp', 'pg_trgm', 'fuzzystrmatch', 'tablefunc', 'unaccent', \
-         'pg_stat_statements', 'pgstattuple', 'pageinspect', 'pg_buffercache')) \
-     SELECT proname FROM volatile UNION SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-       WHERE p.oid >= 16384 AND p.provolatile <> 'v' AND l.lanname NOT IN ('c', 'internal') AND (p.prosrc ~* '\\mexecute\\M' \
-         OR EXISTS (SELECT FROM volatile v WHERE pg_catalog.strpos(pg_catalog.lower(p.prosrc), pg_catalog.lower(v.proname)) > 0))";
-
-/// Tables and views whose defaults, checks, rules or indexes call a volatile function of a user.
-const CALLERS: &str = "SELECT DISTINCT x.relid FROM pg_catalog.pg_depend d \
-     JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND p.provolatile = 'v' AND p.oid >= 16384 \
-     CROSS JOIN LATERAL (SELECT adrelid FROM pg_catalog.pg_attrdef WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND oid = d.objid \
-       UNION ALL SELECT conrelid FROM pg_catalog.pg_constraint WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND oid = d.objid \
-       UNION ALL SELECT ev_class FROM pg_catalog.pg_rewrite WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND oid = d.objid \
-       UNION ALL SELECT indrelid FROM pg_catalog.pg_index WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND indexrelid = d.objid) AS x(relid) \
-     WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND x.relid <> 0";
-
-const VIEW_READS: &str = "SELECT DISTINCT r.ev_class, d.refobjid FROM pg_catalog.pg_rewrite r \
-     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
-     AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class WHERE r.ev_class >= 16384";
-
-const SEQUENCES: &str = "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE c.relkind = 'S' AND n.nspname !~ '^pg_' ORDER BY 1, 2";
-
-/// To be run in this order; each row goes to [`Loader::row`] with its query's position.
+/// To be asked in this order; the rows of each go to [`Loader::row`] with its index.
 pub const QUERIES: &[&str] = &[
-    RELATIONS,
-    COLUMNS,
-    UNIQUES,
-    TRIGGERS,
-    FOREIGN_KEYS,
-    DEFERRABLE,
-    CHILDREN,
-    WRITERS,
-    CALLERS,
-    VIEW_READS,
-    SEQUENCES,
+    queries::ENCODING,
+    queries::TYPES,
+    queries::FIELDS,
+    queries::FUNCTIONS,
+    queries::RELATIONS,
+    queries::COLUMNS,
+    queries::KEYS,
+    queries::TRIGGERS,
+    queries::RULES,
+    queries::INHERITANCE,
+    queries::FOREIGN_KEYS,
+    queries::OPERATORS,
+    queries::CASTS,
+    queries::CALLS,
+    queries::VIEWS,
+    queries::DEFERRABLE,
+    queries::EVENT_TRIGGERS,
 ];
 
-/// Makes a catalog of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogFault {
+    #[error("{0} came in a form that is not understood")]
+    Malformed(&'static str),
+}
+
+/// Takes the rows of the catalog queries, in any split, query by query.
 #[derive(Debug, Default)]
 pub struct Loader {
     catalog: Catalog,
-    last_index: Option<u32>,
+    types: Types,
+    /// The client's encoding is one whose bytes beyond ASCII are not UTF-8.
+    foreign_encoding: bool,
+    /// Indexes in the order of their first row, per relation.
+    indexes: Vec<Index>,
+    foreign_keys: HashMap<Oid, ForeignKey>,
+    digest: Sha256,
 }
 
-/// The fields of a row, read in order.
-struct Fields<'a> {
-    query: usize,
-    row: std::slice::Iter<'a, Option<Bytes>>,
+#[derive(Debug)]
+struct Index {
+    oid: Oid,
+    relation: Oid,
+    primary: bool,
+    usable: bool,
+    columns: Vec<Option<KeyColumn>>,
+    names: Vec<Option<String>>,
 }
 
-impl Fields<'_> {
+/// One row, read column by column.
+struct Row<'a> {
+    what: &'static str,
+    values: std::slice::Iter<'a, Option<Bytes>>,
+    /// A text was not UTF-8, or may not have been meant as that.
+    unreadable: bool,
+    foreign_encoding: bool,
+}
+
+impl<'a> Row<'a> {
+    fn fault(&self) -> CatalogFault {
+        CatalogFault::Malformed(self.what)
+    }
+
+    fn value(&mut self) -> Result<Option<&'a Bytes>, CatalogFault> {
+        self.values.next().map(Option::as_ref).ok_or(self.fault())
+    }
+
     fn optional(&mut self) -> Result<Option<String>, CatalogFault> {
-        let value = self.row.next().ok_or(CatalogFault::Row(self.query))?;
-        // A name in another encoding than the client's own cannot be shown; it is matched by nothing then.
-        Ok(value.as_ref().map(|v| String::from_utf8_lossy(v).into_owned()))
+        let Some(bytes) = self.value()? else { return Ok(None) };
+        let text = String::from_utf8_lossy(bytes);
+        self.unreadable |= std::str::from_utf8(bytes).is_err() || (self.foreign_encoding && !bytes.is_ascii());
+        Ok(Some(text.into_owned()))
     }
 
     fn text(&mut self) -> Result<String, CatalogFault> {
-        self.optional()?.ok_or(CatalogFault::Row(self.query))
+        self.optional()?.ok_or(self.fault())
     }
 
-    fn oid(&mut self) -> Result<u32, CatalogFault> {
-        self.text()?.parse().map_err(|_| CatalogFault::Row(self.query))
+    /// An OID or a number; an action of the server's that is not there is 0 or `-`.
+    fn number<T: std::str::FromStr>(&mut self) -> Result<T, CatalogFault> {
+        let text = self.text()?;
+        text.parse().map_err(|_| self.fault())
     }
 
-    fn flag(&mut self) -> Result<bool, CatalogFault> {
-        Ok(self.optional()?.is_some_and(|v| v == "t"))
+    fn bool(&mut self) -> Result<bool, CatalogFault> {
+        Ok(self.optional()?.as_deref() == Some("t"))
+    }
+
+    /// A column of type "char": empty when it is a zero byte.
+    fn letter(&mut self) -> Result<u8, CatalogFault> {
+        Ok(self.value()?.and_then(|v| v.first().copied()).unwrap_or(0))
     }
 }
 
@@ -139,148 +116,357 @@ impl Loader {
     }
 
     pub fn row(&mut self, query: usize, row: Vec<Option<Bytes>>) -> Result<(), CatalogFault> {
-        let mut fields = Fields { query, row: row.iter() };
-        let f = &mut fields;
-        match QUERIES.get(query).copied() {
-            Some(RELATIONS) => self.relation(f),
-            Some(COLUMNS) => self.column(f),
-            Some(UNIQUES) => self.unique(f),
-            Some(TRIGGERS) => self.trigger(f),
-            Some(FOREIGN_KEYS) => self.foreign_key(f),
-            Some(DEFERRABLE) => {
-                self.catalog.deferrable = f.flag()?;
+        self.note(query, &row);
+        let query = QUERIES.get(query).copied().ok_or(CatalogFault::Malformed("an answer"))?;
+        let mut row = Row { what: "", values: row.iter(), unreadable: false, foreign_encoding: self.foreign_encoding };
+        let row = &mut row;
+        match query {
+            queries::ENCODING => self.encoding(row),
+            queries::TYPES => self.type_(row),
+            queries::FIELDS => self.field(row),
+            queries::FUNCTIONS => self.function(row),
+            queries::RELATIONS => self.relation(row),
+            queries::COLUMNS => self.column(row),
+            queries::KEYS => self.key(row),
+            queries::TRIGGERS => self.trigger(row),
+            queries::RULES => self.rule(row),
+            queries::INHERITANCE => self.inheritance(row),
+            queries::FOREIGN_KEYS => self.foreign_key(row),
+            queries::OPERATORS => self.operator(row),
+            queries::CASTS => self.cast(row),
+            queries::CALLS => self.call(row),
+            queries::VIEWS => self.view(row),
+            queries::DEFERRABLE => {
+                self.catalog.deferrable = true;
                 Ok(())
             }
-            Some(CHILDREN) => self.child(f),
-            Some(WRITERS) => {
-                self.catalog.writers.insert(f.text()?);
+            _ => {
+                row.what = "an event trigger";
+                self.catalog.event_triggers.push(row.text()?);
                 Ok(())
             }
-            Some(CALLERS) => {
-                let oid = f.oid()?;
-                self.with(oid, |r| r.calls_writers = true);
-                Ok(())
-            }
-            Some(VIEW_READS) => {
-                let (view, read) = (f.oid()?, f.oid()?);
-                self.with(view, |r| r.reads.push(read));
-                Ok(())
-            }
-            Some(SEQUENCES) => {
-                let sequence = (f.text()?, f.text()?);
-                self.catalog.sequences.push(sequence);
-                Ok(())
-            }
-            _ => Err(CatalogFault::Row(query)),
         }
     }
 
-    pub fn finish(mut self) -> Catalog {
-        self.catalog.mark_writing_views();
-        self.catalog
-    }
-
-    fn with(&mut self, oid: u32, change: impl FnOnce(&mut Relation)) {
-        if let Some(relation) = self.catalog.relations.get_mut(&oid) {
-            change(relation);
+    /// Rows into the fingerprint, each value with its length.
+    fn note(&mut self, query: usize, row: &[Option<Bytes>]) {
+        self.digest.update(query.to_be_bytes());
+        for value in row {
+            self.digest.update(value.as_ref().map_or(usize::MAX, Bytes::len).to_be_bytes());
+            self.digest.update(value.as_deref().unwrap_or(&[]));
         }
     }
 
-    fn relation(&mut self, f: &mut Fields<'_>) -> Result<(), CatalogFault> {
-        let (oid, schema, name) = (f.oid()?, f.text()?, f.text()?);
-        let kind = match f.text()?.as_str() {
-            "r" => RelationKind::Table,
-            "p" => RelationKind::Partitioned,
-            "v" => RelationKind::View,
-            "m" => RelationKind::Materialized,
+    fn encoding(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "the encoding";
+        self.foreign_encoding = !matches!(row.text()?.as_str(), "UTF8" | "SQL_ASCII");
+        Ok(())
+    }
+
+    fn type_(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a type";
+        let (oid, schema, name) = (row.number()?, row.text()?, row.text()?);
+        let kind = match row.letter()? {
+            b'b' => Kind::Base,
+            b'c' => Kind::Composite,
+            b'd' => Kind::Domain,
+            b'e' => Kind::Enum,
+            b'r' | b'm' => Kind::Range,
+            _ => Kind::Pseudo,
+        };
+        let (element, base, has_receive) = (row.number()?, row.number()?, row.bool()?);
+        if row.bool()? {
+            self.catalog.domains_with_default.insert(name.clone());
+        }
+        self.types.0.insert(oid, Type { schema, name, kind, element, base, has_receive, fields: Vec::new() });
+        Ok(())
+    }
+
+    fn field(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a field";
+        let (composite, field): (Oid, Oid) = (row.number()?, row.number()?);
+        if let Some(composite) = self.types.0.get_mut(&composite) {
+            composite.fields.push(field);
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a function";
+        let (oid, schema, name): (Oid, _, _) = (row.number()?, row.text()?, row.text()?);
+        let procedure = row.letter()? == b'p';
+        let volatility = match row.letter()? {
+            b'i' => Volatility::Immutable,
+            b's' => Volatility::Stable,
+            _ => Volatility::Volatile,
+        };
+        let (extension, by_attribute) = (row.optional()?, row.bool()?);
+        self.catalog.functions_by_name.entry(name.clone()).or_default().push(oid);
+        let function = Function { schema, name, procedure, volatility, extension, by_attribute };
+        self.catalog.functions.insert(oid, function);
+        Ok(())
+    }
+
+    fn relation(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a relation";
+        let (oid, schema, name): (Oid, String, String) = (row.number()?, row.text()?, row.text()?);
+        let kind = match row.letter()? {
+            b'r' => RelationKind::Table,
+            b'p' => RelationKind::Partitioned,
+            b'v' => RelationKind::View,
+            b'm' => RelationKind::MaterializedView,
+            b'S' => RelationKind::Sequence,
             _ => RelationKind::Foreign,
         };
-        self.catalog.names.entry(schema.clone()).or_default().insert(name.clone(), oid);
+        let (temporary, row_security, partition) = (row.bool()?, row.bool()?, row.bool()?);
+        self.catalog.temporary |= temporary;
+        if kind == RelationKind::Sequence && !temporary {
+            self.catalog.sequences.push(quote_qualified(&schema, &name));
+        }
+        let names = self.catalog.relations_by_name.entry(schema.clone()).or_default();
+        names.insert(name.clone(), oid);
         let relation = Relation {
             oid,
             schema,
             name,
             kind,
-            temporary: f.flag()?,
-            row_security: f.flag()?,
-            rules: f.flag()?,
+            temporary,
+            row_security,
+            partition,
+            unreadable: row.unreadable,
             columns: Vec::new(),
-            uniques: Vec::new(),
-            triggers: Events::default(),
-            has_children: false,
-            partitions: Vec::new(),
-            referrers: Vec::new(),
-            calls_writers: false,
+            keys: Vec::new(),
+            unique_columns: Some(Vec::new()),
+            triggers: Vec::new(),
+            rules: Vec::new(),
+            children: Vec::new(),
+            parents: Vec::new(),
+            calls: Vec::new(),
             reads: Vec::new(),
         };
         self.catalog.relations.insert(oid, relation);
         Ok(())
     }
 
-    fn column(&mut self, f: &mut Fields<'_>) -> Result<(), CatalogFault> {
-        let (oid, name, schema, type_name) = (f.oid()?, f.text()?, f.text()?, f.text()?);
-        let format = if f.text()? == "b" { Format::Binary } else { Format::Text };
-        let (generated, identity) = (f.flag()?, f.flag()?);
-        let default = match f.text()?.as_str() {
-            "c" => DefaultKind::Constant,
-            "s" => DefaultKind::Sequence,
-            _ => DefaultKind::Expression,
+    fn column(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a column";
+        let relation: Oid = row.number()?;
+        let _number: i32 = row.number()?;
+        let (name, type_oid): (String, Oid) = (row.text()?, row.number()?);
+        let (not_null, generated) = (row.bool()?, row.letter()? != 0);
+        let identity = match row.letter()? {
+            b'a' => Identity::Always,
+            b'd' => Identity::ByDefault,
+            _ => Identity::None,
         };
-        let (not_null, temporal) = (f.flag()?, f.flag()?);
-        let type_name = format!("{}.{}", quote_name(&schema), quote_name(&type_name));
-        let column = Column { name, type_name, format, temporal, generated, identity, default, not_null };
-        self.with(oid, |r| r.columns.push(column));
+        let default = row.optional()?;
+        let found = self.types.get(type_oid);
+        let type_name = found.map(|t| quote_qualified(&t.schema, &t.name));
+        let temporal = self.types.is_temporal(type_oid);
+        let format = self.types.format(type_oid);
+        let exact = format == Format::Binary || self.types.text_is_exact(type_oid);
+        let Some(relation) = self.catalog.relations.get_mut(&relation) else { return Ok(()) };
+        relation.unreadable |= row.unreadable || type_name.is_none();
+        let type_name = type_name.unwrap_or_default();
+        let column =
+            Column { name, type_oid, type_name, format, exact, not_null, generated, identity, default, temporal };
+        relation.columns.push(column);
         Ok(())
     }
 
-    /// One row for each column of an index; an index of expressions alone has one without a name.
-    fn unique(&mut self, f: &mut Fields<'_>) -> Result<(), CatalogFault> {
-        let (table, index, primary, identifies, column) = (f.oid()?, f.oid()?, f.flag()?, f.flag()?, f.optional()?);
-        let begins = self.last_index.replace(index) != Some(index);
-        self.with(table, |r| {
-            if begins {
-                r.uniques.push(Unique { primary, columns: Vec::new(), identifies });
-            }
-            if let Some(unique) = r.uniques.last_mut() {
-                unique.columns.extend(column);
-            }
+    fn key(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a unique index";
+        let (relation, oid): (Oid, Oid) = (row.number()?, row.number()?);
+        let primary = row.bool()?;
+        let name = row.optional()?;
+        let operator = row.optional()?.zip(row.optional()?);
+        let usable = row.bool()?;
+        let column = name.clone().zip(operator).map(|(name, (schema, operator))| KeyColumn {
+            name,
+            equality: format!("OPERATOR({}.{operator})", quote_identifier(&schema)),
         });
-        Ok(())
-    }
-
-    fn trigger(&mut self, f: &mut Fields<'_>) -> Result<(), CatalogFault> {
-        let oid = f.oid()?;
-        let events = Events { insert: f.flag()?, update: f.flag()?, delete: f.flag()? };
-        self.with(oid, |r| r.triggers = events);
-        Ok(())
-    }
-
-    fn foreign_key(&mut self, f: &mut Fields<'_>) -> Result<(), CatalogFault> {
-        let (referred, table, on_delete, on_update) = (f.oid()?, f.oid()?, f.text()?, f.text()?);
-        let referrer = Referrer { table, on_delete: reaction(&on_delete), on_update: reaction(&on_update) };
-        self.with(referred, |r| r.referrers.push(referrer));
-        Ok(())
-    }
-
-    fn child(&mut self, f: &mut Fields<'_>) -> Result<(), CatalogFault> {
-        let (parent, child, partition) = (f.oid()?, f.oid()?, f.flag()?);
-        self.with(parent, |r| {
-            if partition {
-                r.partitions.push(child);
-            } else {
-                r.has_children = true;
+        match self.indexes.last_mut() {
+            Some(index) if index.oid == oid => {
+                index.columns.push(column);
+                index.names.push(name);
             }
-        });
+            _ => {
+                let (columns, names) = (vec![column], vec![name]);
+                self.indexes.push(Index { oid, relation, primary, usable, columns, names });
+            }
+        }
         Ok(())
     }
-}
 
-/// `pg_constraint.confdeltype` and `confupdtype`.
-fn reaction(code: &str) -> Reaction {
-    match code {
-        "c" => Reaction::Cascade,
-        "n" => Reaction::SetNull,
-        "d" => Reaction::SetDefault,
-        _ => Reaction::Refuse,
+    fn trigger(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a trigger";
+        let relation: Oid = row.number()?;
+        let trigger = Trigger::new(row.text()?, row.number()?);
+        if let Some(relation) = self.catalog.relations.get_mut(&relation) {
+            relation.triggers.push(trigger);
+        }
+        Ok(())
+    }
+
+    fn rule(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a rule";
+        let (relation, name): (Oid, String) = (row.number()?, row.text()?);
+        let event = match row.letter()? {
+            b'2' => Event::Update,
+            b'3' => Event::Insert,
+            b'4' => Event::Delete,
+            _ => return Err(row.fault()),
+        };
+        if let Some(relation) = self.catalog.relations.get_mut(&relation) {
+            relation.rules.push(Rule { name, event });
+        }
+        Ok(())
+    }
+
+    fn inheritance(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "an inheritance";
+        let (child, parent): (Oid, Oid) = (row.number()?, row.number()?);
+        if let Some(relation) = self.catalog.relations.get_mut(&parent) {
+            relation.children.push(child);
+        }
+        if let Some(relation) = self.catalog.relations.get_mut(&child) {
+            relation.parents.push(parent);
+        }
+        Ok(())
+    }
+
+    fn foreign_key(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a foreign key";
+        let (oid, referring, referred): (Oid, Oid, Oid) = (row.number()?, row.number()?, row.number()?);
+        let mut action = || {
+            Ok(match row.letter()? {
+                b'a' | b'r' => ForeignKeyAction::None,
+                b'c' => ForeignKeyAction::Cascade,
+                b'n' => ForeignKeyAction::SetNull,
+                _ => ForeignKeyAction::SetDefault,
+            })
+        };
+        let (on_delete, on_update) = (action()?, action()?);
+        let (column, referred_column) = (row.text()?, row.text()?);
+        let key = self.foreign_keys.entry(oid).or_insert_with(|| ForeignKey {
+            referring,
+            referred,
+            on_delete,
+            on_update,
+            referring_columns: Vec::new(),
+            referred_columns: Vec::new(),
+        });
+        key.referring_columns.push(column);
+        key.referred_columns.push(referred_column);
+        Ok(())
+    }
+
+    fn operator(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "an operator";
+        let (function, schema, name) = (row.number()?, row.text()?, row.text()?);
+        if self.may_write(function) {
+            if ["=", "<", ">", "<=", ">="].contains(&name.as_str()) {
+                self.implicit_writer(format!("the operator {schema}.{name}"));
+            }
+            self.catalog.writing_operators.entry(name).or_default().push(schema);
+        }
+        Ok(())
+    }
+
+    fn cast(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a cast";
+        let (function, target, explicit) = (row.number()?, row.text()?, row.bool()?);
+        if self.may_write(function) {
+            if !explicit {
+                self.implicit_writer(format!("the cast to {target}"));
+            }
+            self.catalog.writing_types.insert(target);
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a call";
+        let place = match row.letter()? {
+            b'd' => Place::Default,
+            b'g' => Place::Generated,
+            b'c' => Place::Check,
+            b'i' => Place::Index,
+            b'v' => Place::View,
+            b'p' => Place::Policy,
+            b't' => return self.domain_call(row),
+            _ => return Err(row.fault()),
+        };
+        let (relation, function): (Oid, Oid) = (row.number()?, row.number()?);
+        if let Some(relation) = self.catalog.relations.get_mut(&relation) {
+            relation.calls.push(Call { place, function });
+        }
+        Ok(())
+    }
+
+    fn domain_call(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        let (domain, function): (Oid, Oid) = (row.number()?, row.number()?);
+        self.catalog.calling_domains.entry(domain).or_default().push(function);
+        if self.may_write(function)
+            && let Some(name) = self.types.get(domain).map(|d| d.name.clone())
+        {
+            self.implicit_writer(format!("the domain {name}"));
+            self.catalog.writing_types.insert(name);
+        }
+        Ok(())
+    }
+
+    fn view(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a view";
+        let (view, reads): (Oid, Oid) = (row.number()?, row.number()?);
+        if let Some(view) = self.catalog.relations.get_mut(&view) {
+            view.reads.push(reads);
+        }
+        Ok(())
+    }
+
+    fn implicit_writer(&mut self, what: String) {
+        self.catalog.implicit_writer.get_or_insert(what);
+    }
+
+    fn may_write(&self, function: Oid) -> bool {
+        self.catalog.functions.get(&function).is_none_or(Function::may_write)
+    }
+
+    pub fn finish(mut self) -> Result<Catalog, CatalogFault> {
+        for index in std::mem::take(&mut self.indexes) {
+            self.finish_index(index);
+        }
+        self.catalog.foreign_keys = self.foreign_keys.into_values().collect();
+        self.catalog.foreign_keys.sort_by_key(|k| (k.referred, k.referring));
+        self.catalog.sequences.sort();
+        let digest = self.digest.finalize();
+        self.catalog.fingerprint = digest.iter().take(16).fold(0, |print, byte| print << 8 | u128::from(*byte));
+        let domains: HashSet<Oid> = self.catalog.calling_domains.keys().copied().collect();
+        for relation in self.catalog.relations.values_mut() {
+            let called = relation.columns.iter().flat_map(|c| self.types.domains(c.type_oid));
+            let called = called.filter(|domain| domains.contains(domain));
+            let functions = called.flat_map(|domain| self.catalog.calling_domains[&domain].clone());
+            let calls: Vec<Call> = functions.map(|function| Call { place: Place::Check, function }).collect();
+            relation.calls.extend(calls);
+        }
+        Ok(self.catalog)
+    }
+
+    fn finish_index(&mut self, index: Index) {
+        let Some(relation) = self.catalog.relations.get_mut(&index.relation) else { return };
+        match index.names.into_iter().collect::<Option<Vec<String>>>().filter(|_| index.usable) {
+            Some(names) => {
+                if let Some(unique) = &mut relation.unique_columns {
+                    unique.extend(names);
+                }
+            }
+            None => relation.unique_columns = None,
+        }
+        let Some(columns) = index.columns.into_iter().collect::<Option<Vec<KeyColumn>>>() else { return };
+        let not_null = |k: &KeyColumn| relation.column(&k.name).is_some_and(|c| c.not_null);
+        if index.usable && (index.primary || columns.iter().all(not_null)) {
+            relation.keys.push(Key { columns });
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Rows by key: which statement applies them on a follower.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::quote::quote_name;
+use super::template;
+use crate::limits;
 use crate::wire::frontend::Format;
 
 /// What happened to the rows.
@@ -23,13 +23,20 @@ pub enum RowKind {
 pub struct EffectColumn {
     /// Unquoted name.
     pub name: String,
-    /// Schema-qualified, quoted name of the type. Every parameter is cast to it: so a column whose type was changed
-    /// gives another text, and a statement prepared for the old type is not used for it.
+    /// Schema-qualified, quoted name of the type, for a cast.
     pub type_name: String,
     /// How the value travels: binary unless the type's binary form holds OIDs that differ between nodes.
     pub format: Format,
-    /// Part of the key by which the row is found.
-    pub key: bool,
+    /// For a part of the key by which the row is found: the operator of its index, as `OPERATOR("pg_catalog".=)`.
+    pub equality: Option<String>,
+    /// An upsert leaves it alone in a row that exists: GENERATED ALWAYS AS IDENTITY.
+    pub fixed: bool,
+}
+
+impl EffectColumn {
+    pub fn is_key(&self) -> bool {
+        self.equality.is_some()
+    }
 }
 
 /// Identifies a follower statement by its text; the name under which it is prepared on a connection.
@@ -51,11 +58,10 @@ pub struct Template {
 }
 
 impl Template {
-    fn new(sql: String) -> Self {
-        let digest: [u8; 32] = Sha256::digest(sql.as_bytes()).into();
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest[..16]);
-        Self { id: TemplateId(u128::from_be_bytes(id)), sql: sql.into() }
+    pub fn new(sql: String) -> Self {
+        let digest = Sha256::digest(sql.as_bytes());
+        let id = digest.iter().take(16).fold(0u128, |id, byte| id << 8 | u128::from(*byte));
+        Self { id: TemplateId(id), sql: sql.into() }
     }
 }
 
@@ -67,170 +73,39 @@ pub struct RowEffect {
     pub kind: RowKind,
     /// In the order of the parameters, and of the columns appended to the leader's RETURNING.
     pub columns: Vec<EffectColumn>,
-    /// The table has an identity column, for which values are given.
-    pub identity: bool,
     /// Applies one row.
     pub single: Template,
     /// The table refers to itself by a foreign key: what one statement did must be done by one statement, for PostgreSQL
     /// checks the key at the statement's end.
     pub whole: bool,
-    /// Rows may be applied several at a time, in any order. Not so when a unique column changes: a unique index is checked
-    /// row by row, and only the leader's order is known to pass.
+    /// Several rows may be applied by one statement: their order does not matter.
     pub chunkable: bool,
+    /// The table has an identity column.
+    pub(super) overriding: bool,
+}
+
+/// What a [`RowEffect`] is made of.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    pub table: String,
+    pub kind: RowKind,
+    pub columns: Vec<EffectColumn>,
+    pub whole: bool,
+    pub chunkable: bool,
+    pub overriding: bool,
 }
 
 impl RowEffect {
-    pub fn new(
-        table: String,
-        kind: RowKind,
-        columns: Vec<EffectColumn>,
-        identity: bool,
-        whole: bool,
-        chunkable: bool,
-    ) -> Self {
-        let single = Template::new(statement(&table, kind, &columns, identity, 1));
-        Self { table, kind, columns, identity, single, whole, chunkable }
+    pub fn new(rows: Rows) -> Self {
+        let Rows { table, kind, columns, whole, chunkable, overriding } = rows;
+        let single = Template::new(template::single(&table, kind, &columns, overriding));
+        let parameters = columns.len() * limits::ROWS_PER_STATEMENT;
+        let chunkable = chunkable && parameters <= usize::from(u16::MAX);
+        Self { table, kind, columns, single, whole, chunkable, overriding }
     }
 
-    /// Applies `rows` rows by one statement.
+    /// Applies so many rows at once; the parameters are those of the first row, then of the second, and so on.
     pub fn multi(&self, rows: usize) -> Template {
-        Template::new(statement(&self.table, self.kind, &self.columns, self.identity, rows))
-    }
-}
-
-fn statement(table: &str, kind: RowKind, columns: &[EffectColumn], identity: bool, rows: usize) -> String {
-    match kind {
-        RowKind::Insert => insert(table, columns, identity, rows),
-        RowKind::Upsert => upsert(table, columns, identity, rows),
-        RowKind::Update => update(table, columns, rows),
-        RowKind::Delete => delete(table, columns, rows),
-    }
-}
-
-fn insert(table: &str, columns: &[EffectColumn], identity: bool, rows: usize) -> String {
-    if columns.is_empty() {
-        return format!("INSERT INTO {table} DEFAULT VALUES");
-    }
-    let overriding = if identity { " OVERRIDING SYSTEM VALUE" } else { "" };
-    format!("INSERT INTO {table} ({}){overriding} VALUES {}", names(columns.iter()), values(columns, rows))
-}
-
-fn upsert(table: &str, columns: &[EffectColumn], identity: bool, rows: usize) -> String {
-    let keys = names(columns.iter().filter(|c| c.key));
-    let sets: Vec<_> = columns.iter().filter(|c| !c.key).map(|c| quote_name(&c.name)).collect();
-    let insert = insert(table, columns, identity, rows);
-    if sets.is_empty() {
-        return format!("{insert} ON CONFLICT ({keys}) DO NOTHING");
-    }
-    let sets: Vec<_> = sets.into_iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
-    format!("{insert} ON CONFLICT ({keys}) DO UPDATE SET {}", sets.join(", "))
-}
-
-/// The count is checked inside the batch: a row that is not there divides by zero.
-fn update(table: &str, columns: &[EffectColumn], rows: usize) -> String {
-    let set = |column: &EffectColumn, value: String| format!("{} = {value}", quote_name(&column.name));
-    if rows == 1 {
-        let sets =
-            joined(columns.iter().enumerate().filter(|(_, c)| !c.key).map(|(n, c)| set(c, parameter(c, n))), ", ");
-        let keys =
-            joined(columns.iter().enumerate().filter(|(_, c)| c.key).map(|(n, c)| set(c, parameter(c, n))), " AND ");
-        return counted(&format!("UPDATE {table} SET {sets} WHERE {keys}"), 1);
-    }
-    let sets = joined(columns.iter().enumerate().filter(|(_, c)| !c.key).map(|(n, c)| set(c, format!("v.c{n}"))), ", ");
-    counted(&format!("UPDATE {table} AS t SET {sets} FROM {} WHERE {}", source(columns, rows), matching(columns)), rows)
-}
-
-fn delete(table: &str, columns: &[EffectColumn], rows: usize) -> String {
-    if rows == 1 {
-        let keys = columns.iter().enumerate().map(|(n, c)| format!("{} = {}", quote_name(&c.name), parameter(c, n)));
-        return counted(&format!("DELETE FROM {table} WHERE {}", joined(keys, " AND ")), 1);
-    }
-    counted(&format!("DELETE FROM {table} AS t USING {} WHERE {}", source(columns, rows), matching(columns)), rows)
-}
-
-fn counted(change: &str, rows: usize) -> String {
-    let check = if rows == 1 { "1/count(*)::int".to_owned() } else { format!("1/(count(*) = {rows})::int") };
-    format!("WITH w AS ({change} RETURNING 1) SELECT {check} FROM w")
-}
-
-fn source(columns: &[EffectColumn], rows: usize) -> String {
-    let names = joined((0..columns.len()).map(|n| format!("c{n}")), ", ");
-    format!("(VALUES {}) AS v({names})", values(columns, rows))
-}
-
-fn matching(columns: &[EffectColumn]) -> String {
-    let keys = columns.iter().enumerate().filter(|(_, c)| c.key);
-    joined(keys.map(|(n, c)| format!("t.{} = v.c{n}", quote_name(&c.name))), " AND ")
-}
-
-fn values(columns: &[EffectColumn], rows: usize) -> String {
-    let mut out = String::new();
-    for row in 0..rows {
-        out.push_str(if row == 0 { "(" } else { ", (" });
-        for (n, column) in columns.iter().enumerate() {
-            let separator = if n == 0 { "" } else { ", " };
-            let _ = write!(out, "{separator}{}", parameter(column, row * columns.len() + n));
-        }
-        out.push(')');
-    }
-    out
-}
-
-fn parameter(column: &EffectColumn, position: usize) -> String {
-    format!("${}::{}", position + 1, column.type_name)
-}
-
-fn names<'a>(columns: impl Iterator<Item = &'a EffectColumn>) -> String {
-    joined(columns.map(|c| quote_name(&c.name)), ", ")
-}
-
-fn joined(parts: impl Iterator<Item = String>, separator: &str) -> String {
-    parts.collect::<Vec<_>>().join(separator)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn column(name: &str, key: bool) -> EffectColumn {
-        EffectColumn { name: name.into(), type_name: "\"pg_catalog\".\"int4\"".into(), format: Format::Binary, key }
-    }
-
-    fn sql(kind: RowKind, rows: usize) -> String {
-        let columns =
-            if kind == RowKind::Delete { vec![column("k", true)] } else { vec![column("k", true), column("v", false)] };
-        let effect = RowEffect::new("\"s\".\"t\"".into(), kind, columns, false, false, true);
-        let template = if rows == 1 { effect.single } else { effect.multi(rows) };
-        template.sql.replace("::\"pg_catalog\".\"int4\"", "")
-    }
-
-    #[test]
-    fn one_row_is_applied_by_its_key_and_counted() {
-        assert_eq!(sql(RowKind::Insert, 1), r#"INSERT INTO "s"."t" ("k", "v") VALUES ($1, $2)"#);
-        assert_eq!(
-            sql(RowKind::Upsert, 1),
-            r#"INSERT INTO "s"."t" ("k", "v") VALUES ($1, $2) ON CONFLICT ("k") DO UPDATE SET "v" = EXCLUDED."v""#
-        );
-        assert_eq!(
-            sql(RowKind::Update, 1),
-            r#"WITH w AS (UPDATE "s"."t" SET "v" = $2 WHERE "k" = $1 RETURNING 1) SELECT 1/count(*)::int FROM w"#
-        );
-        assert_eq!(
-            sql(RowKind::Delete, 1),
-            r#"WITH w AS (DELETE FROM "s"."t" WHERE "k" = $1 RETURNING 1) SELECT 1/count(*)::int FROM w"#
-        );
-    }
-
-    #[test]
-    fn several_rows_are_applied_by_one_statement_and_counted() {
-        assert_eq!(sql(RowKind::Insert, 2), r#"INSERT INTO "s"."t" ("k", "v") VALUES ($1, $2), ($3, $4)"#);
-        assert_eq!(
-            sql(RowKind::Update, 2),
-            r#"WITH w AS (UPDATE "s"."t" AS t SET "v" = v.c1 FROM (VALUES ($1, $2), ($3, $4)) AS v(c0, c1) WHERE t."k" = v.c0 RETURNING 1) SELECT 1/(count(*) = 2)::int FROM w"#
-        );
-        assert_eq!(
-            sql(RowKind::Delete, 2),
-            r#"WITH w AS (DELETE FROM "s"."t" AS t USING (VALUES ($1), ($2)) AS v(c0) WHERE t."k" = v.c0 RETURNING 1) SELECT 1/(count(*) = 2)::int FROM w"#
-        );
+        Template::new(template::multi(&self.table, self.kind, &self.columns, self.overriding, rows))
     }
 }

@@ -1,212 +1,267 @@
-//! Text → plans. A text seen before, with whatever literals, costs one pass of the lexer and a look-up.
+//! Plans by token stream, so that a text seen before costs no parse, whatever its literals.
 //!
-//! The key is the text's tokens, literals masked in statements whose meaning for replication does not hang on them (reads
-//! and writes of rows). The tokens are compared, not a hash of them. What a plan rests on is part of the key too: nothing,
-//! a catalog's version, or version and search path.
+//! A plan is kept under what it depends on: the text's key, and the catalog and the search path if they were looked at.
+//! Where a literal was looked at, the masked key leads to the exact ones. Memory: two generations of half the bound; what
+//! is used moves to the younger, and the elder is dropped when the younger is full.
 
 use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::classify::{self, Need, Scope};
-use super::{Plan, Planned, refuse};
-use crate::catalog::{Catalog, SearchPath};
-use crate::sql::parse::{ParseFault, Parsed, parse};
-use crate::sql::{Kind, Tokens};
+use super::scope::{Scope, Stop, Uses};
+use super::{Action, Answer, Context, Plan, Planned, Script, refuse, statement};
+use crate::limits;
+use crate::sql::{Masking, Parsed, TextKey, Token, Unparsed, scan, span};
 
-/// What the session knows.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    pub catalog: Option<&'a Catalog>,
-    pub search_path: Option<&'a SearchPath>,
-    /// The session has made temporary objects.
-    pub temporary: bool,
-}
-
-/// The statements of one text.
-#[derive(Debug, Clone)]
-pub struct Script {
-    pub statements: Vec<Planned>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    text: TextKey,
+    catalog: Option<u128>,
+    path: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
-pub enum Answer {
-    Ready(Script),
-    /// Ask again when it is known.
-    NeedCatalog,
-    NeedSearchPath,
+enum Entry {
+    /// The plans of the text's statements, and which tokens are theirs.
+    Plans(Arc<[(Range<usize>, Arc<Plan>)]>),
+    /// Literals matter.
+    SeeExact,
 }
 
-/// A plan, and where its statement's first and last tokens are in the list of tokens.
-#[derive(Debug)]
-struct Entry {
-    statements: Vec<(Range<usize>, Arc<Plan>)>,
-}
-
-type Entries = HashMap<String, Arc<Entry>>;
-
-/// One for each arbiter: no locks.
 #[derive(Debug)]
 pub struct PlanCache {
+    young: HashMap<Key, (Entry, usize)>,
+    old: HashMap<Key, (Entry, usize)>,
+    young_bytes: usize,
     max_bytes: usize,
-    bytes: usize,
-    free: Entries,
-    by_catalog: HashMap<u64, Entries>,
-    by_path: HashMap<(u64, SearchPath), Entries>,
-    key: String,
 }
 
-/// What an entry takes besides its key, roughly.
-const ENTRY: usize = 512;
+/// What the planning of a whole text gave.
+enum Fresh {
+    Ready { plans: Arc<[(Range<usize>, Arc<Plan>)]>, uses: Uses },
+    Need(Answer),
+}
 
 impl PlanCache {
     pub fn new(max_bytes: usize) -> Self {
-        Self {
-            max_bytes,
-            bytes: 0,
-            free: HashMap::new(),
-            by_catalog: HashMap::new(),
-            by_path: HashMap::new(),
-            key: String::new(),
-        }
+        Self { young: HashMap::new(), old: HashMap::new(), young_bytes: 0, max_bytes }
     }
 
     pub fn script(&mut self, text: &str, context: &Context<'_>) -> Answer {
-        let tokens = Tokens::of(text);
-        let mut key = std::mem::take(&mut self.key);
-        write_key(&mut key, text, &tokens, context.temporary);
-        let answer = match self.find(&key, context) {
-            Some(entry) if !tokens.unterminated => Answer::Ready(entry.script(&tokens)),
-            _ => self.plan(text, &tokens, &key, context),
+        let scanned = match scan(text) {
+            Ok(scanned) => scanned,
+            Err(why) => return Answer::Ready(not_parsed(text, why)),
         };
-        self.key = key;
-        answer
-    }
-
-    fn find(&self, key: &str, context: &Context<'_>) -> Option<&Arc<Entry>> {
-        if let Some(entry) = self.free.get(key) {
-            return Some(entry);
+        let mut masking = Masking::of(&scanned);
+        let mut key = TextKey::of(&scanned, masking);
+        let mut found = self.find(key, context);
+        if matches!(found, Some(Entry::SeeExact)) {
+            masking = Masking::Nothing;
+            key = TextKey::of(&scanned, masking);
+            found = self.find(key, context);
         }
-        let version = context.catalog?.version;
-        if let Some(entry) = self.by_catalog.get(&version).and_then(|entries| entries.get(key)) {
-            return Some(entry);
+        if let Some(Entry::Plans(plans)) = found {
+            return Answer::Ready(script(&scanned.tokens, &plans));
         }
-        // A look-up by reference wants an owned pair; the path is an Arc, so that the clone is cheap.
-        self.by_path.get(&(version, context.search_path?.clone()))?.get(key)
-    }
-
-    fn plan(&mut self, text: &str, tokens: &Tokens, key: &str, context: &Context<'_>) -> Answer {
-        let statements = match parse(text, tokens) {
-            Ok(statements) => statements,
-            Err(fault) => return Answer::Ready(Script { statements: vec![unparsed(text, tokens, &fault)] }),
-        };
-        let mut need = Need::Nothing;
-        let mut planned = Vec::with_capacity(statements.len());
-        for statement in &statements {
-            match plan_one(text, tokens, statement, context) {
-                Ok((plan, needed)) => {
-                    need = need.max(needed);
-                    planned.push(Planned { span: statement.span.clone(), plan: Arc::new(plan) });
+        let exact = TextKey::of(&scanned, Masking::Nothing);
+        let fresh = scanned.parse(|parsed| match plan_all(parsed, context) {
+            Fresh::Need(answer) => (answer, None),
+            Fresh::Ready { plans, uses } => (Answer::Ready(script(&parsed.tokens, &plans)), Some((plans, uses))),
+        });
+        match fresh {
+            Err(why) => Answer::Ready(not_parsed(text, why)),
+            Ok((answer, kept)) => {
+                if let Some((plans, uses)) = kept {
+                    self.keep((key, masking), exact, plans, uses, context);
                 }
-                Err(answer) => return answer,
+                answer
             }
         }
-        if !tokens.unterminated {
-            self.keep(key, tokens, &planned, need, context);
-        }
-        Answer::Ready(Script { statements: planned })
     }
 
-    fn keep(&mut self, key: &str, tokens: &Tokens, planned: &[Planned], need: Need, context: &Context<'_>) {
-        let size = key.len() + ENTRY * planned.len().max(1);
-        if size > self.max_bytes / 16 {
+    fn keep(
+        &mut self,
+        (text, masking): (TextKey, Masking),
+        exact: TextKey,
+        plans: Arc<[(Range<usize>, Arc<Plan>)]>,
+        uses: Uses,
+        context: &Context<'_>,
+    ) {
+        let bytes = weight(&plans);
+        if bytes > limits::PLAN_CACHE_ENTRY || plans.iter().any(|(_, plan)| holds_secret(plan)) {
             return;
         }
-        if self.bytes + size > self.max_bytes {
-            (self.free, self.by_catalog, self.by_path, self.bytes) = Default::default();
+        let catalog = context.catalog.filter(|_| uses.catalog).map(|c| c.fingerprint);
+        let path = context.search_path.filter(|_| uses.path).map(hash);
+        let mut text = text;
+        if uses.literals && masking == Masking::Literals {
+            self.insert(Key { text, catalog: None, path: None }, Entry::SeeExact, size_of::<Key>());
+            text = exact;
         }
-        let position = |at: usize, end: bool| {
-            tokens.list.iter().position(|t| if end { t.end as usize == at } else { t.start as usize == at })
-        };
-        let statements =
-            planned.iter().map(|p| Some((position(p.span.start, false)?..position(p.span.end, true)?, p.plan.clone())));
-        let Some(statements) = statements.collect::<Option<Vec<_>>>() else { return };
-        let entries = match (need, context.catalog, context.search_path) {
-            (Need::Nothing, ..) => &mut self.free,
-            (Need::Catalog, Some(catalog), _) => self.by_catalog.entry(catalog.version).or_default(),
-            (Need::SearchPath, Some(catalog), Some(path)) => {
-                self.by_path.entry((catalog.version, path.clone())).or_default()
-            }
-            _ => return,
-        };
-        self.bytes += size;
-        entries.insert(key.to_owned(), Arc::new(Entry { statements }));
+        self.insert(Key { text, catalog, path }, Entry::Plans(plans), bytes);
     }
-}
 
-impl Entry {
-    fn script(&self, tokens: &Tokens) -> Script {
-        let span = |range: &Range<usize>| tokens.list[range.start].start as usize..tokens.list[range.end].end as usize;
-        let planned = self.statements.iter().map(|(range, plan)| Planned { span: span(range), plan: plan.clone() });
-        Script { statements: planned.collect() }
-    }
-}
-
-fn unparsed(text: &str, tokens: &Tokens, fault: &ParseFault) -> Planned {
-    let action = match fault {
-        ParseFault::NotUnderstood => super::Action::Unparsed,
-        ParseFault::TooDeep(nesting) => refuse::too_deep(*nesting),
-        ParseFault::TooLong(length) => refuse::too_long(*length),
-    };
-    let span = tokens.span(text, 0..text.len()).unwrap_or(0..text.len());
-    // All of the text, so that the leader's error is about all of it.
-    Planned { span: 0..span.end, plan: Arc::new(Plan::new(action)) }
-}
-
-fn plan_one(text: &str, tokens: &Tokens, statement: &Parsed, context: &Context<'_>) -> Result<(Plan, Need), Answer> {
-    let calls = classify::look(text, tokens, statement, context.catalog);
-    let need = classify::need(statement, &calls, context);
-    let (empty_catalog, empty_path) = (Catalog::default(), SearchPath::new(&[]));
-    let catalog = match (context.catalog, need) {
-        (Some(catalog), _) => catalog,
-        (None, Need::Nothing) => &empty_catalog,
-        (None, _) => return Err(Answer::NeedCatalog),
-    };
-    let path = match (context.search_path, need) {
-        (Some(path), _) => path,
-        (None, Need::SearchPath) => return Err(Answer::NeedSearchPath),
-        (None, _) => &empty_path,
-    };
-    let scope = Scope { sql: text, tokens, span: statement.span.clone(), catalog, path };
-    Ok((classify::plan(&scope, &statement.node, &calls), need))
-}
-
-/// The text's tokens, with literals masked where they do not matter.
-fn write_key(key: &mut String, text: &str, tokens: &Tokens, temporary: bool) {
-    key.clear();
-    let masks = masks(text, tokens);
-    if temporary {
-        key.push('\u{1}');
-    }
-    for token in &tokens.list {
-        match token.kind {
-            Kind::Text if masks => key.push_str("''"),
-            Kind::Number if masks => key.push('0'),
-            _ => key.push_str(token.text(text)),
+    /// A plan that looked at nothing is found first; then one of this catalog; then one of this search path, too.
+    fn find(&mut self, text: TextKey, context: &Context<'_>) -> Option<Entry> {
+        let nothing = Key { text, catalog: None, path: None };
+        if let Some(entry) = self.get(nothing) {
+            return Some(entry);
         }
-        key.push(' ');
+        let catalog = context.catalog?.fingerprint;
+        let with_catalog = Key { catalog: Some(catalog), ..nothing };
+        if let Some(entry) = self.get(with_catalog) {
+            return Some(entry);
+        }
+        let path = context.search_path?;
+        self.get(Key { path: Some(hash(path)), ..with_catalog })
+    }
+
+    fn get(&mut self, key: Key) -> Option<Entry> {
+        if let Some((entry, _)) = self.young.get(&key) {
+            return Some(entry.clone());
+        }
+        let (entry, bytes) = self.old.remove(&key)?;
+        self.insert(key, entry.clone(), bytes);
+        Some(entry)
+    }
+
+    fn insert(&mut self, key: Key, entry: Entry, bytes: usize) {
+        if self.young_bytes + bytes > self.max_bytes / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        match self.young.insert(key, (entry, bytes)) {
+            Some((_, before)) => self.young_bytes = self.young_bytes + bytes - before,
+            None => self.young_bytes += bytes,
+        }
     }
 }
 
-/// Whether every statement reads or writes rows, so that no literal decides what it means for replication.
-fn masks(text: &str, tokens: &Tokens) -> bool {
-    const WORDS: [&str; 6] = ["select", "insert", "update", "delete", "with", "values"];
-    let mut begins = true;
-    tokens.list.iter().all(|token| {
-        let word = token.text(text);
-        let first = std::mem::replace(&mut begins, word == ";");
-        // The name of the setting decides.
-        let sets = token.kind == Kind::Word && word.eq_ignore_ascii_case("set_config");
-        !sets && (!first || word == ";" || WORDS.iter().any(|w| w.eq_ignore_ascii_case(word)))
-    })
+fn hash(path: &crate::catalog::SearchPath) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn plan_all(parsed: &Parsed<'_>, context: &Context<'_>) -> Fresh {
+    let mut plans = Vec::with_capacity(parsed.statements.len());
+    let mut uses = Uses::default();
+    for found in &parsed.statements {
+        let scope = Scope::new(parsed, context);
+        match statement::plan(&scope, found) {
+            Ok(plan) => plans.push((found.tokens.clone(), Arc::new(plan))),
+            Err(Stop::NeedSearchPath) => return Fresh::Need(Answer::NeedSearchPath),
+            Err(_) => return Fresh::Need(Answer::NeedCatalog),
+        }
+        uses |= scope.uses();
+    }
+    Fresh::Ready { plans: plans.into(), uses }
+}
+
+fn script(tokens: &[Token], plans: &[(Range<usize>, Arc<Plan>)]) -> Script {
+    let planned = |(range, plan): &(Range<usize>, Arc<Plan>)| Planned { span: span(tokens, range), plan: plan.clone() };
+    Script { statements: plans.iter().map(planned).collect() }
+}
+
+fn not_parsed(text: &str, why: Unparsed) -> Script {
+    let plan: Plan = match why {
+        Unparsed::Syntax => Action::Unparsed.into(),
+        Unparsed::TooDeep => refuse::too_deep().into(),
+        Unparsed::TooLong => refuse::too_long(text.len()).into(),
+    };
+    Script { statements: vec![Planned { span: 0..text.len(), plan: Arc::new(plan) }] }
+}
+
+/// A password must not outlive its statement.
+fn holds_secret(plan: &Plan) -> bool {
+    matches!(&plan.action, Action::Ddl(ddl) if ddl.password.is_some())
+}
+
+/// Bytes of an entry, roughly.
+fn weight(plans: &[(Range<usize>, Arc<Plan>)]) -> usize {
+    let fixed = size_of::<Key>() + size_of::<Entry>() + 64;
+    fixed + plans.iter().map(|(_, plan)| size_of::<Plan>() + 64 + plan_weight(plan)).sum::<usize>()
+}
+
+fn plan_weight(plan: &Plan) -> usize {
+    match &plan.action {
+        Action::Write(write) => {
+            let columns = write.effect.columns.iter().map(|c| 128 + c.name.len() + c.type_name.len()).sum::<usize>();
+            256 + write.append.len() + write.effect.table.len() + write.effect.single.sql.len() + columns
+        }
+        Action::CopyIn(copy) => 64 + copy.follower_sql.len(),
+        Action::Prepare { name, inner } => {
+            name.len() + inner.as_ref().map_or(0, |i| size_of::<Plan>() + plan_weight(i))
+        }
+        Action::Refuse(fault) => 64 + fault.message.len() + fault.hint.as_ref().map_or(0, |h| h.len()),
+        _ => 32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Context<'_> = Context { catalog: None, search_path: None };
+
+    fn plan(cache: &mut PlanCache, sql: &str) -> Arc<Plan> {
+        match cache.script(sql, &NOTHING) {
+            Answer::Ready(script) => script.statements[0].plan.clone(),
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_text_with_other_literals_has_the_same_plan() {
+        let mut cache = PlanCache::new(1 << 20);
+        let first = plan(&mut cache, "SELECT 'a', 1");
+        assert!(Arc::ptr_eq(&first, &plan(&mut cache, "SELECT  'bcd' /* x */, 22")));
+        assert!(!Arc::ptr_eq(&first, &plan(&mut cache, "SELECT 'a', $1")));
+    }
+
+    #[test]
+    fn spans_are_those_of_the_text_at_hand() {
+        let mut cache = PlanCache::new(1 << 20);
+        for sql in ["SELECT 'a' ; COMMIT", " SELECT 'a;b' -- ;\n;;  COMMIT ; "] {
+            let Answer::Ready(script) = cache.script(sql, &NOTHING) else { panic!("{sql}") };
+            let texts: Vec<&str> = script.statements.iter().map(|s| &sql[s.span.clone()]).collect();
+            assert!(texts[0].starts_with("SELECT 'a") && texts[0].ends_with('\''), "{texts:?}");
+            assert_eq!(texts[1], "COMMIT");
+        }
+    }
+
+    #[test]
+    fn literals_that_say_what_is_meant_are_not_masked() {
+        let mut cache = PlanCache::new(1 << 20);
+        for (level, serializable) in [("serializable", true), ("read committed", false)] {
+            let plan = plan(&mut cache, &format!("SET default_transaction_isolation = '{level}'"));
+            let isolation = super::super::Transaction::Isolation { serializable: Some(serializable), session: true };
+            assert_eq!(plan.action, Action::Transaction(isolation));
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_used_stays() {
+        let mut cache = PlanCache::new(20_000);
+        let used = plan(&mut cache, "SELECT 1 AS used");
+        for n in 0..1000 {
+            plan(&mut cache, &format!("SELECT 1 AS a{n}"));
+            assert!(Arc::ptr_eq(&used, &plan(&mut cache, "SELECT 1 AS used")), "{n}");
+            let bytes = |map: &HashMap<Key, (Entry, usize)>| map.values().map(|(_, b)| b).sum::<usize>();
+            assert_eq!(bytes(&cache.young), cache.young_bytes);
+            assert!(cache.young_bytes + bytes(&cache.old) <= cache.max_bytes);
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_kept() {
+        let catalog = crate::catalog::Catalog::default();
+        let context = Context { catalog: Some(&catalog), search_path: None };
+        let mut cache = PlanCache::new(1 << 20);
+        let sql = "CREATE ROLE a PASSWORD 'secret'";
+        assert!(matches!(cache.script(sql, &context), Answer::Ready(_)));
+        assert!(cache.young.is_empty());
+    }
 }

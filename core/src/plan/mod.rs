@@ -1,35 +1,44 @@
 //! What a statement means for replication: the only place that combines statement and catalog.
 //!
-//! Rule: what is not shown to be exact is refused (`refuse`). A plan holds no literal of the client's text, so that it
-//! serves all texts that differ only in literals ([`PlanCache`]).
+//! A write is learned as rows by key through RETURNING; DDL goes as text; what only the leader is concerned with goes to
+//! the leader alone. Invariant: what is not known here to be carried out exactly on every server is refused
+//! ([`refuse`]), never let through.
 //!
 //! | file | |
 //! | --- | --- |
-//! | `cache` | text → plans; a text seen before costs no parse |
-//! | `classify` | kind of statement → action |
-//! | `write` | INSERT, UPDATE, DELETE: what the leader is asked to return, and how followers apply it |
-//! | `reach` | what else a write sets off: triggers, rules, foreign keys |
+//! | `cache` | plans by token stream, literals masked |
+//! | `scope` | what one statement's planning may look at |
+//! | `statement` | by kind of statement |
+//! | `write`, `returning` | INSERT, UPDATE, DELETE |
+//! | `safety` | what else happens when a table's rows change |
+//! | `calls` | functions, operators, types and views that may write |
 //! | `copy` | COPY |
-//! | `schema` | DDL |
-//! | `calls` | functions and views that a text names |
-//! | `refuse` | reasons |
+//! | `settings` | SET, RESET, transactions |
+//! | `ddl`, `alter`, `role` | what goes as text |
+//! | `refuse` | reasons and their words |
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::catalog::{Catalog, SearchPath};
 use crate::effect::RowEffect;
 use crate::fault::Fault;
 
+mod alter;
 mod cache;
 mod calls;
-mod classify;
 mod copy;
-mod reach;
+mod ddl;
 mod refuse;
-mod schema;
+mod returning;
+mod role;
+mod safety;
+mod scope;
+mod settings;
+mod statement;
 mod write;
 
-pub use cache::{Answer, Context, PlanCache, Script};
+pub use cache::PlanCache;
 
 /// One statement of a client's text, and its plan.
 #[derive(Debug, Clone)]
@@ -39,28 +48,29 @@ pub struct Planned {
     pub plan: Arc<Plan>,
 }
 
-/// What is to be done with one statement.
+/// What is to be done with one statement. Holds no literal of the client's text, so that it can be cached for all texts
+/// that differ only in literals.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub action: Action,
     pub marks: Marks,
+    /// What a new leader must be told after this statement has succeeded.
     pub memory: Option<Memory>,
 }
 
-/// What a statement may change besides rows, to be noted when it has run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Marks {
-    /// May move a sequence (nextval, setval, a column's default): levelled when idle.
-    pub sequences: bool,
-    /// May change search_path, role or another setting: what was read of them is stale.
-    pub settings: bool,
-    /// Makes or drops a temporary object: the session needs a catalog of its own.
-    pub temporary: bool,
-    /// Makes a cursor WITH HOLD, whose query the leader runs to its end at COMMIT: the leader commits first.
-    pub holdable: bool,
+impl From<Action> for Plan {
+    fn from(action: Action) -> Self {
+        Self { action, marks: Marks::default(), memory: None }
+    }
 }
 
-/// What a new leader must be told after this statement has succeeded.
+impl From<Fault> for Plan {
+    fn from(fault: Fault) -> Self {
+        Action::Refuse(fault).into()
+    }
+}
+
+/// What a session holds on its leader besides its transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Memory {
     Set {
@@ -73,18 +83,30 @@ pub enum Memory {
     Listen {
         channel: String,
     },
-    /// `None` is all channels.
+    /// `None`: all.
     Unlisten {
         channel: Option<String>,
     },
+}
+
+/// What a statement may change besides rows, to be noted when it has run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// May move a sequence (nextval, setval, a column's default): levelled when idle.
+    pub sequences: bool,
+    /// May change search_path, role or another setting: what was read of them is stale.
+    pub settings: bool,
+    /// Makes or drops a temporary object: the session needs a catalog of its own.
+    pub temporary: bool,
+    /// DECLARE … WITH HOLD: a cursor whose rows outlive the transaction.
+    pub holdable: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Runs on the leader as it is; followers get nothing.
     Leader,
-    /// Not understood, or about a table that is not known: the leader is asked to parse it, for its own error; what it
-    /// accepts is refused.
+    /// Not understood by the parser: the leader is asked to parse it, for its own error; accepted text is refused.
     Unparsed,
     Transaction(Transaction),
     Write(Arc<Write>),
@@ -135,7 +157,7 @@ pub enum Transaction {
     RollbackTo {
         name: String,
     },
-    /// SET TRANSACTION, SET SESSION CHARACTERISTICS, and settings that mean the same.
+    /// SET TRANSACTION / SET SESSION CHARACTERISTICS / SET transaction_isolation …
     Isolation {
         serializable: Option<bool>,
         session: bool,
@@ -173,11 +195,12 @@ pub struct CopyIn {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ddl {
-    /// The text holds a password in clear, which must be hashed once.
+    /// The text holds a password in clear, which must be hashed once: where the literal stands and for which role.
     pub password: Option<PasswordLiteral>,
 }
 
-/// The place of a clear-text password in a CREATE or ALTER ROLE, in bytes from the start of the statement.
+/// The place of a clear-text password in a CREATE or ALTER ROLE, in bytes from the start of the statement
+/// ([`Planned::span`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasswordLiteral {
     pub span: Range<usize>,
@@ -185,11 +208,23 @@ pub struct PasswordLiteral {
     pub password: String,
 }
 
-impl Plan {
-    fn new(action: Action) -> Self {
-        Self { action, marks: Marks::default(), memory: None }
-    }
+/// What is known of the session when a text is planned.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    pub catalog: Option<&'a Catalog>,
+    pub search_path: Option<&'a SearchPath>,
 }
 
-#[cfg(test)]
-mod tests;
+#[derive(Debug)]
+pub enum Answer {
+    Ready(Script),
+    /// The text cannot be planned without the catalog; ask again with it.
+    NeedCatalog,
+    NeedSearchPath,
+}
+
+/// A text's statements.
+#[derive(Debug)]
+pub struct Script {
+    pub statements: Vec<Planned>,
+}

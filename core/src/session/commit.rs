@@ -78,6 +78,9 @@ impl Session {
         };
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
         let empty = log.is_empty();
+        if self.unit.deferrable {
+            log.defer_constraints();
+        }
         let batch = log.take_batch();
         self.committing = Some(Committing { via, order, lock, batch, machine: None, refusal: None, tag: None, schema });
         if let Some(fault) = self.unit.doomed.take() {

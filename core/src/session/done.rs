@@ -27,8 +27,18 @@ impl Session {
     pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks) -> Execution {
         self.unit.deferrable |= copy.deferrable;
         self.copy_words = copy.temporal.then(copy::Words::default);
-        self.unit.log.copy_begin(&copy.follower_sql);
+        let settings = self.copy_settings();
+        self.unit.log.copy_begin(&settings, &copy.follower_sql);
         Execution::Copy { planned_in: self.catalogs.epoch(), done: Done { marks, ..Done::default() }, ended: false }
+    }
+
+    /// The settings by which the leader reads COPY data, which it reports.
+    fn copy_settings(&self) -> String {
+        let calls = ["DateStyle", "IntervalStyle", "TimeZone"].iter().filter_map(|name| {
+            let value = std::str::from_utf8(self.parameters.get(name.as_bytes())?).ok()?;
+            Some(format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value)))
+        });
+        format!("SELECT {}", calls.collect::<Vec<_>>().join(", "))
     }
 
     pub(super) fn apply(&mut self, done: &Done) {

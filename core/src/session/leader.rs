@@ -33,7 +33,7 @@ impl Session {
             }
             progress = true;
             let frame = Frame { tag, raw: self.leader_in.split_to(size).freeze() };
-            if let Err(malformed) = self.leader_frame(frame, world) {
+            if let Err(malformed) = self.leader_frame(frame) {
                 self.fail(format!("the leader sent a malformed message of type {:?}: {malformed}", char::from(tag)));
                 return true;
             }
@@ -78,7 +78,7 @@ impl Session {
         true
     }
 
-    fn leader_frame(&mut self, frame: Frame, world: &mut World<'_>) -> Result<(), Malformed> {
+    fn leader_frame(&mut self, frame: Frame) -> Result<(), Malformed> {
         match frame.tag {
             backend::NOTICE_RESPONSE => {
                 if !self.speaks_to_us() {
@@ -93,7 +93,7 @@ impl Session {
                 self.client_out.extend_from_slice(&frame.raw);
             }
             backend::ERROR_RESPONSE => self.leader_error(frame)?,
-            _ => self.leader_answer(frame, world)?,
+            _ => self.leader_answer(frame)?,
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Session {
         }
     }
 
-    fn leader_answer(&mut self, frame: Frame, world: &mut World<'_>) -> Result<(), Malformed> {
+    fn leader_answer(&mut self, frame: Frame) -> Result<(), Malformed> {
         let Some(mut front) = self.owed.pop_front() else {
             self.fail(format!("the leader sent a message of type {:?} to nothing", char::from(frame.tag)));
             return Ok(());
@@ -275,7 +275,6 @@ impl Session {
         if again {
             self.owed.push_front(front);
         }
-        let _ = world;
         Ok(())
     }
 

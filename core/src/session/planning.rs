@@ -26,7 +26,7 @@ const SETTINGS_QUERY: &str = "SELECT name, setting FROM pg_catalog.pg_settings \
     'transaction_deferrable', 'default_transaction_isolation', 'default_transaction_read_only', \
     'default_transaction_deferrable', 'session_authorization', 'role', 'is_superuser') \
     UNION ALL SELECT 'role', pg_catalog.current_setting('role') \
-    UNION ALL SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.unnest('{search_path,password_encryption}'::text[]) AS fixed(name)";
+    UNION ALL SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.unnest('{search_path,password_encryption,TimeZone,DateStyle,IntervalStyle,extra_float_digits,xmloption,default_tablespace,default_table_access_method}'::text[]) AS fixed(name)";
 
 impl Session {
     /// The plans of a text's statements; `None` when something has to be asked first: handle `then` when it is known.
@@ -36,10 +36,17 @@ impl Session {
         world: &mut World<'_>,
         then: impl FnOnce() -> AfterDrain,
     ) -> Option<Plans> {
+        if self.parameters.get(&b"standard_conforming_strings"[..]).is_some_and(|v| v == "off") {
+            let why = "standard_conforming_strings is off, so that texts cannot be read reliably";
+            self.end(
+                &Fault::fatal(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Set it on for the role or database."),
+            );
+            return None;
+        }
         let epoch = self.catalogs.epoch();
         let catalog = self.catalog();
         let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
-        let context = Context { catalog: catalog.as_deref(), search_path, temporary: self.temporary };
+        let context = Context { catalog: catalog.as_deref(), search_path };
         match world.plans.script(text, &context) {
             Answer::Ready(plans) => {
                 self.prepare_for(&plans, world);
@@ -65,7 +72,7 @@ impl Session {
 
     /// A transaction that has failed answers everything but its end with an error, so nothing has to be known.
     pub(super) fn plan_in_failed(&mut self, text: &str, world: &mut World<'_>) -> Option<Plans> {
-        match world.plans.script(text, &Context { catalog: None, search_path: None, temporary: self.temporary }) {
+        match world.plans.script(text, &Context { catalog: None, search_path: None }) {
             Answer::Ready(plans) => Some(plans),
             Answer::NeedCatalog | Answer::NeedSearchPath => None,
         }
@@ -149,7 +156,7 @@ impl Session {
     /// transaction with a snapshot of its own may have read an older one.
     fn learn_isolation(&mut self, rows: &[Vec<Option<Bytes>>]) -> Result<(), String> {
         let Some((read_in, loader)) = self.loader.take() else { return Ok(()) };
-        let mut catalog = loader.finish();
+        let mut catalog = loader.finish().map_err(|e| e.to_string())?;
         let current = matches!(rows, [row] if matches!(row.first(), Some(Some(level)) if level == "read committed" || level == "read uncommitted"));
         let shared = current && !self.unit.own_schema && !catalog.has_temporary();
         if shared {

@@ -1,345 +1,395 @@
-//! Tokens of SQL text (documentation, "Lexical Structure"), with `standard_conforming_strings` on.
+//! Tokens in one pass, without a look at what they mean (src/backend/parser/scan.l).
 //!
-//! The lexer need not reject anything: what it cuts is used only for texts that PostgreSQL's grammar has accepted, or that
-//! are equal, token by token, to such a text.
+//! A run of operator characters is one token here where PostgreSQL may see several; for the purposes of this project that
+//! makes no difference. What this lexer is not sure about it says so, and then the text is never recognised again.
 
-use std::ops::Range;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// An unquoted name or keyword.
+    /// A keyword or an identifier without quotes.
     Word,
-    /// A name in double quotes.
+    /// `"…"` and `U&"…"`.
     Quoted,
-    /// A string or bit string constant.
-    Text,
+    /// A string, bit string or dollar-quoted literal.
+    String,
     Number,
-    /// `$1`
+    /// `$1`.
     Parameter,
-    /// One or more operator characters.
     Operator,
-    /// One of `( ) [ ] , ; : .`, or a byte that belongs to nothing.
-    Mark,
+    /// One of `, ( ) [ ] . ; :`.
+    Punctuation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
     pub kind: Kind,
-    pub start: u32,
-    pub end: u32,
+    /// Bytes from the start of the text.
+    pub start: usize,
+    pub end: usize,
+    /// Nothing stands between this token and the one before it.
+    pub glued: bool,
 }
 
 impl Token {
-    pub fn text<'a>(&self, sql: &'a str) -> &'a str {
-        &sql[self.start as usize..self.end as usize]
+    pub fn text<'a>(&self, sql: &'a str) -> &'a [u8] {
+        &sql.as_bytes()[self.start..self.end]
+    }
+
+    pub fn is(&self, sql: &str, punctuation: u8) -> bool {
+        self.kind == Kind::Punctuation && sql.as_bytes()[self.start] == punctuation
+    }
+
+    /// Whether it is this keyword, given in lower case.
+    pub fn is_word(&self, sql: &str, keyword: &str) -> bool {
+        self.kind == Kind::Word && self.text(sql).eq_ignore_ascii_case(keyword.as_bytes())
     }
 }
 
-/// The tokens of one text.
-#[derive(Debug, Default)]
-pub struct Tokens {
-    pub list: Vec<Token>,
-    /// A string, name or comment has no end.
-    pub unterminated: bool,
-}
+/// The lexer met what it does not know, or what ends in the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not cut into tokens with certainty")]
+pub struct Unsure;
 
-impl Tokens {
-    pub fn of(sql: &str) -> Self {
-        let mut lexer = Lexer { bytes: sql.as_bytes(), at: 0, tokens: Self::default() };
-        lexer.run();
-        lexer.tokens
-    }
-
-    /// From the first token in `range` to the end of its last that is no semicolon, in bytes.
-    pub fn span(&self, sql: &str, range: Range<usize>) -> Option<Range<usize>> {
-        let within = |t: &&Token| (range.start..range.end).contains(&(t.start as usize));
-        let counts = |t: &&Token| within(t) && t.text(sql) != ";";
-        let first = self.list.iter().find(counts)?;
-        let last = self.list.iter().rev().find(counts)?;
-        Some(first.start as usize..last.end as usize)
-    }
-
-    /// The most that a text's tree can be nested: brackets, and operators and keywords that stack without them.
-    pub fn nesting(&self, sql: &str) -> usize {
-        let (mut depth, mut chain, mut most) = (0usize, 0usize, 0);
-        for token in &self.list {
-            match (token.kind, token.text(sql)) {
-                (Kind::Mark, "(" | "[") => depth += 1,
-                (Kind::Mark, ")" | "]") => depth = depth.saturating_sub(1),
-                (Kind::Mark, "," | ";") => chain = 0,
-                (Kind::Mark, ":") | (Kind::Operator, _) => chain += 1,
-                (Kind::Word, word) if stacks(word) => chain += 1,
-                _ => {}
-            }
-            most = most.max(depth + chain);
+pub fn lex(sql: &str) -> Result<Vec<Token>, Unsure> {
+    let mut lexer = Lexer { bytes: sql.as_bytes(), at: 0 };
+    let mut tokens = Vec::with_capacity(sql.len() / 5);
+    let mut end = 0;
+    loop {
+        lexer.skip_blank()?;
+        if lexer.at == lexer.bytes.len() {
+            return Ok(tokens);
         }
-        most
+        let start = lexer.at;
+        let kind = lexer.token()?;
+        tokens.push(Token { kind, start, end: lexer.at, glued: start == end });
+        end = lexer.at;
     }
-}
-
-/// Keywords that nest what follows or what came before them.
-fn stacks(word: &str) -> bool {
-    const WORDS: [&str; 14] = [
-        "not",
-        "case",
-        "else",
-        "union",
-        "except",
-        "intersect",
-        "join",
-        "is",
-        "like",
-        "ilike",
-        "similar",
-        "collate",
-        "isnull",
-        "notnull",
-    ];
-    WORDS.iter().any(|w| w.eq_ignore_ascii_case(word))
 }
 
 struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
-    tokens: Tokens,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    /// Not even a doubled quote: a bit string.
+    None,
+    Quote,
+    Backslash,
 }
 
 impl Lexer<'_> {
-    fn run(&mut self) {
-        while let Some(byte) = self.peek(0) {
-            let start = self.at;
-            let kind = match byte {
-                b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => {
-                    self.at += 1;
-                    continue;
-                }
-                b'-' if self.peek(1) == Some(b'-') => {
-                    self.line_comment();
-                    continue;
-                }
-                b'/' if self.peek(1) == Some(b'*') => {
-                    self.block_comment();
-                    continue;
-                }
-                b'\'' => self.quoted(1, b'\'', false, Kind::Text),
-                b'"' => self.quoted(1, b'"', false, Kind::Quoted),
-                b'$' => self.dollar(),
-                b'0'..=b'9' => self.number(),
-                b'.' if self.peek(1).is_some_and(|b| b.is_ascii_digit()) => self.number(),
-                _ if begins_word(byte) => self.word(),
-                _ if is_operator(byte) => self.operator(),
-                _ => {
-                    self.at += 1;
-                    Kind::Mark
-                }
-            };
-            self.tokens.list.push(Token { kind, start: start as u32, end: self.at as u32 });
+    fn peek(&self, ahead: usize) -> u8 {
+        self.bytes.get(self.at + ahead).copied().unwrap_or(0)
+    }
+
+    fn skip_while(&mut self, accept: impl Fn(u8) -> bool) {
+        while self.at < self.bytes.len() && accept(self.bytes[self.at]) {
+            self.at += 1;
         }
     }
 
-    fn peek(&self, ahead: usize) -> Option<u8> {
-        self.bytes.get(self.at + ahead).copied()
+    fn skip_blank(&mut self) -> Result<(), Unsure> {
+        loop {
+            self.skip_while(is_space);
+            match (self.peek(0), self.peek(1)) {
+                (b'-', b'-') => self.skip_while(|b| b != b'\n' && b != b'\r'),
+                (b'/', b'*') => self.skip_comment()?,
+                _ => return Ok(()),
+            }
+        }
     }
 
-    fn line_comment(&mut self) {
-        let rest = &self.bytes[self.at..];
-        self.at += rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
-    }
-
-    fn block_comment(&mut self) {
+    /// Block comments nest.
+    fn skip_comment(&mut self) -> Result<(), Unsure> {
         let mut depth = 0usize;
-        while self.at < self.bytes.len() {
-            match (self.bytes[self.at], self.peek(1)) {
-                (b'/', Some(b'*')) => {
+        loop {
+            match (self.peek(0), self.peek(1)) {
+                (b'/', b'*') => {
                     depth += 1;
                     self.at += 2;
                 }
-                (b'*', Some(b'/')) => {
+                (b'*', b'/') => {
                     depth -= 1;
                     self.at += 2;
                     if depth == 0 {
-                        return;
+                        return Ok(());
                     }
                 }
+                _ if self.at >= self.bytes.len() => return Err(Unsure),
                 _ => self.at += 1,
             }
         }
-        self.tokens.unterminated = true;
     }
 
-    /// A constant or name in quotes that begins `skip` bytes from here with its quote.
-    fn quoted(&mut self, skip: usize, quote: u8, backslashes: bool, kind: Kind) -> Kind {
-        self.at += skip;
-        while let Some(byte) = self.peek(0) {
-            match byte {
-                b'\\' if backslashes => self.at += 2,
-                _ if byte == quote && self.peek(1) == Some(quote) => self.at += 2,
-                _ if byte == quote => {
+    fn token(&mut self) -> Result<Kind, Unsure> {
+        match self.peek(0) {
+            b'\'' => self.string(Escapes::Quote),
+            b'"' => self.quoted(),
+            b'$' => self.dollar(),
+            b'0'..=b'9' => self.number(),
+            b'.' if self.peek(1).is_ascii_digit() => self.number(),
+            b',' | b'(' | b')' | b'[' | b']' | b'.' | b';' | b':' => {
+                self.at += 1;
+                Ok(Kind::Punctuation)
+            }
+            byte if is_word_start(byte) => self.word(),
+            byte if is_operator(byte) => {
+                self.operator();
+                Ok(Kind::Operator)
+            }
+            _ => Err(Unsure),
+        }
+    }
+
+    fn word(&mut self) -> Result<Kind, Unsure> {
+        match (self.peek(0), self.peek(1), self.peek(2)) {
+            (b'e' | b'E', b'\'', _) => {
+                self.at += 1;
+                self.string(Escapes::Backslash)
+            }
+            (b'b' | b'B' | b'x' | b'X', b'\'', _) => {
+                self.at += 1;
+                self.string(Escapes::None)
+            }
+            (b'n' | b'N', b'\'', _) => {
+                self.at += 1;
+                self.string(Escapes::Quote)
+            }
+            (b'u' | b'U', b'&', b'\'') => {
+                self.at += 2;
+                self.string(Escapes::Quote)
+            }
+            (b'u' | b'U', b'&', b'"') => {
+                self.at += 2;
+                self.quoted()
+            }
+            _ => {
+                self.skip_while(is_word_part);
+                Ok(Kind::Word)
+            }
+        }
+    }
+
+    /// From the opening quote; literals that only a line break parts are one.
+    fn string(&mut self, escapes: Escapes) -> Result<Kind, Unsure> {
+        self.at += 1;
+        loop {
+            match self.peek(0) {
+                b'\'' if self.peek(1) == b'\'' && escapes != Escapes::None => self.at += 2,
+                b'\'' => {
                     self.at += 1;
-                    return kind;
+                    if !self.continues() {
+                        return Ok(Kind::String);
+                    }
                 }
+                b'\\' if escapes == Escapes::Backslash => self.at += 2,
                 _ => self.at += 1,
             }
-        }
-        self.at = self.bytes.len();
-        self.tokens.unterminated = true;
-        kind
-    }
-
-    /// `$1`, `$tag$ … $tag$`, or a lone dollar.
-    fn dollar(&mut self) -> Kind {
-        let rest = &self.bytes[self.at + 1..];
-        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-        if digits > 0 {
-            self.at += 1 + digits;
-            return Kind::Parameter;
-        }
-        let tag = rest.iter().take_while(|b| continues_word(**b) && **b != b'$').count();
-        if rest.get(tag) != Some(&b'$') {
-            self.at += 1;
-            return Kind::Mark;
-        }
-        let delimiter = &self.bytes[self.at..self.at + tag + 2];
-        let body = self.at + delimiter.len();
-        match find(&self.bytes[body..], delimiter) {
-            Some(end) => self.at = body + end + delimiter.len(),
-            None => {
-                self.at = self.bytes.len();
-                self.tokens.unterminated = true;
+            if self.at >= self.bytes.len() {
+                return Err(Unsure);
             }
         }
-        Kind::Text
     }
 
-    fn number(&mut self) -> Kind {
-        if self.peek(0) == Some(b'0') && self.peek(1).is_some_and(|b| matches!(b | 0x20, b'x' | b'o' | b'b')) {
-            self.at += 2;
-            self.skip_while(|b| b.is_ascii_hexdigit() || b == b'_');
-            return Kind::Number;
-        }
-        self.skip_while(|b| b.is_ascii_digit() || b == b'_');
-        if self.peek(0) == Some(b'.') && self.peek(1) != Some(b'.') {
+    /// Whether the literal goes on after white space with a line break; then the position is behind its next quote.
+    fn continues(&mut self) -> bool {
+        let closed = self.at;
+        let mut line_break = false;
+        loop {
+            match (self.peek(0), self.peek(1)) {
+                (b'\n' | b'\r', _) => line_break = true,
+                (byte, _) if is_space(byte) => {}
+                (b'-', b'-') => {
+                    self.skip_while(|b| b != b'\n' && b != b'\r');
+                    continue;
+                }
+                (b'\'', _) if line_break => {
+                    self.at += 1;
+                    return true;
+                }
+                _ => {
+                    self.at = closed;
+                    return false;
+                }
+            }
             self.at += 1;
-            self.skip_while(|b| b.is_ascii_digit() || b == b'_');
         }
-        if self.peek(0).is_some_and(|b| b | 0x20 == b'e') {
-            let sign = usize::from(matches!(self.peek(1), Some(b'+' | b'-')));
-            if self.peek(1 + sign).is_some_and(|b| b.is_ascii_digit()) {
+    }
+
+    fn quoted(&mut self) -> Result<Kind, Unsure> {
+        self.at += 1;
+        loop {
+            self.skip_while(|b| b != b'"');
+            match (self.peek(0), self.peek(1)) {
+                (b'"', b'"') => self.at += 2,
+                (b'"', _) => {
+                    self.at += 1;
+                    return Ok(Kind::Quoted);
+                }
+                _ => return Err(Unsure),
+            }
+        }
+    }
+
+    fn dollar(&mut self) -> Result<Kind, Unsure> {
+        let start = self.at;
+        self.at += 1;
+        if self.peek(0).is_ascii_digit() {
+            self.skip_while(|b| b.is_ascii_digit());
+            return if is_word_start(self.peek(0)) { Err(Unsure) } else { Ok(Kind::Parameter) };
+        }
+        if is_word_start(self.peek(0)) {
+            self.skip_while(|b| is_word_part(b) && b != b'$');
+        }
+        if self.peek(0) != b'$' {
+            return Err(Unsure);
+        }
+        self.at += 1;
+        let tag = &self.bytes[start..self.at];
+        let body = &self.bytes[self.at..];
+        let length = body.windows(tag.len()).position(|window| window == tag).ok_or(Unsure)?;
+        self.at += length + tag.len();
+        Ok(Kind::String)
+    }
+
+    fn number(&mut self) -> Result<Kind, Unsure> {
+        if self.peek(0) == b'0' && matches!(self.peek(1) | 0x20, b'x' | b'o' | b'b') {
+            self.skip_while(|b| b.is_ascii_alphanumeric() || b == b'_');
+            return Ok(Kind::Number);
+        }
+        let digit = |b: u8| b.is_ascii_digit() || b == b'_';
+        self.skip_while(digit);
+        if self.peek(0) == b'.' {
+            if self.peek(1) == b'.' {
+                return Err(Unsure);
+            }
+            self.at += 1;
+            self.skip_while(digit);
+        }
+        if self.peek(0) | 0x20 == b'e' {
+            let sign = usize::from(matches!(self.peek(1), b'+' | b'-'));
+            if self.peek(1 + sign).is_ascii_digit() {
                 self.at += 1 + sign;
-                self.skip_while(|b| b.is_ascii_digit() || b == b'_');
+                self.skip_while(digit);
             }
         }
-        Kind::Number
+        // Servers before 15 read `1a` as two tokens.
+        if is_word_start(self.peek(0)) { Err(Unsure) } else { Ok(Kind::Number) }
     }
 
-    fn word(&mut self) -> Kind {
-        let quote = self.peek(1);
-        match (self.bytes[self.at] | 0x20, quote) {
-            (b'e', Some(b'\'')) => return self.quoted(2, b'\'', true, Kind::Text),
-            (b'b' | b'x' | b'n', Some(b'\'')) => return self.quoted(2, b'\'', false, Kind::Text),
-            (b'u', Some(b'&')) => match self.peek(2) {
-                Some(b'\'') => return self.quoted(3, b'\'', false, Kind::Text),
-                Some(b'"') => return self.quoted(3, b'"', false, Kind::Quoted),
-                _ => {}
-            },
-            _ => {}
-        }
-        self.skip_while(continues_word);
-        Kind::Word
-    }
-
-    fn operator(&mut self) -> Kind {
-        while let Some(byte) = self.peek(0).filter(|b| is_operator(*b)) {
-            let comment = matches!((byte, self.peek(1)), (b'-', Some(b'-')) | (b'/', Some(b'*')));
-            if comment {
-                break;
-            }
-            self.at += 1;
-        }
-        Kind::Operator
-    }
-
-    fn skip_while(&mut self, holds: impl Fn(u8) -> bool) {
-        while self.peek(0).is_some_and(&holds) {
+    fn operator(&mut self) {
+        while is_operator(self.peek(0)) && !matches!((self.peek(0), self.peek(1)), (b'-', b'-') | (b'/', b'*')) {
             self.at += 1;
         }
     }
 }
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
 }
 
-fn begins_word(byte: u8) -> bool {
+fn is_word_start(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
 
-fn continues_word(byte: u8) -> bool {
-    begins_word(byte) || byte.is_ascii_digit() || byte == b'$'
+fn is_word_part(byte: u8) -> bool {
+    is_word_start(byte) || byte.is_ascii_digit() || byte == b'$'
 }
 
 fn is_operator(byte: u8) -> bool {
     matches!(
         byte,
-        b'+' | b'-'
-            | b'*'
-            | b'/'
-            | b'<'
-            | b'>'
-            | b'='
-            | b'~'
-            | b'!'
+        b'~' | b'!'
             | b'@'
             | b'#'
-            | b'%'
             | b'^'
             | b'&'
             | b'|'
             | b'`'
             | b'?'
+            | b'+'
+            | b'-'
+            | b'*'
+            | b'/'
+            | b'%'
+            | b'<'
+            | b'>'
+            | b'='
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn texts(sql: &str) -> Vec<&str> {
-        Tokens::of(sql).list.iter().map(|t| t.text(sql)).collect()
+    fn words(sql: &str) -> Vec<&str> {
+        lex(sql).unwrap().iter().map(|t| &sql[t.start..t.end]).collect()
     }
 
     #[test]
-    fn strings_names_and_comments_end_where_postgresql_ends_them() {
-        assert_eq!(
-            texts("a'b''c' E'd\\'e' \"f\"\"g\" U&'h' x'0f'"),
-            ["a", "'b''c'", "E'd\\'e'", "\"f\"\"g\"", "U&'h'", "x'0f'"]
-        );
-        assert_eq!(texts("1 /* a /* b */ c */ 2 -- d\n 3"), ["1", "2", "3"]);
-        assert_eq!(texts("$1 $$a;b$$ $x$ $$ $x$ a$b"), ["$1", "$$a;b$$", "$x$ $$ $x$", "a$b"]);
-        assert_eq!(texts("a->>'k'*-1.5e-3--c"), ["a", "->>", "'k'", "*-", "1.5e-3"]);
-        assert_eq!(texts("x::int[1:2]"), ["x", ":", ":", "int", "[", "1", ":", "2", "]"]);
+    fn comments_nest_and_end_where_the_server_says() {
+        assert_eq!(words("a /* b /* c */ d */ e -- f\n g/*'*/h"), ["a", "e", "g", "h"]);
+        assert_eq!(lex("a /* /* */"), Err(Unsure));
     }
 
     #[test]
-    fn a_statement_spans_its_tokens_without_semicolon_and_comments() {
-        let sql = " /* a */ SELECT 1 -- b\n ; SELECT 2;";
-        let tokens = Tokens::of(sql);
-        assert_eq!(&sql[tokens.span(sql, 0..25).unwrap()], "SELECT 1");
-        assert_eq!(&sql[tokens.span(sql, 26..sql.len()).unwrap()], "SELECT 2");
-    }
-
-    #[test]
-    fn what_has_no_end_is_told() {
-        for sql in ["'a", "\"a", "$$a", "/* a", "E'a\\'"] {
-            assert!(Tokens::of(sql).unterminated, "{sql}");
+    fn every_kind_of_literal_is_one_token() {
+        for literal in
+            ["'a''b'", r"E'a\'b'", r"'a\'", "$$ ' $ $$", "$a$ $b$ $$ $a$", "x'1F'", "U&'\\0041'", "'a' \n 'b'"]
+        {
+            let sql = format!("f({literal}) ;");
+            assert_eq!(words(&sql), ["f", "(", literal, ")", ";"]);
         }
     }
 
     #[test]
-    fn nesting_is_measured_for_brackets_and_for_chains() {
-        let nesting = |sql: &str| Tokens::of(sql).nesting(sql);
-        assert_eq!(nesting(&"(".repeat(1000)), 1000);
-        assert!(nesting(&format!("SELECT 1{}", "+1".repeat(5000))) >= 5000);
-        assert!(nesting(&format!("INSERT INTO t VALUES {}", "(-1, -2),".repeat(5000))) < 10);
+    fn an_escaped_literal_stays_one_after_a_line_break() {
+        assert_eq!(words("E'a' -- x\n 'b\\'c' d"), ["E'a' -- x\n 'b\\'c'", "d"]);
+    }
+
+    #[test]
+    fn what_ends_in_the_middle_is_not_cut() {
+        for sql in ["'a", "\"a", "$a$ b", "E'a\\'", "1a", "$1a", "a \\ b"] {
+            assert_eq!(lex(sql), Err(Unsure), "{sql}");
+        }
+    }
+
+    /// The server's own tokens, without comments, and without operators, which are cut in another way here.
+    fn oracle(sql: &str) -> Option<Vec<(usize, usize)>> {
+        let operator = |c: char| c.is_ascii() && is_operator(c as u8);
+        let tokens = pg_query::scan(sql).ok()?.tokens;
+        let spans = tokens.iter().map(|t| (t.start as usize, t.end as usize));
+        let spans = spans.filter(|(start, end)| {
+            let text = &sql[*start..*end];
+            !text.starts_with("--") && !text.starts_with("/*") && !text.starts_with(operator) && !text.starts_with(':')
+        });
+        Some(spans.collect())
+    }
+
+    fn ours(sql: &str) -> Option<Vec<(usize, usize)>> {
+        let tokens = lex(sql).ok()?;
+        let kept = tokens.iter().filter(|t| t.kind != Kind::Operator && !t.is(sql, b':'));
+        Some(kept.map(|t| (t.start, t.end)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_stand_where_the_server_sees_them(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    Just("'"), Just("''"), Just("E'"), Just("\\"), Just("\""), Just("U&\""), Just("$$"), Just("$a$"),
+                    Just("--"), Just("\n"), Just(" "), Just("/*"), Just("*/"), Just("a"), Just("1"), Just(".5"), Just("e3"),
+                    Just("$1"), Just("("), Just(")"), Just(";"), Just("+"), Just("<="), Just("é"), Just("::"), Just("x'"),
+                ],
+                0..24,
+            )
+        ) {
+            let sql: String = pieces.concat();
+            if let (Some(ours), Some(oracle)) = (ours(&sql), oracle(&sql)) {
+                prop_assert_eq!(ours, oracle, "{:?}", sql);
+            }
+        }
     }
 }

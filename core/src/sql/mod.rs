@@ -1,11 +1,18 @@
-//! SQL text: cut into tokens, and parsed by PostgreSQL's own grammar.
+//! SQL text: what is meant, by PostgreSQL's own grammar, and cheaply recognised again.
 //!
-//! `lexer` is ours: one pass, for recognising a text that was seen before and for finding where its statements end.
-//! `parse` is the only file that calls pg_query, whose C parser guards its stack; what comes after it (decoding and our
-//! own walks) is guarded by a bound on nesting that the lexer measures.
+//! The tree of a text comes from PostgreSQL's own grammar ([`parse`]) and from nothing else. The lexer here only cuts a text
+//! into tokens: to know where a statement's first and last token stand, to recognise a text that was seen before with
+//! other literals, and to refuse a text that is nested too deep before anything recursive touches it.
+//!
+//! Invariant: nothing here knows a catalog; what is said about a text is true in every database.
 
+pub mod depth;
+pub mod facts;
+pub mod key;
 pub mod lexer;
 pub mod parse;
 
-pub use lexer::{Kind, Token, Tokens};
-pub use parse::{ParseFault, parse};
+pub use facts::{Facts, Name};
+pub use key::{Masking, TextKey};
+pub use lexer::{Kind, Token, Unsure, lex};
+pub use parse::{Parsed, Scanned, Statement, Unparsed, scan, span};

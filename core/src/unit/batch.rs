@@ -1,7 +1,8 @@
 //! What one follower is sent at COMMIT, and what it must answer: one pipeline, one Sync, one round trip.
 //!
 //! Without DDL the pipeline's own implicit transaction is the unit: an error in it undoes all of it, and its Sync is the
-//! COMMIT (documentation, "Extended Query", pipelining). With DDL it is an explicit block, for SET LOCAL needs one.
+//! COMMIT (documentation, "Extended Query", pipelining). What holds within a transaction only (settings for DDL and COPY,
+//! deferred constraints) makes it an explicit block.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ pub struct Batch {
     spilled: u64,
     tail: Bytes,
     block: bool,
+    deferred: bool,
 }
 
 impl Batch {
-    pub fn new(templates: Vec<Template>, spilled: u64, tail: Bytes, block: bool) -> Self {
-        Self { templates: templates.into(), spilled, tail, block }
+    pub fn new(templates: Vec<Template>, spilled: u64, tail: Bytes, block: bool, deferred: bool) -> Self {
+        Self { templates: templates.into(), spilled, tail, block, deferred }
     }
 
     /// What comes first: statements that this connection does not know yet.
@@ -33,6 +35,9 @@ impl Batch {
         let mut out = BytesMut::new();
         if self.block {
             command(&mut out, b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        }
+        if self.deferred {
+            command(&mut out, b"SET CONSTRAINTS ALL DEFERRED");
         }
         for template in self.templates.iter().filter(|t| !known.contains(&t.id)) {
             frontend::parse(&mut out, template.id.statement_name().as_bytes(), template.sql.as_bytes(), &[]);
@@ -182,7 +187,7 @@ mod tests {
     #[test]
     fn a_connection_is_told_only_the_statements_that_it_does_not_know() {
         let template = Template { id: TemplateId(5), sql: "DELETE FROM t WHERE k = $1".into() };
-        let batch = Batch::new(vec![template.clone()], 0, Bytes::new(), false);
+        let batch = Batch::new(vec![template.clone()], 0, Bytes::new(), false, false);
         assert!(!batch.head(&HashSet::new()).is_empty());
         assert!(batch.head(&HashSet::from([template.id])).is_empty());
     }

@@ -20,6 +20,10 @@ pub struct Log {
     templates: Vec<Template>,
     /// From the first DDL on, statements are parsed where they stand: their tables may not exist before it.
     schema_changed: bool,
+    /// Something in the log holds only within an explicit transaction block.
+    block: bool,
+    /// Deferrable constraints are checked at the end only: rows are applied one by one, the leader had them at once.
+    deferred: bool,
 }
 
 /// A place in the log to which it can be cut back.
@@ -94,7 +98,15 @@ impl Log {
         self.text(sql);
     }
 
-    pub fn copy_begin(&mut self, sql: &str) {
+    /// Rows of this unit may violate a deferrable constraint between two statements.
+    pub fn defer_constraints(&mut self) {
+        self.deferred = true;
+    }
+
+    /// COPY, under the settings by which the leader reads the data: `settings` is a query that sets them.
+    pub fn copy_begin(&mut self, settings: &str, sql: &str) {
+        self.block = true;
+        self.text(settings);
         self.text(sql);
     }
 
@@ -115,7 +127,8 @@ impl Log {
     /// The whole log as what followers are sent; the log is empty afterwards.
     pub fn take_batch(&mut self) -> Batch {
         let taken = std::mem::take(self);
-        Batch::new(taken.templates, taken.spilled, taken.body.freeze(), taken.schema_changed)
+        let block = taken.schema_changed || taken.block || taken.deferred;
+        Batch::new(taken.templates, taken.spilled, taken.body.freeze(), block, taken.deferred)
     }
 
     fn end(&self) -> u64 {

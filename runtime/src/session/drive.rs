@@ -280,7 +280,7 @@ impl Driver {
             }
             Event::Exchanged(node, Exchanged::Answered(result, follower)) => {
                 if let Some(follower) = follower {
-                    self.local.pool().put(follower);
+                    self.local.pool().put(*follower);
                 }
                 self.session.answered(node, result);
             }

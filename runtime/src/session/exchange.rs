@@ -13,7 +13,7 @@ use super::spill::Spill;
 
 /// How a batch ended, with the connection if it can be used again.
 pub enum Exchanged {
-    Answered(BatchResult, Option<Follower>),
+    Answered(BatchResult, Option<Box<Follower>>),
     /// The connection broke before the answer, without a word from the server.
     Broken(String),
 }
@@ -26,7 +26,7 @@ pub async fn exchange(mut follower: Follower, batch: Batch, spill: Option<Rc<Spi
     match run(&mut follower, &batch, spill.as_deref(), &mut answer).await {
         Ok(BatchResult::Committed) => {
             follower.known.extend(batch.templates());
-            Exchanged::Answered(BatchResult::Committed, Some(follower))
+            Exchanged::Answered(BatchResult::Committed, Some(Box::new(follower)))
         }
         Ok(refused) => Exchanged::Answered(refused, None),
         Err(why) => match answer.last_word() {
@@ -52,6 +52,8 @@ async fn run(
         }
         peer.write(&mut out).map_err(|e| e.to_string())?;
         if out.is_empty() && !source.ended {
+            // A socket that takes everything must not keep the other sessions of this arbiter waiting.
+            tokio::task::yield_now().await;
             continue;
         }
         if out.is_empty() {

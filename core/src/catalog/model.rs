@@ -1,0 +1,216 @@
+//! What is known of tables, functions and types.
+
+use crate::wire::frontend::Format;
+
+/// The number of an object on the leader. It means nothing on another node, and is never sent to one.
+pub type Oid = u32;
+
+/// User objects begin here (src/include/access/transam.h, `FirstNormalObjectId`).
+pub const FIRST_USER_OID: Oid = 16_384;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    Table,
+    Partitioned,
+    View,
+    MaterializedView,
+    Foreign,
+    Sequence,
+}
+
+#[derive(Debug, Clone)]
+pub struct Relation {
+    pub oid: Oid,
+    pub schema: String,
+    pub name: String,
+    pub kind: RelationKind,
+    pub temporary: bool,
+    pub row_security: bool,
+    /// A partition of a partitioned table.
+    pub partition: bool,
+    /// A name of it came in an encoding that is not understood.
+    pub unreadable: bool,
+    pub columns: Vec<Column>,
+    /// Unique indexes with columns only, valid, whole, and checked at once; the primary key first, then the shortest.
+    pub keys: Vec<Key>,
+    /// Columns of all unique indexes. `None`: not known, for one has expressions, a predicate, or is no plain index.
+    pub unique_columns: Option<Vec<String>>,
+    pub triggers: Vec<Trigger>,
+    pub rules: Vec<Rule>,
+    pub children: Vec<Oid>,
+    pub parents: Vec<Oid>,
+    pub calls: Vec<Call>,
+    /// Relations that a view reads.
+    pub reads: Vec<Oid>,
+}
+
+impl Relation {
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    pub fn has_identity(&self) -> bool {
+        self.columns.iter().any(|c| c.identity != Identity::None)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    None,
+    Always,
+    ByDefault,
+}
+
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: String,
+    pub type_oid: Oid,
+    /// Schema-qualified and quoted.
+    pub type_name: String,
+    pub format: Format,
+    /// What the leader returns means the same on a follower, whatever the settings of the session.
+    pub exact: bool,
+    pub not_null: bool,
+    pub generated: bool,
+    pub identity: Identity,
+    /// The default expression as the server prints it.
+    pub default: Option<String>,
+    /// Date, time and what is made of them: the word `now` is a value.
+    pub temporal: bool,
+}
+
+impl Column {
+    pub fn moves_sequence(&self) -> bool {
+        self.identity != Identity::None || self.default.as_deref().is_some_and(|d| d.contains("nextval("))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub columns: Vec<KeyColumn>,
+}
+
+#[derive(Debug, Clone)]
+pub struct KeyColumn {
+    pub name: String,
+    /// `OPERATOR("pg_catalog".=)`.
+    pub equality: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Trigger {
+    pub name: String,
+    bits: i32,
+}
+
+/// What a trigger or rule waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+}
+
+impl Trigger {
+    /// `bits`: pg_trigger.tgtype (src/include/catalog/pg_trigger.h, `TRIGGER_TYPE_…`).
+    pub fn new(name: String, bits: i32) -> Self {
+        Self { name, bits }
+    }
+
+    pub fn fires_for(&self, event: Event) -> bool {
+        let bit = match event {
+            Event::Insert => 1 << 2,
+            Event::Delete => 1 << 3,
+            Event::Update => 1 << 4,
+            Event::Truncate => 1 << 5,
+        };
+        self.bits & bit != 0
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Rule {
+    pub name: String,
+    pub event: Event,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForeignKeyAction {
+    /// NO ACTION and RESTRICT.
+    None,
+    Cascade,
+    SetNull,
+    SetDefault,
+}
+
+#[derive(Debug, Clone)]
+pub struct ForeignKey {
+    pub referring: Oid,
+    pub referred: Oid,
+    pub on_delete: ForeignKeyAction,
+    pub on_update: ForeignKeyAction,
+    pub referring_columns: Vec<String>,
+    pub referred_columns: Vec<String>,
+}
+
+/// Where a table's definition calls a function of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Default,
+    Generated,
+    Check,
+    Index,
+    View,
+    Policy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    pub place: Place,
+    pub function: Oid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volatility {
+    Immutable,
+    Stable,
+    Volatile,
+}
+
+#[derive(Debug, Clone)]
+pub struct Function {
+    pub schema: String,
+    pub name: String,
+    pub procedure: bool,
+    pub volatility: Volatility,
+    pub extension: Option<String>,
+    /// May be called as `row.function`.
+    pub by_attribute: bool,
+}
+
+/// Extensions whose volatile functions only compute: they read the clock or random bytes and write nothing.
+const AUDITED: [&str; 11] = [
+    "pg_buffercache",
+    "pg_freespacemap",
+    "pg_stat_statements",
+    "pg_trgm",
+    "pg_uuidv7",
+    "pgcrypto",
+    "pgrowlocks",
+    "pgstattuple",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "uuid-ossp",
+];
+
+impl Function {
+    /// Whether a call may do more than compute a value.
+    pub fn may_write(&self) -> bool {
+        self.procedure || self.volatility == Volatility::Volatile && !self.is_audited()
+    }
+
+    pub fn is_audited(&self) -> bool {
+        self.extension.as_deref().is_some_and(|e| AUDITED.contains(&e))
+    }
+}

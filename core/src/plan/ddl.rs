@@ -1,0 +1,331 @@
+//! What goes to followers as text, and what cannot run in a transaction.
+
+use std::sync::Arc;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    AlterDatabaseStmt, CreateStmt, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType, TruncateStmt,
+};
+
+use super::refuse::refuse;
+use super::safety::{self, Change};
+use super::scope::{Outcome, Scope, Stop};
+use super::{Action, Ddl, Marks, PasswordLiteral, Plan, alter, calls, role, settings};
+use crate::catalog::Event;
+use crate::sql::{Facts, Statement};
+
+pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
+    let facts = Facts::of(node);
+    if let Some(plan) = temporary(scope, statement, node, &facts)? {
+        return Ok(plan);
+    }
+    if is_utility(node) {
+        return Ok(Action::Utility.into());
+    }
+    if let Some(plan) = image(scope, node, &facts)? {
+        return Ok(plan);
+    }
+    let password = special(scope, statement, node, &facts)?;
+    let password = match password {
+        Special::Password(password) => password,
+        Special::Instead(action) => return Ok(action.into()),
+    };
+    if facts.temporal_words {
+        let reason = "it has a literal such as 'now', which would mean another time on each server";
+        return Err(refuse(reason, "Use now() or CURRENT_DATE, or write the time out.").into());
+    }
+    if !is_shared(node)
+        && let Some(trigger) = scope.catalog()?.event_triggers.first()
+    {
+        let reason = format!("the event trigger {trigger} would fire on each server");
+        return Err(refuse(reason, format!("ALTER EVENT TRIGGER {trigger} DISABLE.")).into());
+    }
+    let marks = Marks { sequences: moves_sequences(node), ..Marks::default() };
+    Ok(Plan { marks, ..Action::Ddl(Arc::new(Ddl { password })).into() })
+}
+
+/// What PostgreSQL does not let run in a transaction block.
+fn is_utility(node: &NodeEnum) -> bool {
+    match node {
+        NodeEnum::VacuumStmt(s) => s.is_vacuumcmd,
+        NodeEnum::ClusterStmt(s) => s.relation.is_none(),
+        NodeEnum::IndexStmt(s) => s.concurrent,
+        NodeEnum::DropStmt(s) => s.concurrent,
+        NodeEnum::ReindexStmt(s) => {
+            let whole =
+                !matches!(s.kind(), ReindexObjectType::ReindexObjectIndex | ReindexObjectType::ReindexObjectTable);
+            whole || s.params.iter().any(|p| is_option(p, "concurrently"))
+        }
+        NodeEnum::AlterDatabaseStmt(AlterDatabaseStmt { options, .. }) => {
+            options.iter().any(|o| is_option(o, "tablespace"))
+        }
+        NodeEnum::CreatedbStmt(_)
+        | NodeEnum::DropdbStmt(_)
+        | NodeEnum::AlterSystemStmt(_)
+        | NodeEnum::CreateTableSpaceStmt(_)
+        | NodeEnum::DropTableSpaceStmt(_) => true,
+        _ => false,
+    }
+}
+
+fn is_option(node: &Node, name: &str) -> bool {
+    matches!(&node.node, Some(NodeEnum::DefElem(option)) if option.defname == name)
+}
+
+/// Objects of all databases: event triggers do not fire for them, nor for themselves.
+fn is_shared(node: &NodeEnum) -> bool {
+    match node {
+        NodeEnum::CreateRoleStmt(_)
+        | NodeEnum::AlterRoleStmt(_)
+        | NodeEnum::AlterRoleSetStmt(_)
+        | NodeEnum::DropRoleStmt(_)
+        | NodeEnum::GrantRoleStmt(_)
+        | NodeEnum::AlterDatabaseStmt(_)
+        | NodeEnum::AlterDatabaseSetStmt(_)
+        | NodeEnum::CreateEventTrigStmt(_)
+        | NodeEnum::AlterEventTrigStmt(_)
+        | NodeEnum::TruncateStmt(_)
+        | NodeEnum::VacuumStmt(_) => true,
+        NodeEnum::DropStmt(s) => s.remove_type() == ObjectType::ObjectEventTrigger,
+        _ => false,
+    }
+}
+
+fn moves_sequences(node: &NodeEnum) -> bool {
+    match node {
+        NodeEnum::TruncateStmt(s) => s.restart_seqs,
+        NodeEnum::CreateSeqStmt(_) | NodeEnum::AlterSeqStmt(_) | NodeEnum::AlterTableStmt(_) => true,
+        _ => false,
+    }
+}
+
+/// What makes, changes or drops temporary objects concerns the leader alone.
+fn temporary(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Facts) -> Outcome<Option<Plan>> {
+    let made = match node {
+        NodeEnum::CreateStmt(s) => is_temporary(s.relation.as_ref()),
+        NodeEnum::CreateTableAsStmt(s) => is_temporary(s.into.as_deref().and_then(|i| i.rel.as_ref())),
+        NodeEnum::ViewStmt(s) => is_temporary(s.view.as_ref()),
+        NodeEnum::CreateSeqStmt(s) => is_temporary(s.sequence.as_ref()),
+        _ => false,
+    };
+    let mut marks = Marks { temporary: true, ..Marks::default() };
+    if made || names_pg_temp(scope, statement) {
+        if matches!(node, NodeEnum::CreateTableAsStmt(_)) {
+            let called = calls::check(scope, facts)?;
+            marks.sequences = called.sequences;
+        }
+        return Ok(Some(Plan { marks, ..Action::Leader.into() }));
+    }
+    let catalog = scope.catalog()?;
+    if !catalog.has_temporary() {
+        return Ok(None);
+    }
+    let mut of_leader = 0;
+    let mut of_all = 0;
+    for name in facts.relations.iter().chain(&facts.lists) {
+        match scope.named(name)? {
+            Some(relation) if relation.temporary => of_leader += 1,
+            Some(_) => of_all += 1,
+            None => {}
+        }
+    }
+    match (of_leader, of_all) {
+        (0, _) => Ok(None),
+        (_, 0) => Ok(Some(Plan { marks, ..Action::Leader.into() })),
+        _ if matches!(node, NodeEnum::ViewStmt(_)) => Ok(Some(Plan { marks, ..Action::Leader.into() })),
+        _ => Err(refuse("it concerns temporary objects and others", "Use one statement for each.").into()),
+    }
+}
+
+fn is_temporary(range: Option<&RangeVar>) -> bool {
+    range.is_some_and(|r| r.relpersistence == "t")
+}
+
+fn names_pg_temp(scope: &Scope<'_>, statement: &Statement) -> bool {
+    let tokens = &scope.parsed.tokens[statement.tokens.clone()];
+    tokens.windows(2).any(|pair| pair[0].is_word(scope.sql, "pg_temp") && pair[1].is(scope.sql, b'.'))
+}
+
+/// Tables made from a query: each server would run it by itself.
+fn image(scope: &Scope<'_>, node: &NodeEnum, facts: &Facts) -> Outcome<Option<Plan>> {
+    match node {
+        NodeEnum::CreateTableAsStmt(s) => {
+            if facts.statements.contains(&"ExecuteStmt")
+                && !s.into.as_deref().is_some_and(|i| is_temporary(i.rel.as_ref()))
+            {
+                let reason = "the other servers do not know the prepared statement";
+                return Err(refuse(reason, "Write its query out.").into());
+            }
+            let marks = calls::check(scope, facts)?;
+            match create_as(s.into.as_deref(), marks)? {
+                Plan { action: Action::Ddl(_), .. } => Ok(None),
+                plan => Ok(Some(plan)),
+            }
+        }
+        NodeEnum::RefreshMatViewStmt(s) if !s.skip_data => {
+            let reason = "each server would run the query of the materialized view by itself";
+            Err(refuse(reason, "Use a table, and fill it with INSERT … SELECT.").into())
+        }
+        _ => Ok(None),
+    }
+}
+
+pub fn create_as(into: Option<&IntoClause>, marks: Marks) -> Outcome {
+    let into = into.ok_or(Stop::Unknown)?;
+    if is_temporary(into.rel.as_ref()) || into.rel.as_ref().is_some_and(|r| r.schemaname == "pg_temp") {
+        return Ok(Plan { marks: Marks { temporary: true, ..marks }, ..Action::Leader.into() });
+    }
+    if into.skip_data {
+        return Ok(Action::Ddl(Arc::new(Ddl { password: None })).into());
+    }
+    let reason = "each server would run the query by itself, with rows in another order or with other values";
+    Err(refuse(reason, "CREATE TABLE … AS … WITH NO DATA, then INSERT … SELECT.").into())
+}
+
+enum Special {
+    Password(Option<PasswordLiteral>),
+    Instead(Action),
+}
+
+/// Statements whose text is not all: what they evaluate, reach, or may not do.
+fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Facts) -> Outcome<Special> {
+    let none = Ok(Special::Password(None));
+    match node {
+        NodeEnum::AlterTableStmt(s) => match alter::check(scope, s, facts)? {
+            Some(action) => Ok(Special::Instead(action)),
+            None => none,
+        },
+        NodeEnum::CreateStmt(s) => create_table(s).and(none),
+        NodeEnum::AlterDomainStmt(_) => calls::check(scope, facts).and(none),
+        NodeEnum::TruncateStmt(s) => truncate(scope, s, facts).and(none),
+        NodeEnum::CreateRoleStmt(s) => Ok(Special::Password(role::password(scope, statement, &s.role, &s.options)?)),
+        NodeEnum::AlterRoleStmt(s) => {
+            let name = s.role.as_ref().map_or("", |r| &r.rolename);
+            Ok(Special::Password(role::password(scope, statement, name, &s.options)?))
+        }
+        NodeEnum::AlterRoleSetStmt(s) => Ok(settings::stored(s.setstmt.as_ref()).map(|()| Special::Password(None))?),
+        NodeEnum::AlterDatabaseSetStmt(s) => {
+            Ok(settings::stored(s.setstmt.as_ref()).map(|()| Special::Password(None))?)
+        }
+        other if is_plain(other) => none,
+        other => Err(unknown(other)),
+    }
+}
+
+fn create_table(statement: &CreateStmt) -> Outcome<()> {
+    let bound = statement.partbound.clone().map(|b| Node { node: Some(NodeEnum::PartitionBoundSpec(b)) });
+    alter::partition_bound(bound.as_ref())
+}
+
+/// TRUNCATE, with what it reaches by CASCADE.
+fn truncate(scope: &Scope<'_>, statement: &TruncateStmt, facts: &Facts) -> Outcome<()> {
+    let catalog = scope.catalog()?;
+    let cascades = statement.behavior == pg_query::protobuf::DropBehavior::DropCascade as i32;
+    let mut next = Vec::new();
+    for name in &facts.relations {
+        next.extend(scope.named(name)?);
+    }
+    let mut seen = Vec::new();
+    while let Some(relation) = next.pop() {
+        if seen.contains(&relation.oid) {
+            continue;
+        }
+        seen.push(relation.oid);
+        let change = Change { event: Event::Truncate, assigned: &[], defaults: false };
+        safety::check(catalog, relation, change, true)?;
+        next.extend(relation.children.iter().filter_map(|oid| catalog.relation(*oid)));
+        if cascades {
+            next.extend(catalog.references_to(relation.oid).filter_map(|key| catalog.relation(key.referring)));
+        }
+    }
+    Ok(())
+}
+
+/// Statements that change the catalog alone, and by their text alone.
+fn is_plain(node: &NodeEnum) -> bool {
+    use NodeEnum::*;
+    matches!(
+        node,
+        CreateSchemaStmt(_)
+            | CreateTableAsStmt(_)
+            | RefreshMatViewStmt(_)
+            | ViewStmt(_)
+            | IndexStmt(_)
+            | ReindexStmt(_)
+            | ClusterStmt(_)
+            | VacuumStmt(_)
+            | DropStmt(_)
+            | DropRoleStmt(_)
+            | DropOwnedStmt(_)
+            | ReassignOwnedStmt(_)
+            | GrantStmt(_)
+            | GrantRoleStmt(_)
+            | AlterDefaultPrivilegesStmt(_)
+            | CommentStmt(_)
+            | SecLabelStmt(_)
+            | RenameStmt(_)
+            | AlterObjectDependsStmt(_)
+            | AlterObjectSchemaStmt(_)
+            | AlterOwnerStmt(_)
+            | CreateSeqStmt(_)
+            | AlterSeqStmt(_)
+            | CreateFunctionStmt(_)
+            | AlterFunctionStmt(_)
+            | CreateTrigStmt(_)
+            | CreateEventTrigStmt(_)
+            | AlterEventTrigStmt(_)
+            | RuleStmt(_)
+            | CreatePolicyStmt(_)
+            | AlterPolicyStmt(_)
+            | CreateDomainStmt(_)
+            | CompositeTypeStmt(_)
+            | CreateEnumStmt(_)
+            | AlterEnumStmt(_)
+            | CreateRangeStmt(_)
+            | AlterTypeStmt(_)
+            | DefineStmt(_)
+            | CreateCastStmt(_)
+            | CreateConversionStmt(_)
+            | CreateTransformStmt(_)
+            | CreateOpClassStmt(_)
+            | CreateOpFamilyStmt(_)
+            | AlterOpFamilyStmt(_)
+            | AlterOperatorStmt(_)
+            | AlterCollationStmt(_)
+            | CreateStatsStmt(_)
+            | AlterStatsStmt(_)
+            | AlterTsdictionaryStmt(_)
+            | AlterTsconfigurationStmt(_)
+            | CreateExtensionStmt(_)
+            | AlterExtensionStmt(_)
+            | AlterExtensionContentsStmt(_)
+            | CreatePlangStmt(_)
+            | CreateAmStmt(_)
+            | CreateFdwStmt(_)
+            | AlterFdwStmt(_)
+            | CreateForeignServerStmt(_)
+            | AlterForeignServerStmt(_)
+            | CreateForeignTableStmt(_)
+            | CreateUserMappingStmt(_)
+            | AlterUserMappingStmt(_)
+            | DropUserMappingStmt(_)
+            | CreatePublicationStmt(_)
+            | AlterPublicationStmt(_)
+            | AlterDatabaseStmt(_)
+    )
+}
+
+fn unknown(node: &NodeEnum) -> Stop {
+    match node {
+        NodeEnum::CreateSubscriptionStmt(_)
+        | NodeEnum::AlterSubscriptionStmt(_)
+        | NodeEnum::DropSubscriptionStmt(_) => {
+            refuse("a subscription writes rows past the proxy", "Subscribe with a server that is not behind it.").into()
+        }
+        NodeEnum::ImportForeignSchemaStmt(_) => {
+            let reason = "each server would ask the foreign server by itself";
+            refuse(reason, "CREATE FOREIGN TABLE for each table.").into()
+        }
+        _ => refuse("it is not known what it would have to do on the other servers", "Use another statement.").into(),
+    }
+}

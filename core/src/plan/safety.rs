@@ -1,0 +1,192 @@
+//! What else happens when rows of a table change: on the leader, and on a follower that applies them.
+
+use super::calls;
+use super::refuse::refuse;
+use crate::catalog::model::{Call, ForeignKeyAction, Place, Volatility};
+use crate::catalog::{Catalog, Event, Function, Oid, Relation, RelationKind};
+use crate::fault::Fault;
+
+/// A change of a table's rows.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    pub event: Event,
+    /// Columns that an UPDATE assigns.
+    pub assigned: &'a [String],
+    /// A default may be evaluated.
+    pub defaults: bool,
+}
+
+/// Refuses what would change more, or other rows, than RETURNING shows, or not the same on each server.
+pub fn check(catalog: &Catalog, relation: &Relation, change: Change<'_>, only: bool) -> Result<(), Fault> {
+    target(relation)?;
+    let heirs = relation.kind == RelationKind::Table && !relation.children.is_empty();
+    if heirs && !only && change.event != Event::Insert {
+        let reason = format!("other tables inherit from {}", relation.name);
+        return Err(refuse(
+            reason,
+            format!("Write ONLY {}, and to each table that inherits by itself.", relation.name),
+        ));
+    }
+    table(catalog, relation, change)?;
+    cascade(catalog, relation, change)
+}
+
+fn target(relation: &Relation) -> Result<(), Fault> {
+    let name = &relation.name;
+    match relation.kind {
+        RelationKind::Table | RelationKind::Partitioned => {}
+        RelationKind::View => {
+            return Err(refuse(format_args!("{name} is a view"), "Write to the table that it shows."));
+        }
+        RelationKind::Foreign => {
+            let hint = "Write to it on the server where it is, past the proxy.";
+            return Err(refuse(format_args!("{name} is a foreign table, whose rows are not on these servers"), hint));
+        }
+        RelationKind::MaterializedView | RelationKind::Sequence => {
+            return Err(refuse(format_args!("{name} is no table"), "Write to a table."));
+        }
+    }
+    if relation.row_security {
+        let hint = format!("ALTER TABLE {name} DISABLE ROW LEVEL SECURITY.");
+        return Err(refuse(format_args!("{name} has row-level security, which hides rows from the copy"), hint));
+    }
+    if relation.unreadable {
+        let hint = "Set client_encoding to UTF8.";
+        return Err(refuse(format_args!("the names in {name} are not known in this client's encoding"), hint));
+    }
+    if relation.columns.is_empty() {
+        return Err(refuse(format_args!("{name} has no columns"), "Give it a column."));
+    }
+    Ok(())
+}
+
+/// A table with its partitions: triggers, rules, and expressions of its definition.
+fn table(catalog: &Catalog, relation: &Relation, change: Change<'_>) -> Result<(), Fault> {
+    for member in members(catalog, relation) {
+        let moves = member.oid != relation.oid && change.event == Event::Update;
+        let fires = |event| change.event == event || moves && event != Event::Truncate;
+        let events = [Event::Insert, Event::Update, Event::Delete, Event::Truncate];
+        let trigger = member.triggers.iter().find(|t| events.iter().any(|e| fires(*e) && t.fires_for(*e)));
+        if let Some(trigger) = trigger {
+            let reason = format!(
+                "{} has the trigger {}, whose own writes would reach one server only",
+                member.name, trigger.name
+            );
+            return Err(refuse(reason, format!("ALTER TABLE {} DISABLE TRIGGER {}.", member.name, trigger.name)));
+        }
+        if let Some(rule) = member.rules.iter().find(|r| fires(r.event)) {
+            let reason = format!("{} has the rule {}, which puts another statement in place", member.name, rule.name);
+            return Err(refuse(reason, format!("DROP RULE {} ON {}.", rule.name, member.name)));
+        }
+        if matches!(change.event, Event::Insert | Event::Update) {
+            member.calls.iter().try_for_each(|call| definition(catalog, member, *call, change.defaults))?;
+        }
+    }
+    Ok(())
+}
+
+/// A partitioned table's rows are in its partitions. Tables that merely inherit are not touched (`ONLY`, or INSERT).
+fn members<'a>(catalog: &'a Catalog, relation: &'a Relation) -> Vec<&'a Relation> {
+    match relation.kind {
+        RelationKind::Partitioned => catalog.family(relation.oid),
+        _ => vec![relation],
+    }
+}
+
+/// A default is evaluated on the leader alone; everything else also where a row is applied.
+fn definition(catalog: &Catalog, relation: &Relation, call: Call, defaults: bool) -> Result<(), Fault> {
+    let Some(function) = catalog.function(call.function) else { return Ok(()) };
+    let place = match call.place {
+        Place::Default if defaults && function.may_write() => return Err(calls::writing(function)),
+        Place::Default | Place::View | Place::Policy => return Ok(()),
+        Place::Generated => "a generated column",
+        Place::Check => "a CHECK constraint or domain",
+        Place::Index => "an index",
+    };
+    if function.extension.is_some() && function.volatility == Volatility::Immutable {
+        return Ok(());
+    }
+    let Function { schema, name, .. } = function;
+    let reason = format!(
+        "{place} of {} calls the function {schema}.{name}, which each server would evaluate by itself",
+        relation.name
+    );
+    Err(refuse(reason, "Use built-in functions, or functions of an extension that are IMMUTABLE."))
+}
+
+/// Follows foreign keys to the rows that change with these.
+fn cascade(catalog: &Catalog, relation: &Relation, change: Change<'_>) -> Result<(), Fault> {
+    let origin: Vec<Oid> = members(catalog, relation).iter().map(|r| r.oid).collect();
+    let mut seen: Vec<(Oid, Event)> = Vec::new();
+    let mut next: Vec<(Oid, Event, Vec<String>)> =
+        origin.iter().map(|oid| (*oid, change.event, change.assigned.to_vec())).collect();
+    while let Some((oid, event, assigned)) = next.pop() {
+        let keys = catalog.references_to(oid);
+        for key in keys {
+            let action = match event {
+                Event::Delete => key.on_delete,
+                Event::Update if key.referred_columns.iter().any(|c| assigned.contains(c)) => key.on_update,
+                _ => continue,
+            };
+            let reached = match action {
+                ForeignKeyAction::None => continue,
+                ForeignKeyAction::Cascade => event,
+                ForeignKeyAction::SetNull | ForeignKeyAction::SetDefault => Event::Update,
+            };
+            let Some(referring) = catalog.relation(key.referring) else { continue };
+            if action == ForeignKeyAction::SetDefault {
+                let reason =
+                    format!("a foreign key of {} sets a default when rows of {} change", referring.name, relation.name);
+                return Err(refuse(reason, "Use SET NULL or CASCADE."));
+            }
+            let back = origin.contains(&referring.oid) && !origin.contains(&oid);
+            if back && (change.event == Event::Update || reached == Event::Delete) {
+                let reason =
+                    format!("foreign keys lead from {} back to itself through {}", relation.name, referring.name);
+                return Err(refuse(reason, "Use NO ACTION for one of them, and change its rows yourself."));
+            }
+            if seen.contains(&(referring.oid, reached)) {
+                continue;
+            }
+            seen.push((referring.oid, reached));
+            let assigned = key.referring_columns.clone();
+            if !origin.contains(&referring.oid) || reached != change.event {
+                table(catalog, referring, Change { event: reached, assigned: &assigned, defaults: false })?;
+            }
+            for member in members(catalog, referring) {
+                next.push((member.oid, reached, assigned.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether rows of the table refer to rows of the table.
+pub fn refers_to_itself(catalog: &Catalog, relation: &Relation) -> bool {
+    referred_by_itself(catalog, relation).next().is_some()
+}
+
+/// Columns of the table to which its own foreign keys refer.
+pub fn referred_by_itself<'a>(catalog: &'a Catalog, relation: &'a Relation) -> impl Iterator<Item = &'a String> {
+    let family: Vec<Oid> = related(catalog, relation);
+    let keys = family.clone().into_iter().flat_map(|oid| catalog.references_to(oid));
+    keys.filter(move |k| family.contains(&k.referring)).flat_map(|k| k.referred_columns.iter())
+}
+
+/// The table, what it is a partition of, and all their partitions.
+fn related(catalog: &Catalog, relation: &Relation) -> Vec<Oid> {
+    let mut top = relation;
+    while let Some(parent) = top.parents.first().filter(|_| top.partition).and_then(|oid| catalog.relation(*oid)) {
+        top = parent;
+    }
+    catalog.family(top.oid).iter().map(|r| r.oid).collect()
+}
+
+/// Columns of unique indexes of the table and its partitions; `None`: not known.
+pub fn unique_columns<'a>(catalog: &'a Catalog, relation: &'a Relation) -> Option<Vec<&'a String>> {
+    let mut found = Vec::new();
+    for member in members(catalog, relation) {
+        found.extend(member.unique_columns.as_ref()?);
+    }
+    Some(found)
+}

@@ -1,0 +1,114 @@
+//! SET and RESET, and the statements that begin and end transactions.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    DefElem, Node, TransactionStmt, TransactionStmtKind as Kind, VariableSetKind, VariableSetStmt,
+};
+
+use super::calls::WATCHED_SETTINGS;
+use super::refuse::refuse;
+use super::{Action, Marks, Memory, Plan, Transaction};
+use crate::fault::Fault;
+
+pub fn transaction(statement: &TransactionStmt) -> Plan {
+    let chain = statement.chain;
+    let name = statement.savepoint_name.clone();
+    let transaction = match statement.kind() {
+        Kind::TransStmtBegin | Kind::TransStmtStart => {
+            Transaction::Begin { serializable: isolation(&statement.options) }
+        }
+        Kind::TransStmtCommit => Transaction::Commit { chain },
+        Kind::TransStmtRollback => Transaction::Rollback { chain },
+        Kind::TransStmtSavepoint => Transaction::Savepoint { name },
+        Kind::TransStmtRelease => Transaction::Release { name },
+        Kind::TransStmtRollbackTo => Transaction::RollbackTo { name },
+        Kind::TransStmtPrepare | Kind::TransStmtCommitPrepared | Kind::TransStmtRollbackPrepared | Kind::Undefined => {
+            return refuse("prepared transactions are not replicated", "Use COMMIT.").into();
+        }
+    };
+    Action::Transaction(transaction).into()
+}
+
+/// What a list of transaction modes says of the isolation level.
+fn isolation(modes: &[Node]) -> Option<bool> {
+    modes.iter().rev().find_map(|mode| match &mode.node {
+        Some(NodeEnum::DefElem(mode)) if mode.defname == "transaction_isolation" => serializable(mode),
+        _ => None,
+    })
+}
+
+fn serializable(mode: &DefElem) -> Option<bool> {
+    mode.arg.as_deref().and_then(literal).map(|level| level.eq_ignore_ascii_case("serializable"))
+}
+
+fn literal(node: &Node) -> Option<&str> {
+    use pg_query::protobuf::a_const::Val;
+    match &node.node {
+        Some(NodeEnum::AConst(constant)) => match constant.val.as_ref()? {
+            Val::Sval(s) => Some(&s.sval),
+            _ => None,
+        },
+        Some(NodeEnum::String(s)) => Some(&s.sval),
+        _ => None,
+    }
+}
+
+pub fn set(statement: &VariableSetStmt) -> Plan {
+    let name = statement.name.to_ascii_lowercase();
+    let marks = Marks { settings: true, ..Marks::default() };
+    let memory = memory(statement, &name);
+    let value = statement.args.first().and_then(literal);
+    let resets = matches!(
+        statement.kind(),
+        VariableSetKind::VarReset | VariableSetKind::VarResetAll | VariableSetKind::VarSetDefault
+    );
+    let level = value.map(|v| v.eq_ignore_ascii_case("serializable"));
+    let action = match name.as_str() {
+        "transaction" => isolation_of(isolation(&statement.args), false),
+        "session characteristics" => isolation_of(isolation(&statement.args), true),
+        // A snapshot of another transaction: it concerns the leader alone.
+        "transaction snapshot" => return Action::Leader.into(),
+        "transaction_isolation" => isolation_of(level, false),
+        "default_transaction_isolation" => isolation_of(level, !statement.is_local),
+        "session_authorization" if resets => Action::Leader,
+        "standard_conforming_strings" if resets || value.is_some_and(is_on) => Action::Leader,
+        "session_replication_role" if resets || value.is_some_and(|v| v.eq_ignore_ascii_case("origin")) => {
+            Action::Leader
+        }
+        "row_security" => Action::Leader,
+        name if WATCHED_SETTINGS.contains(&name) => Action::Refuse(watched(name)),
+        _ => Action::Leader,
+    };
+    let memory = memory.filter(|_| !matches!(name.as_str(), "transaction" | "transaction_isolation"));
+    Plan { action, marks, memory }
+}
+
+fn isolation_of(serializable: Option<bool>, session: bool) -> Action {
+    Action::Transaction(Transaction::Isolation { serializable, session })
+}
+
+fn is_on(value: &str) -> bool {
+    ["on", "true", "yes", "1"].iter().any(|on| value.eq_ignore_ascii_case(on))
+}
+
+fn watched(name: &str) -> Fault {
+    refuse(format_args!("the setting {name} changes what statements mean"), "Leave it at its default.")
+}
+
+fn memory(statement: &VariableSetStmt, name: &str) -> Option<Memory> {
+    let name = name.to_owned();
+    match statement.kind() {
+        _ if statement.is_local => None,
+        VariableSetKind::VarResetAll => Some(Memory::ResetAll),
+        VariableSetKind::VarReset | VariableSetKind::VarSetDefault => Some(Memory::Reset { name }),
+        _ => Some(Memory::Set { name }),
+    }
+}
+
+/// A setting that is stored for later sessions.
+pub fn stored(statement: Option<&VariableSetStmt>) -> Result<(), Fault> {
+    match statement.map(|s| s.name.to_ascii_lowercase()) {
+        Some(name) if WATCHED_SETTINGS.contains(&name.as_str()) => Err(watched(&name)),
+        _ => Ok(()),
+    }
+}

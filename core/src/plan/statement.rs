@@ -1,0 +1,150 @@
+//! One statement's plan, by its kind.
+
+use std::sync::Arc;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    DeclareCursorStmt, DiscardMode, ExplainStmt, Node, PrepareStmt, SelectStmt, VariableShowStmt,
+};
+
+use super::refuse::{self, refuse};
+use super::scope::{Outcome, Scope, Stop};
+use super::{Action, Marks, Memory, Plan, calls, copy, ddl, settings, write};
+use crate::sql::{Facts, Statement};
+
+/// `Err` only where something has to be known first: a refusal is a plan.
+pub fn plan(scope: &Scope<'_>, statement: &Statement) -> Outcome {
+    let outcome = if scope.names_own_schema(statement) {
+        Err(refuse::own_schema().into())
+    } else {
+        node(scope, statement, &statement.node)
+    };
+    match outcome {
+        Err(Stop::Refuse(fault)) => Ok(fault.into()),
+        Err(Stop::Unknown) => Ok(Action::Unparsed.into()),
+        other => other,
+    }
+}
+
+fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
+    match node {
+        NodeEnum::SelectStmt(select) => self::select(scope, select, &Facts::of(node)),
+        NodeEnum::InsertStmt(insert) => write::insert(scope, insert, &Facts::of(node)),
+        NodeEnum::UpdateStmt(update) => write::update(scope, update, &Facts::of(node)),
+        NodeEnum::DeleteStmt(delete) => write::delete(scope, delete, &Facts::of(node)),
+        NodeEnum::MergeStmt(_) => {
+            Err(refuse("MERGE is not replicated", "Use INSERT … ON CONFLICT, UPDATE and DELETE.").into())
+        }
+        NodeEnum::CopyStmt(copy) => copy::plan(scope, copy, &Facts::of(node)),
+        NodeEnum::TransactionStmt(transaction) => Ok(settings::transaction(transaction)),
+        NodeEnum::VariableSetStmt(set) => Ok(settings::set(set)),
+        NodeEnum::VariableShowStmt(show) => Ok(self::show(show)),
+        NodeEnum::PrepareStmt(prepare) => self::prepare(scope, statement, prepare),
+        NodeEnum::ExecuteStmt(execute) => {
+            let marks = Marks { sequences: true, ..calls::check(scope, &Facts::of(node))? };
+            Ok(Plan { marks, ..Action::Execute { name: execute.name.clone() }.into() })
+        }
+        NodeEnum::DeallocateStmt(deallocate) => {
+            let name = (!deallocate.isall).then(|| deallocate.name.clone());
+            Ok(Action::Deallocate { name }.into())
+        }
+        NodeEnum::DiscardStmt(discard) => Ok(self::discard(discard.target())),
+        NodeEnum::DeclareCursorStmt(declare) => self::declare(scope, declare, &Facts::of(node)),
+        NodeEnum::ExplainStmt(explain) => self::explain(scope, statement, explain),
+        NodeEnum::ListenStmt(listen) => Ok(remembered(Memory::Listen { channel: listen.conditionname.clone() })),
+        NodeEnum::UnlistenStmt(unlisten) => {
+            let channel = Some(unlisten.conditionname.clone()).filter(|c| !c.is_empty());
+            Ok(remembered(Memory::Unlisten { channel }))
+        }
+        NodeEnum::NotifyStmt(_)
+        | NodeEnum::FetchStmt(_)
+        | NodeEnum::ClosePortalStmt(_)
+        | NodeEnum::LockStmt(_)
+        | NodeEnum::LoadStmt(_)
+        | NodeEnum::CheckPointStmt(_)
+        | NodeEnum::ConstraintsSetStmt(_) => Ok(Action::Leader.into()),
+        NodeEnum::DoStmt(_) => {
+            Err(refuse("what a DO block writes cannot be seen", "Send its statements one by one.").into())
+        }
+        NodeEnum::CallStmt(_) => {
+            Err(refuse("what a procedure writes cannot be seen", "Send its statements one by one.").into())
+        }
+        other => ddl::plan(scope, statement, other),
+    }
+}
+
+fn remembered(memory: Memory) -> Plan {
+    Plan { memory: Some(memory), ..Action::Leader.into() }
+}
+
+fn select(scope: &Scope<'_>, select: &SelectStmt, facts: &Facts) -> Outcome {
+    if facts.statements.iter().any(|s| *s != "SelectStmt") {
+        let reason = "a write stands within a query";
+        return Err(refuse(reason, "Run the write as a statement of its own, with RETURNING.").into());
+    }
+    let marks = calls::check(scope, facts)?;
+    if facts.into {
+        return ddl::create_as(select.into_clause.as_deref(), marks);
+    }
+    Ok(Plan { marks, ..Action::Leader.into() })
+}
+
+fn show(show: &VariableShowStmt) -> Plan {
+    match show.name.to_ascii_lowercase().as_str() {
+        "pool_nodes" => Action::ShowPoolNodes.into(),
+        _ => Action::Leader.into(),
+    }
+}
+
+/// PREPARE's own plan is that of the statement in it.
+fn prepare(scope: &Scope<'_>, statement: &Statement, prepare: &PrepareStmt) -> Outcome {
+    let query = prepare.query.as_ref().and_then(|q| q.node.as_ref()).ok_or(Stop::Unknown)?;
+    let inner = node(scope, statement, query)?;
+    if inner.marks.settings || inner.marks.temporary {
+        let reason = "it prepares a statement that changes what later statements mean";
+        return Err(refuse(reason, "Run that statement without PREPARE.").into());
+    }
+    let name = prepare.name.clone();
+    match inner.action {
+        Action::Leader if inner.marks == Marks::default() => Ok(Action::Prepare { name, inner: None }.into()),
+        Action::Leader | Action::Write(_) => Ok(Action::Prepare { name, inner: Some(Arc::new(inner)) }.into()),
+        action => Ok(action.into()),
+    }
+}
+
+fn discard(mode: DiscardMode) -> Plan {
+    let all = mode == DiscardMode::DiscardAll;
+    let temporary = all || mode == DiscardMode::DiscardTemp;
+    Plan { marks: Marks { settings: all, temporary, ..Marks::default() }, ..Action::Discard { all }.into() }
+}
+
+/// src/include/nodes/parsenodes.h
+const CURSOR_OPT_HOLD: i32 = 0x0020;
+
+fn declare(scope: &Scope<'_>, declare: &DeclareCursorStmt, facts: &Facts) -> Outcome {
+    if facts.statements.iter().any(|s| !matches!(*s, "SelectStmt" | "DeclareCursorStmt")) {
+        return Err(refuse("a write stands within a cursor's query", "Run the write as a statement of its own.").into());
+    }
+    let marks = calls::check(scope, facts)?;
+    let holdable = declare.options & CURSOR_OPT_HOLD != 0;
+    Ok(Plan { marks: Marks { holdable, ..marks }, ..Action::Leader.into() })
+}
+
+/// Without ANALYZE nothing is executed.
+fn explain(scope: &Scope<'_>, statement: &Statement, explain: &ExplainStmt) -> Outcome {
+    if !explain.options.iter().any(is_analyze) {
+        return Ok(Action::Leader.into());
+    }
+    let query = explain.query.as_ref().and_then(|q| q.node.as_ref()).ok_or(Stop::Unknown)?;
+    match node(scope, statement, query)? {
+        Plan { action: Action::Leader, marks, .. } => Ok(Plan { marks, ..Action::Leader.into() }),
+        Plan { action: Action::Refuse(fault), .. } => Err(fault.into()),
+        Plan { action: Action::Unparsed, .. } => Err(Stop::Unknown),
+        _ => Err(refuse("EXPLAIN ANALYZE executes the statement", "Use EXPLAIN without ANALYZE.").into()),
+    }
+}
+
+/// Also when it is given a value: `ANALYZE false` is rare enough.
+fn is_analyze(option: &Node) -> bool {
+    matches!(&option.node, Some(NodeEnum::DefElem(option)) if option.defname == "analyze")
+}

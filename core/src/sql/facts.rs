@@ -1,0 +1,383 @@
+//! What a statement mentions, wherever in its tree it stands.
+//!
+//! The tree is walked by serialising it into nothing. So no field of any node can be forgotten: what the parser's own
+//! data types hold is what is visited, and a new version's new field is visited without a change here.
+
+use std::fmt;
+
+use serde::ser::{self, Impossible, Serialize};
+
+/// A name as written: folded and without quotes, as the parser gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name {
+    pub schema: Option<String>,
+    pub name: String,
+}
+
+impl Name {
+    pub fn new(schema: Option<&str>, name: &str) -> Self {
+        Self { schema: schema.filter(|s| !s.is_empty()).map(str::to_owned), name: name.to_owned() }
+    }
+
+    /// The last two parts of a dotted name; a database's name before them says nothing.
+    pub fn from_parts(parts: &[String]) -> Option<Self> {
+        match parts {
+            [] => None,
+            [name] => Some(Self::new(None, name)),
+            [.., schema, name] => Some(Self::new(Some(schema), name)),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Facts {
+    pub functions: Vec<Name>,
+    pub operators: Vec<Name>,
+    pub types: Vec<Name>,
+    /// Tables, views and the names of common table expressions, as they are referred to.
+    pub relations: Vec<Name>,
+    /// Last parts of column references and field selections: `a.f` may mean `f(a)`.
+    pub attributes: Vec<String>,
+    /// Nodes whose name ends in `Stmt`, outermost first.
+    pub statements: Vec<&'static str>,
+    /// `SELECT … INTO`, and `CREATE TABLE AS`.
+    pub into: bool,
+    /// DEFAULT as a value.
+    pub defaults: bool,
+    /// The first argument of each `set_config`, where it is a plain literal.
+    pub settings: Vec<Option<String>>,
+    /// A literal has one of the words that mean another date or time whenever they are read.
+    pub temporal_words: bool,
+    /// CURRENT_TIMESTAMP and its kind.
+    pub values_of_server: bool,
+    /// Names given as a list: the objects of DROP and its kind.
+    pub lists: Vec<Name>,
+}
+
+impl Facts {
+    pub fn of(tree: &impl Serialize) -> Self {
+        let mut walk = Walk::default();
+        // The walk itself never fails.
+        let _ = tree.serialize(&mut walk);
+        walk.facts
+    }
+
+    /// Nothing is called and nothing read, not even an operator.
+    pub fn computes_with_constants(&self) -> bool {
+        let built_in = |name: &Name| name.schema.as_deref() == Some("pg_catalog");
+        self.functions.is_empty()
+            && self.relations.is_empty()
+            && self.operators.is_empty()
+            && self.attributes.is_empty()
+            && self.types.iter().all(built_in)
+    }
+}
+
+#[derive(Default)]
+struct Walk {
+    facts: Facts,
+    frames: Vec<Frame>,
+}
+
+/// A node under way.
+struct Frame {
+    node: &'static str,
+    field: &'static str,
+    /// Which element of that field, if it is a list, counted from 1.
+    element: usize,
+    /// Strings met in its own fields, and in string nodes that are directly its own.
+    strings: Vec<(&'static str, String)>,
+}
+
+impl Frame {
+    fn parts(&self, field: &str) -> Vec<String> {
+        self.strings.iter().filter(|(f, _)| *f == field).map(|(_, s)| s.clone()).collect()
+    }
+}
+
+impl Walk {
+    fn enter(&mut self, node: &'static str) {
+        if node.ends_with("Stmt") {
+            self.facts.statements.push(node);
+        }
+        self.facts.into |= node == "IntoClause";
+        self.facts.defaults |= node == "SetToDefault";
+        self.facts.values_of_server |= node == "SqlValueFunction";
+        self.frames.push(Frame { node, field: "", element: 0, strings: Vec::new() });
+    }
+
+    fn leave(&mut self) {
+        let Some(frame) = self.frames.pop() else { return };
+        let facts = &mut self.facts;
+        match frame.node {
+            "FuncCall" => {
+                let name = Name::from_parts(&frame.parts("funcname"));
+                if name.as_ref().is_some_and(|n| n.name == "set_config") {
+                    facts.settings.push(frame.parts(FIRST_ARGUMENT).pop());
+                }
+                facts.functions.extend(name);
+            }
+            "AConst" => self.constant(frame),
+            "List" => facts.lists.extend(Name::from_parts(&frame.parts("items"))),
+            "AExpr" => facts.operators.extend(Name::from_parts(&frame.parts("name"))),
+            "SubLink" => facts.operators.extend(Name::from_parts(&frame.parts("oper_name"))),
+            "SortBy" => facts.operators.extend(Name::from_parts(&frame.parts("use_op"))),
+            "TypeName" => facts.types.extend(Name::from_parts(&frame.parts("names"))),
+            "ColumnRef" => facts.attributes.extend(frame.parts("fields")),
+            "AIndirection" | "ResTarget" => facts.attributes.extend(frame.parts("indirection")),
+            "RangeVar" => {
+                let schema = frame.parts("schemaname");
+                let name = frame.parts("relname");
+                facts.relations.extend(name.first().map(|n| Name::new(schema.first().map(String::as_str), n)));
+            }
+            _ => {}
+        }
+    }
+
+    /// A literal; the first argument of a call is handed to it.
+    fn constant(&mut self, frame: Frame) {
+        let Some((_, value)) = frame.strings.into_iter().next() else { return };
+        self.facts.temporal_words |= has_temporal_word(&value);
+        let call = self.frames.iter_mut().rev().find(|f| f.node != "Node");
+        if let Some(call) = call
+            && (call.node, call.field, call.element) == ("FuncCall", "args", 1)
+        {
+            call.strings.push((FIRST_ARGUMENT, value));
+        }
+    }
+
+    fn string(&mut self, value: &str) {
+        let direct = self.frames.last().is_none_or(|f| f.node != "String");
+        let owner = self.frames.iter_mut().rev().find(|f| direct || !matches!(f.node, "String" | "Node"));
+        if let Some(frame) = owner
+            && !value.is_empty()
+        {
+            frame.strings.push((frame.field, value.to_owned()));
+        }
+    }
+}
+
+/// Stands for a field where the first argument's text is kept.
+const FIRST_ARGUMENT: &str = "args[0]";
+
+/// Documentation: "Date/Time Types", special values.
+fn has_temporal_word(value: &str) -> bool {
+    let mut words = value.split(|c: char| !c.is_alphanumeric() && c != '_');
+    value.len() <= LONGEST_TIME
+        && words.any(|w| ["now", "today", "tomorrow", "yesterday"].iter().any(|known| w.eq_ignore_ascii_case(known)))
+}
+
+/// Longer literals are no dates (src/include/utils/datetime.h, `MAXDATELEN`, with room for blanks).
+const LONGEST_TIME: usize = 256;
+
+type Visited = Result<(), fmt::Error>;
+
+macro_rules! ignore {
+    ($($method:ident: $type:ty),*) => {
+        $(fn $method(self, _: $type) -> Visited { Ok(()) })*
+    };
+}
+
+impl ser::Serializer for &mut Walk {
+    type Ok = ();
+    type Error = fmt::Error;
+    type SerializeSeq = Self;
+    type SerializeTuple = Impossible<(), fmt::Error>;
+    type SerializeTupleStruct = Impossible<(), fmt::Error>;
+    type SerializeTupleVariant = Impossible<(), fmt::Error>;
+    type SerializeMap = Impossible<(), fmt::Error>;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Impossible<(), fmt::Error>;
+
+    ignore!(serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_f32: f32,
+        serialize_f64: f64, serialize_char: char, serialize_bytes: &[u8], serialize_unit_struct: &'static str);
+
+    fn serialize_str(self, value: &str) -> Visited {
+        self.string(value);
+        Ok(())
+    }
+
+    fn serialize_none(self) -> Visited {
+        Ok(())
+    }
+
+    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Visited {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Visited {
+        Ok(())
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Visited {
+        Ok(())
+    }
+
+    fn serialize_newtype_struct<T: ?Sized + Serialize>(self, _: &'static str, value: &T) -> Visited {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: ?Sized + Serialize>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Visited {
+        value.serialize(self)
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self, fmt::Error> {
+        Ok(self)
+    }
+
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Self, fmt::Error> {
+        self.enter(name);
+        Ok(self)
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, fmt::Error> {
+        Err(fmt::Error)
+    }
+}
+
+impl ser::SerializeSeq for &mut Walk {
+    type Ok = ();
+    type Error = fmt::Error;
+
+    fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Visited {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.element += 1;
+        }
+        value.serialize(&mut **self)
+    }
+
+    fn end(self) -> Visited {
+        Ok(())
+    }
+}
+
+impl ser::SerializeStruct for &mut Walk {
+    type Ok = ();
+    type Error = fmt::Error;
+
+    fn serialize_field<T: ?Sized + Serialize>(&mut self, field: &'static str, value: &T) -> Visited {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.field = field;
+            frame.element = 0;
+        }
+        value.serialize(&mut **self)
+    }
+
+    fn end(self) -> Visited {
+        self.leave();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::scan;
+    use super::*;
+
+    fn facts(sql: &str) -> Facts {
+        scan(sql).unwrap().parse(|parsed| Facts::of(&parsed.statements[0].node)).unwrap()
+    }
+
+    fn names(names: &[Name]) -> Vec<String> {
+        names.iter().map(Name::to_string).collect()
+    }
+
+    #[test]
+    fn functions_are_found_wherever_they_are_called() {
+        let sql = "WITH w AS (SELECT a(1) FROM s.b(2) AS x) SELECT DISTINCT ON (c()) d(VARIADIC array[e()]), \
+            sum(f()) FILTER (WHERE g()) OVER (PARTITION BY h() ORDER BY i() ROWS BETWEEN j() PRECEDING AND CURRENT ROW), \
+            CASE WHEN k() THEN l() ELSE m() END, (n()).x, (o())[p()], ROW(q()), r() COLLATE \"C\" \
+            FROM w TABLESAMPLE bernoulli (s()) JOIN LATERAL (SELECT t()) AS y ON u() \
+            WHERE v() IN (SELECT w()) AND x() BETWEEN y() AND z() GROUP BY GROUPING SETS ((aa()), (ab())) \
+            HAVING ac() WINDOW win AS (ORDER BY ad()) ORDER BY ae() LIMIT af() OFFSET ag()";
+        let mut found = names(&facts(sql).functions);
+        found.sort();
+        let mut expected: Vec<String> =
+            "a c d e f g h i j k l m n o p q r s t u v w x y z aa ab ac ad ae af ag sum s.b"
+                .split(' ')
+                .map(str::to_owned)
+                .collect();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn operators_types_relations_and_fields_are_found() {
+        let facts = facts(
+            "SELECT a OPERATOR(s.+) b::my.t, (x).f FROM t1, s.t2 t WHERE a <> ALL (SELECT y FROM t3) ORDER BY 1 USING <",
+        );
+        assert_eq!(names(&facts.operators), ["s.+", "<>", "<"]);
+        assert_eq!(names(&facts.types), ["my.t"]);
+        assert_eq!(names(&facts.relations), ["t1", "s.t2", "t3"]);
+        assert_eq!(facts.attributes, ["a", "b", "x", "f", "a", "y"]);
+    }
+
+    #[test]
+    fn the_setting_that_set_config_sets_is_known_only_from_a_literal() {
+        let sql =
+            "SELECT set_config('a', 'x', true), set_config($1, 'b', true), pg_catalog.set_config('c'||'d', '', false)";
+        assert_eq!(facts(sql).settings, [Some("a".to_owned()), None, None]);
+    }
+
+    #[test]
+    fn literals_that_mean_the_time_of_day_are_found() {
+        assert!(facts("SELECT 'Now'::timestamptz").temporal_words);
+        assert!(facts("SELECT timestamp ' today 12:00'").temporal_words);
+        assert!(!facts("SELECT 'nowhere', 'epoch', 1").temporal_words);
+        assert!(facts("SELECT current_date").values_of_server);
+    }
+
+    #[test]
+    fn statements_within_statements_are_found() {
+        assert_eq!(
+            facts("WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d").statements,
+            ["SelectStmt", "DeleteStmt"]
+        );
+        assert!(facts("SELECT 1 INTO t").into);
+        assert_eq!(names(&facts("DROP TABLE a.b, c").lists), ["a.b", "c"]);
+    }
+}

@@ -1,0 +1,155 @@
+use lockstep_core::plan::{Action, Ddl};
+
+use crate::{assert_leader, assert_refused, plan};
+
+fn ddl(sql: &str) -> Ddl {
+    match &plan(sql).action {
+        Action::Ddl(ddl) => (**ddl).clone(),
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+#[test]
+fn ddl_goes_as_text() {
+    for sql in [
+        "CREATE TABLE t (id serial PRIMARY KEY, at timestamptz DEFAULT now())",
+        "CREATE TABLE p PARTITION OF events FOR VALUES FROM ('2050-01-01') TO ('2060-01-01')",
+        "ALTER TABLE users ADD COLUMN age int",
+        "ALTER TABLE users ADD COLUMN age int NOT NULL DEFAULT 7",
+        "ALTER TABLE users ADD COLUMN n positive",
+        "ALTER TABLE users ALTER COLUMN name TYPE varchar(10) USING trim(name)::varchar(10)",
+        "ALTER TABLE users ALTER COLUMN created SET DEFAULT clock_timestamp()",
+        "ALTER TABLE users ENABLE ROW LEVEL SECURITY",
+        "CREATE INDEX ON users (lower(name))",
+        "CREATE VIEW x AS SELECT writes()",
+        "CREATE TABLE x AS SELECT * FROM users WITH NO DATA",
+        "CREATE MATERIALIZED VIEW x AS SELECT 1 WITH NO DATA",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",
+        "CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION trg()",
+        "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"",
+        "CREATE TYPE color AS ENUM ('now', 'red')",
+        "DROP TABLE users, orders CASCADE",
+        "DROP SCHEMA shop CASCADE",
+        "GRANT SELECT ON users TO PUBLIC",
+        "COMMENT ON TABLE users IS 'now'",
+        "TRUNCATE users CASCADE",
+        "ANALYZE",
+        "CLUSTER users USING users_pkey",
+        "REINDEX TABLE users",
+        "DROP ROLE app",
+    ] {
+        assert_eq!(ddl(sql).password, None);
+    }
+    assert!(plan("TRUNCATE users RESTART IDENTITY CASCADE").marks.sequences);
+}
+
+#[test]
+fn what_cannot_run_in_a_transaction_is_a_utility() {
+    for sql in [
+        "VACUUM FULL users",
+        "CREATE INDEX CONCURRENTLY ON users (name)",
+        "DROP INDEX CONCURRENTLY users_pkey",
+        "REINDEX (CONCURRENTLY) TABLE users",
+        "REINDEX TABLE CONCURRENTLY users",
+        "REINDEX DATABASE app",
+        "REINDEX SYSTEM app",
+        "CREATE DATABASE x",
+        "DROP DATABASE x",
+        "ALTER DATABASE x SET TABLESPACE y",
+        "ALTER SYSTEM SET work_mem = '1MB'",
+        "CREATE TABLESPACE x LOCATION '/x'",
+        "CLUSTER",
+        "ALTER TABLE events DETACH PARTITION events_old CONCURRENTLY",
+    ] {
+        assert_eq!(plan(sql).action, Action::Utility, "{sql}");
+    }
+}
+
+#[test]
+fn temporary_objects_are_the_leaders() {
+    for sql in [
+        "CREATE TEMP TABLE t (a int)",
+        "CREATE TABLE pg_temp.t (a int)",
+        "CREATE TEMPORARY TABLE t AS SELECT * FROM users",
+        "SELECT * INTO TEMP t FROM users",
+        "CREATE TEMP VIEW x AS SELECT 1",
+        "DROP TABLE pg_temp.t",
+    ] {
+        assert_leader(sql);
+        assert!(plan(sql).marks.temporary, "{sql}");
+    }
+    assert_refused("CREATE TEMP TABLE t AS SELECT writes()", "public.writes");
+}
+
+#[test]
+fn what_each_server_would_do_in_its_own_way_is_refused() {
+    for (sql, why) in [
+        ("CREATE TABLE x AS SELECT * FROM users", "by itself"),
+        ("CREATE MATERIALIZED VIEW x AS SELECT 1", "by itself"),
+        ("REFRESH MATERIALIZED VIEW mv", "by itself"),
+        ("ALTER TABLE users ADD COLUMN c timestamptz DEFAULT now()", "fill"),
+        ("ALTER TABLE users ADD COLUMN c date DEFAULT CURRENT_DATE", "fill"),
+        ("ALTER TABLE users ADD COLUMN c timestamptz DEFAULT 'now'", "fill"),
+        ("ALTER TABLE users ADD COLUMN c uuid DEFAULT gen_random_uuid()", "fill"),
+        ("ALTER TABLE users ADD COLUMN c serial", "numbered"),
+        ("ALTER TABLE users ADD COLUMN c bigint GENERATED ALWAYS AS IDENTITY", "fill"),
+        ("ALTER TABLE users ADD COLUMN c stamped", "type"),
+        ("ALTER TABLE users ADD COLUMN c int GENERATED ALWAYS AS (computes(id)) STORED", "fill"),
+        ("ALTER TABLE users ALTER name TYPE text USING gen_random_uuid()::text", "new values"),
+        ("ALTER TABLE users ALTER name TYPE int USING computes(1)", "new values"),
+        ("ALTER TABLE users ADD CHECK (writes() > 0)", "public.writes"),
+        ("CREATE TABLE t (a timestamptz DEFAULT 'now'::timestamptz)", "another time"),
+        ("CREATE TABLE p PARTITION OF events FOR VALUES FROM (now()) TO ('2060-01-01')", "bounds"),
+        ("TRUNCATE secured", "row-level security"),
+        ("CREATE SUBSCRIPTION s CONNECTION '' PUBLICATION p", "subscription"),
+        ("IMPORT FOREIGN SCHEMA x FROM SERVER s INTO public", "foreign server"),
+        ("DROP SCHEMA lockstep", "lockstep"),
+        ("CREATE SCHEMA lockstep", "lockstep"),
+        ("ALTER TABLE users SET SCHEMA lockstep", "lockstep"),
+    ] {
+        assert_refused(sql, why);
+    }
+}
+
+#[test]
+fn a_password_in_clear_is_found_where_it_stands() {
+    let sql = "CREATE ROLE app LOGIN ENCRYPTED PASSWORD 'it''s' CREATEDB";
+    let found = ddl(sql).password.unwrap();
+    assert_eq!((&sql[found.span], found.role.as_str(), found.password.as_str()), ("'it''s'", "app", "it's"));
+    let sql = "ALTER USER app PASSWORD E'a\\'b'";
+    assert_eq!(&sql[ddl(sql).password.unwrap().span], "E'a\\'b'");
+    let md5 = format!("ALTER ROLE app PASSWORD 'md5{}'", "0".repeat(32));
+    assert_eq!(ddl(&md5).password, None);
+    assert_eq!(ddl("ALTER ROLE app PASSWORD NULL").password, None);
+}
+
+#[test]
+fn copy_in_names_its_table_and_columns() {
+    let copy = |sql: &str| match &plan(sql).action {
+        Action::CopyIn(copy) => copy.clone(),
+        other => panic!("{sql}: {other:?}"),
+    };
+    let csv = copy("COPY tree FROM STDIN WITH (FORMAT csv, HEADER, FREEZE, NULL 'x''y', FORCE_NOT_NULL (title))");
+    assert_eq!(
+        csv.follower_sql,
+        "COPY \"public\".\"tree\" (\"id\", \"parent\", \"title\") FROM STDIN \
+         WITH (\"format\" 'csv', \"header\", \"null\" 'x''y', \"force_not_null\" (\"title\"))"
+    );
+    assert!(!csv.temporal);
+    assert!(copy("COPY events FROM STDIN").temporal);
+    assert_eq!(
+        copy("COPY tree (title, id) FROM STDIN DELIMITER ','").follower_sql,
+        "COPY \"public\".\"tree\" (\"title\", \"id\") FROM STDIN WITH (\"delimiter\" ',')"
+    );
+    assert!(copy("COPY lines FROM STDIN (FORMAT binary)").follower_sql.ends_with("WITH (\"format\" 'binary')"));
+    for (sql, why) in [
+        ("COPY users (name) FROM STDIN", "leaves out"),
+        ("COPY tree FROM STDIN WHERE id > 1", "WHERE"),
+        ("COPY moods FROM STDIN (FORMAT binary)", "binary"),
+        ("COPY tree FROM STDIN (ON_ERROR ignore)", "on_error"),
+        ("COPY triggered FROM '/x'", "file"),
+        ("COPY guarded_events FROM STDIN", "trigger"),
+    ] {
+        assert_refused(sql, why);
+    }
+}

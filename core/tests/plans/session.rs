@@ -1,0 +1,84 @@
+use lockstep_core::plan::{Action, Memory, Transaction};
+
+use crate::{assert_leader, assert_refused, plan, script};
+
+#[test]
+fn transactions_are_told_apart() {
+    let transaction = |sql: &str| match &plan(sql).action {
+        Action::Transaction(transaction) => transaction.clone(),
+        other => panic!("{sql}: {other:?}"),
+    };
+    assert_eq!(transaction("BEGIN"), Transaction::Begin { serializable: None });
+    assert_eq!(
+        transaction("START TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY"),
+        Transaction::Begin { serializable: Some(true) }
+    );
+    assert_eq!(transaction("BEGIN ISOLATION LEVEL REPEATABLE READ"), Transaction::Begin { serializable: Some(false) });
+    assert_eq!(transaction("END AND CHAIN"), Transaction::Commit { chain: true });
+    assert_eq!(transaction("ABORT"), Transaction::Rollback { chain: false });
+    assert_eq!(transaction("SAVEPOINT a"), Transaction::Savepoint { name: "a".into() });
+    assert_eq!(transaction("ROLLBACK TO a"), Transaction::RollbackTo { name: "a".into() });
+    assert_eq!(transaction("RELEASE a"), Transaction::Release { name: "a".into() });
+    let isolation = |serializable, session| Transaction::Isolation { serializable, session };
+    assert_eq!(transaction("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), isolation(Some(true), false));
+    assert_eq!(
+        transaction("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+        isolation(Some(true), true)
+    );
+    assert_eq!(transaction("SET default_transaction_isolation = 'serializable'"), isolation(Some(true), true));
+    assert_eq!(transaction("SET default_transaction_isolation TO 'read committed'"), isolation(Some(false), true));
+    assert_refused("PREPARE TRANSACTION 'x'", "prepared transactions");
+    assert_refused("COMMIT PREPARED 'x'", "prepared transactions");
+}
+
+#[test]
+fn settings_are_remembered_for_a_new_leader() {
+    let memory = |sql: &str| plan(sql).memory.clone();
+    assert_eq!(memory("SET TimeZone = 'UTC'"), Some(Memory::Set { name: "timezone".into() }));
+    assert_eq!(memory("SET LOCAL TimeZone = 'UTC'"), None);
+    assert_eq!(memory("SET TimeZone TO DEFAULT"), Some(Memory::Reset { name: "timezone".into() }));
+    assert_eq!(memory("RESET ALL"), Some(Memory::ResetAll));
+    assert_eq!(memory("SET ROLE app"), Some(Memory::Set { name: "role".into() }));
+    assert_eq!(memory("LISTEN a"), Some(Memory::Listen { channel: "a".into() }));
+    assert_eq!(memory("UNLISTEN *"), Some(Memory::Unlisten { channel: None }));
+    assert!(plan("SET search_path = shop").marks.settings);
+    assert!(plan("SELECT set_config('search_path', $1, true)").marks.settings);
+}
+
+#[test]
+fn settings_that_change_what_text_means_are_refused() {
+    assert_refused("SET standard_conforming_strings = off", "standard_conforming_strings");
+    assert_leader("SET standard_conforming_strings = on");
+    assert_refused("SET session_replication_role = replica", "session_replication_role");
+    assert_refused("SELECT set_config('session_replication_role', 'replica', false)", "set_config");
+    assert_refused("SELECT set_config($1, $2, false)", "set_config");
+    assert_refused("ALTER ROLE app SET standard_conforming_strings = off", "standard_conforming_strings");
+}
+
+#[test]
+fn prepared_statements_have_the_plan_of_what_they_prepare() {
+    match &plan("PREPARE p AS UPDATE tree SET title = $1 WHERE id = $2").action {
+        Action::Prepare { name, inner: Some(inner) } => {
+            assert_eq!(name, "p");
+            assert!(matches!(inner.action, Action::Write(_)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(plan("PREPARE p AS SELECT 1").action, Action::Prepare { name: "p".into(), inner: None });
+    assert_refused("PREPARE p AS SELECT writes()", "public.writes");
+    assert_eq!(plan("EXECUTE p(1)").action, Action::Execute { name: "p".into() });
+    assert_refused("EXECUTE p(writes())", "public.writes");
+    assert_eq!(plan("DEALLOCATE ALL").action, Action::Deallocate { name: None });
+    assert_eq!(plan("DISCARD ALL").action, Action::Discard { all: true });
+    assert_eq!(plan("DISCARD PLANS").action, Action::Discard { all: false });
+    assert_eq!(plan("SHOW pool_nodes").action, Action::ShowPoolNodes);
+}
+
+#[test]
+fn a_text_is_split_into_its_statements() {
+    let sql = " BEGIN; INSERT INTO tree VALUES (1) ; -- x\n COMMIT";
+    let statements = script(sql);
+    let texts: Vec<&str> = statements.iter().map(|s| &sql[s.span.clone()]).collect();
+    assert_eq!(texts, ["BEGIN", "INSERT INTO tree VALUES (1)", "COMMIT"]);
+    assert!(script(" ; /* nothing */").is_empty());
+}
