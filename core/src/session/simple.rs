@@ -125,27 +125,20 @@ impl Session {
             self.drain(AfterDrain::Script);
             return false;
         }
-        self.segment.unsettled = false;
-        let Some(script) = &mut self.segment.script else { return false };
-        if script.next >= script.statements.len() {
+        let Some(script) = &self.segment.script else { return false };
+        let Some(following) = script.statements.get(script.next) else {
+            self.segment.unsettled = false;
             return true;
+        };
+        let base = script.base + following.span.start;
+        let rest: Arc<str> = script.readable[base..].into();
+        // Until they are planned, the statements stay as they are: they are looked at again when the catalog is known.
+        let Some(plans) = self.plan(&rest, world, || AfterDrain::Script) else { return false };
+        self.segment.unsettled = false;
+        if let Some(script) = &mut self.segment.script {
+            (script.base, script.statements, script.next) = (base, plans.statements, 0);
         }
-        script.base += script.statements[script.next].span.start;
-        script.statements.drain(..);
-        script.next = 0;
-        let rest: Arc<str> = script.readable[script.base..].into();
-        match self.plan(&rest, world, || AfterDrain::Script) {
-            Some(plans) => {
-                if let Some(script) = &mut self.segment.script {
-                    script.statements = plans.statements;
-                }
-                true
-            }
-            None => {
-                self.segment.unsettled = true;
-                false
-            }
-        }
+        true
     }
 
     fn script_statement(&mut self, plan: &Arc<Plan>, text: Bytes, shift: u32) -> Step {
