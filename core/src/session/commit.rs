@@ -6,7 +6,7 @@ use super::{Action, AfterDrain, Block, Committing, Gate, LockMode, Session};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
-use crate::reply::{Own, What};
+use crate::reply::{Own, Ready, What};
 use crate::unit::batch::BatchResult;
 use crate::unit::commit::{ReserveFault, Task};
 use crate::unit::{Commit, Log, Order, Outcome};
@@ -179,6 +179,11 @@ impl Session {
     fn leader_commit(&mut self) {
         if let Some(committing) = &self.committing {
             let sql = committing.via.leader_text().to_vec();
+            if committing.via.is_utility() && self.segment.open {
+                // What was asked for the plan has begun an implicit transaction, in which it could not run.
+                frontend::sync(&mut self.leader_out);
+                self.owe(What::Ready(Ready::Ours), 0);
+            }
             self.own_query(&sql, Own::Commit);
         }
     }
