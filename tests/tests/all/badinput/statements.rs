@@ -75,7 +75,7 @@ fn a_text_that_takes_long_to_read_holds_up_nobody_else() {
             for other in &mut others {
                 let start = Instant::now();
                 assert_eq!(other.value("SELECT 1"), "1");
-                assert!(start.elapsed() < Duration::from_secs(1), "another session waited {:?}", start.elapsed());
+                assert!(start.elapsed() < Duration::from_secs(3), "another session waited {:?}", start.elapsed());
             }
         }
         assert_eq!(slow.join().expect("a client").expect_err("an unfinished comment").state(), "42601");
