@@ -126,18 +126,17 @@ impl Session {
             return false;
         }
         let Some(script) = &self.segment.script else { return false };
-        let Some(next) = script.statements.get(script.next) else {
+        let Some(following) = script.statements.get(script.next) else {
             self.segment.unsettled = false;
             return true;
         };
-        let base = script.base + next.span.start;
+        let base = script.base + following.span.start;
         let rest: Arc<str> = script.readable[base..].into();
+        // Until they are planned, the statements stay as they are: they are looked at again when the catalog is known.
         let Some(plans) = self.plan(&rest, world, || AfterDrain::Script) else { return false };
         self.segment.unsettled = false;
         if let Some(script) = &mut self.segment.script {
-            script.base = base;
-            script.statements = plans.statements;
-            script.next = 0;
+            (script.base, script.statements, script.next) = (base, plans.statements, 0);
         }
         true
     }

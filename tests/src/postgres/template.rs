@@ -10,13 +10,12 @@ use crate::scratch;
 use crate::users::{self, Method, SUPERUSER};
 use crate::{process, programs};
 
-/// Quick to start, small, and without what only a power cut would need. Shared memory lives in files of the data
+/// Quick to start, small, and without what only a power cut would need: a killed server has all that it committed. Shared memory lives in files of the data
 /// directory, so that a killed server leaves none behind.
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 unix_socket_directories = '..'
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 shared_buffers = 16MB
 max_connections = 100

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::postgres::Server;
 use lockstep_tests::proxy::{NodeEntry, Proxy, Settings};
+use lockstep_tests::scratch::Scratch;
 use lockstep_tests::users::APP;
 use lockstep_tests::wait;
 
@@ -34,9 +36,11 @@ fn a_node_that_is_no_postgresql_is_no_node() {
     ];
     for greeting in greetings {
         let node = Server::start_new();
+        let place = Scratch::new("impostor");
         let entry =
-            |name: &str, address| NodeEntry { name: name.into(), address, data_directory: node.data_dir().into() };
-        let nodes = vec![entry("real", node.address()), entry("impostor", impostor(greeting))];
+            |name: &str, address, data: &Path| NodeEntry { name: name.into(), address, data_directory: data.into() };
+        let nodes =
+            vec![entry("real", node.address(), node.data_dir()), entry("impostor", impostor(greeting), place.path())];
         let proxy = Proxy::start(nodes, Settings::default());
         let mut client = proxy.connect_as(&APP, "postgres");
         assert_eq!(client.value("SELECT 1"), "1", "beside {}", greeting.escape_ascii());

@@ -1,5 +1,7 @@
 //! SQL that is too deep or too long.
 
+use std::time::{Duration, Instant};
+
 use lockstep_tests::cluster::Cluster;
 
 use super::Bystander;
@@ -28,9 +30,9 @@ fn nested_a_hundred_thousand_deep_is_54001() {
         let (head, repeated) = shape.split_once(' ').expect("a keyword and what is repeated");
         let sql = format!("{head} {}{middle}{}", repeated.repeat(DEPTH), end.repeat(DEPTH));
         let failure = client.try_query(&sql).expect_err("too deep");
-        assert_eq!(failure.state(), "54001", "{shape} by a simple query");
+        assert_eq!(failure.state(), "54001", "{shape} by a simple query: {failure}");
         let failure = client.try_execute(&sql, &[]).expect_err("too deep");
-        assert_eq!(failure.state(), "54001", "{shape} by the extended protocol");
+        assert_eq!(failure.state(), "54001", "{shape} by the extended protocol: {failure}");
         assert_eq!(client.value("SELECT 1"), "1");
     }
     bystander.noticed_nothing();
@@ -50,7 +52,6 @@ fn long_chains_are_an_answer_or_54001() {
         format!("SELECT 1 IN (1{})", ", 1".repeat(DEPTH)),
         "SELECT 1;".repeat(DEPTH / 10),
         ";".repeat(DEPTH),
-        format!("SELECT 1 {}", "/*".repeat(DEPTH)),
         format!("{}1", "SELECT 1 AS a, ".repeat(DEPTH)),
     ];
     for sql in chains {
@@ -61,6 +62,25 @@ fn long_chains_are_an_answer_or_54001() {
         assert_eq!(client.value("SELECT 1"), "1", "after {}…", &sql[..30]);
     }
     bystander.noticed_nothing();
+}
+
+/// PostgreSQL's own scanner needs a time that grows with the square of such a text: seconds for this one.
+#[test]
+fn a_text_that_takes_long_to_read_holds_up_nobody_else() {
+    let cluster = Cluster::shared();
+    let mut others: Vec<_> = (0..4).map(|_| cluster.connect("postgres")).collect();
+    let mut client = cluster.connect("postgres");
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(move || client.try_query(&format!("SELECT 1 {}", "/*".repeat(30_000))));
+        while !slow.is_finished() {
+            for other in &mut others {
+                let start = Instant::now();
+                assert_eq!(other.value("SELECT 1"), "1");
+                assert!(start.elapsed() < Duration::from_secs(3), "another session waited {:?}", start.elapsed());
+            }
+        }
+        assert_eq!(slow.join().expect("a client").expect_err("an unfinished comment").state(), "42601");
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! pg_dump and pg_restore through the proxy, and databases made and dropped through it.
 
-use lockstep_tests::compare::{assert_identical, assert_identical_database, differences_in};
+use lockstep_tests::compare::{assert_identical, assert_identical_database};
 use lockstep_tests::process;
 use lockstep_tests::scratch::Scratch;
 use lockstep_tests::users::APP;
@@ -66,8 +66,7 @@ fn databases_are_made_and_dropped_on_every_node() {
     let mut client = cluster.connect("made");
     client.query("CREATE TABLE t (id serial PRIMARY KEY); INSERT INTO t DEFAULT VALUES");
     drop(client);
-    let nodes: Vec<_> = cluster.nodes.iter().collect();
-    assert_eq!(differences_in(&nodes, "made"), Vec::<String>::new());
+    assert_identical_database(&cluster.nodes, "made");
     process::run(tool("dropdb", port, "postgres").arg("made"));
     assert_identical(&cluster.nodes);
 }

@@ -76,15 +76,6 @@ const CASES: &[Case] = &[
         then: ("SELECT b ->> 'k' FROM d WHERE id = 2", "w"),
     },
     Case {
-        name: "types that name things of the catalog",
-        given: "CREATE TABLE r (id int PRIMARY KEY, a regclass, b regtype, c regproc, d regrole);",
-        when: &[
-            Sql("INSERT INTO r VALUES (1, 'r', 'integer', 'now', 'app')"),
-            Sql("UPDATE r SET a = 'r_pkey'::regclass WHERE id = 1"),
-        ],
-        then: ("SELECT a FROM r", "r_pkey"),
-    },
-    Case {
         name: "values of three megabytes, compressed and not",
         given: "CREATE TABLE big (id int PRIMARY KEY, a text, b bytea); ALTER TABLE big ALTER b SET STORAGE EXTERNAL;",
         when: &[

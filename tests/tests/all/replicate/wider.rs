@@ -97,4 +97,13 @@ const CASES: &[Case] = &[
         when: &[Sql("INSERT INTO t VALUES (5, 1) ON CONFLICT (v) DO UPDATE SET id = excluded.id")],
         then: ("SELECT id FROM t", "5"),
     },
+    Case {
+        name: "types that name things of the catalog",
+        given: "CREATE TABLE r (id int PRIMARY KEY, a regclass, b regtype, c regproc, d regrole);",
+        when: &[
+            Sql("INSERT INTO r VALUES (1, 'r', 'integer', 'now', 'app')"),
+            Sql("UPDATE r SET a = 'r_pkey'::regclass WHERE id = 1"),
+        ],
+        then: ("SELECT a FROM r", "r_pkey"),
+    },
 ];
