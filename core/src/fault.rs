@@ -14,6 +14,7 @@ impl SqlState {
     pub const FEATURE_NOT_SUPPORTED: Self = Self("0A000");
     pub const INVALID_AUTHORIZATION: Self = Self("28000");
     pub const INVALID_PASSWORD: Self = Self("28P01");
+    pub const NO_ACTIVE_TRANSACTION: Self = Self("25P01");
     pub const IN_FAILED_TRANSACTION: Self = Self("25P02");
     pub const UNDEFINED_STATEMENT: Self = Self("26000");
     pub const UNDEFINED_PORTAL: Self = Self("34000");

@@ -91,8 +91,11 @@ pub enum Execution {
     },
     /// Rows of a query of ours, in the middle of a client's pipeline.
     Own(Own),
-    /// BEGIN put before an implicit transaction's first write.
-    Begin,
+    /// BEGIN put before a string of statements; or the client's own in such a string: what the leader has to remark of it
+    /// is about ours.
+    Begin {
+        by_client: Option<Done>,
+    },
 }
 
 #[derive(Debug)]

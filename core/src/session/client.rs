@@ -71,6 +71,8 @@ impl Session {
             self.end(&Fault::protocol(format!("unexpected message type {tag:#04x} during COPY from stdin")));
             return Ok(());
         }
+        use frontend::{BIND, CLOSE, DESCRIBE, EXECUTE, PARSE};
+        self.segment.pipelined |= matches!(frame.tag, PARSE | BIND | DESCRIBE | EXECUTE | CLOSE);
         match frame.tag {
             frontend::QUERY => self.query(frontend::read_query(frame.body())?, frame, world),
             frontend::PARSE => self.parse(Parse::read(frame.body())?, frame, world),
@@ -79,19 +81,13 @@ impl Session {
             frontend::EXECUTE => self.execute(Execute::read(frame.body())?, frame),
             frontend::CLOSE => self.close_named(&Named::read(frame.body())?, &frame),
             frontend::FLUSH => frontend::flush(&mut self.leader_out),
-            frontend::SYNC => self.client_sync(),
+            frontend::SYNC => self.segment_over(),
             frontend::FUNCTION_CALL => self.function_call(&frame)?,
             frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => self.copy_input(&frame),
             frontend::TERMINATE => self.close(),
             other => self.end(&Fault::protocol(format!("invalid frontend message type {other}"))),
         }
         Ok(())
-    }
-
-    fn client_sync(&mut self) {
-        self.segment.synced = true;
-        self.gate = Gate::Ending;
-        self.sync();
     }
 
     /// CopyData, CopyDone and CopyFail. Outside a COPY a server passes them over, for the COPY may have failed.
@@ -148,7 +144,7 @@ impl Session {
                 Fault::error(SqlState::FEATURE_NOT_SUPPORTED, format!("this function call is refused: {reason}"))
                     .with_hint("Call the function with SELECT.");
             self.poison(fault, 0);
-            self.client_sync();
+            self.segment_over();
             return Ok(());
         }
         self.unit.sequences |= matches!(oid, 1574 | 1576 | 1765);

@@ -12,7 +12,7 @@ use super::simple::{remembered, shape_of, with_append};
 use super::{AfterDrain, Block, Session, World};
 use crate::fault::{Fault, SqlState};
 use crate::limits;
-use crate::plan::{Action, Plan, Planned, Transaction};
+use crate::plan::{Action, Planned, Transaction};
 use crate::reply::{Done, Execution, Note, Shape, Statement, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse, Target};
@@ -109,10 +109,10 @@ impl Session {
             let plan = self.resolve(&planned.plan).clone();
             match &plan.action {
                 Action::Write(write) => {
-                    self.wrap();
+                    self.writes();
                     formats = self.result_formats(write, &formats);
                 }
-                Action::Ddl(_) | Action::CopyIn(_) => self.wrap(),
+                Action::Ddl(_) | Action::CopyIn(_) => self.writes(),
                 _ => {}
             }
         }
@@ -236,7 +236,7 @@ impl Session {
                 frontend::execute(&mut self.leader_out, &execute.portal, 0);
                 self.owe(What::Execution(execution), 0);
             }
-            Action::Transaction(Transaction::Commit { .. }) => self.execute_commit(&plan, sql.slice(span), frame),
+            Action::Transaction(Transaction::Commit { chain }) => self.execute_commit(*chain, frame),
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &sql.slice(span), AfterDrain::Frame(frame.clone())) else {
                     return;
@@ -256,7 +256,9 @@ impl Session {
             Action::Refuse(fault) => self.poison(fault.clone(), 0),
             action => {
                 let (note, _) = self.note_for(action, &sql.slice(span.clone()));
-                self.sent_transaction(action);
+                if let Action::Transaction(transaction) = action {
+                    self.sent_transaction(transaction);
+                }
                 let done = Done { note, marks, memory: remembered(&plan, &sql[span]) };
                 self.execute_on_leader(&frame, Execution::Pass { done });
             }
@@ -268,16 +270,18 @@ impl Session {
         self.owe(What::Execution(execution), 0);
     }
 
-    fn execute_commit(&mut self, plan: &Plan, text: Bytes, frame: Frame) {
+    fn execute_commit(&mut self, chain: bool, frame: Frame) {
         if !self.owed.is_empty() {
             return self.drain(AfterDrain::Frame(frame));
         }
-        if !self.has_effects() {
-            let (note, _) = self.note_for(&plan.action, &text);
-            self.sent_transaction(&plan.action);
-            return self.execute_on_leader(&frame, Execution::Pass { done: Done { note, ..Done::default() } });
+        let refused = chain && self.block != Block::Explicit;
+        if self.has_effects() && !refused {
+            return self.begin_commit(CommitVia::Extended { execute: frame, chain });
         }
-        self.begin_commit(CommitVia::Extended(text));
+        let commit = Transaction::Commit { chain };
+        self.sent_transaction(&commit);
+        let done = Done { note: Note::Transaction(commit), ..Done::default() };
+        self.execute_on_leader(&frame, Execution::Pass { done });
     }
 
     fn execute_utility(&mut self, text: Bytes, frame: Frame) {
@@ -285,30 +289,27 @@ impl Session {
             return self.drain(AfterDrain::Frame(frame));
         }
         if self.block != Block::None {
+            // The leader's own error: it cannot run inside a transaction block.
+            self.wrap();
             return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
         }
         self.begin_commit(CommitVia::UtilityExtended(text));
     }
 
-    /// Puts a BEGIN before the first write of an implicit transaction, so that its end waits for the followers.
+    /// From here on the end of an implicit transaction waits for the followers.
+    pub(super) fn writes(&mut self) {
+        if self.block == Block::None {
+            self.block = Block::Implicit;
+        }
+    }
+
+    /// Puts a BEGIN before the rest of an implicit transaction.
     pub(super) fn wrap(&mut self) {
-        if self.block != Block::None {
+        if matches!(self.block, Block::Wrapped | Block::Explicit) {
             return;
         }
         self.block = Block::Wrapped;
-        let out = &mut self.leader_out;
-        let name = super::client::OWN_NAME;
-        frontend::parse(out, name, b"BEGIN", &[]);
-        frontend::bind(out, name, name, frontend::NO_PARAMETERS, &[]);
-        frontend::execute(out, name, 0);
-        frontend::close(out, Target::Portal, name);
-        frontend::close(out, Target::Statement, name);
-        let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
-        self.owe(ack(), 0);
-        self.owe(ack(), 0);
-        self.owe(What::Execution(Execution::Begin), 0);
-        self.owe(ack(), 0);
-        self.owe(ack(), 0);
+        self.own_statement("BEGIN", Execution::Begin { by_client: None });
     }
 
     /// What success of a statement that is the leader's alone means, and what is put behind its text.
@@ -331,12 +332,10 @@ impl Session {
     }
 
     /// Follows the client's transaction blocks as they are sent.
-    pub(super) fn sent_transaction(&mut self, action: &Action) {
-        match action {
-            Action::Transaction(Transaction::Begin { .. }) => self.block = Block::Explicit,
-            Action::Transaction(Transaction::Commit { chain: false } | Transaction::Rollback { chain: false }) => {
-                self.block = Block::None;
-            }
+    pub(super) fn sent_transaction(&mut self, transaction: &Transaction) {
+        match transaction {
+            Transaction::Begin { .. } => self.block = Block::Explicit,
+            Transaction::Commit { chain: false } | Transaction::Rollback { chain: false } => self.block = Block::None,
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::commit::CommitVia;
 use super::{AfterDrain, Block, Gate, Session, World};
 use crate::fault::{Fault, SqlState};
 use crate::limits;
@@ -102,7 +103,8 @@ impl Session {
     fn speaks_to_us(&self) -> bool {
         match self.owed.front().map(|o| &o.what) {
             Some(What::Own { purpose, .. }) => !matches!(purpose, Own::Commit),
-            Some(What::Execution(Execution::Begin | Execution::Own(_))) => true,
+            Some(What::Execution(Execution::Own(purpose))) => !matches!(purpose, Own::Commit),
+            Some(What::Execution(Execution::Begin { .. })) => true,
             _ => false,
         }
     }
@@ -112,6 +114,12 @@ impl Session {
         if fields.is_fatal() {
             // The connection ends. Whether the client is told depends on what is with the node.
             self.last_word = Some(frame);
+            return Ok(());
+        }
+        if self.committing.is_some() && !matches!(self.owed.front().map(|o| &o.what), Some(What::Own { .. })) {
+            self.cut_owed();
+            // The check of constraints, or COMMIT by Execute.
+            self.leader_answered_commit(Some(fields), None);
             return Ok(());
         }
         let Some(front) = self.owed.front_mut() else {
@@ -187,16 +195,16 @@ impl Session {
         self.settings = None;
         self.loader = None;
         self.collected.clear();
-        let query_waits = matches!(self.after_drain.take(), Some(AfterDrain::Frame(f)) if f.tag == frontend::QUERY);
-        if self.segment.synced {
-            self.gate = Gate::Ending;
-        } else if self.segment.script.is_some() || query_waits {
+        let sync_is_ours = match self.after_drain.take() {
+            Some(AfterDrain::End) => true,
+            Some(AfterDrain::Frame(frame)) if frame.tag == frontend::QUERY => true,
+            _ => self.segment.script.is_some() && !self.segment.synced,
+        };
+        if sync_is_ours {
             self.segment.synced = true;
-            self.gate = Gate::Ending;
             self.sync();
-        } else {
-            self.gate = Gate::Open;
         }
+        self.gate = if self.segment.synced { Gate::Ending } else { Gate::Open };
     }
 
     fn leader_answer(&mut self, frame: Frame) -> Result<(), Malformed> {
@@ -374,12 +382,17 @@ impl Session {
 
     fn executed(&mut self, execution: Execution, frame: &Frame) {
         match execution {
-            Execution::Begin => {
-                self.told_block = Block::Wrapped;
-                if self.serializable_by_default {
-                    self.unit.order = crate::unit::Order::LeaderFirst;
-                }
+            Execution::Begin { by_client: None } => self.told_block = Block::Wrapped,
+            Execution::Begin { by_client: Some(done) } => {
+                self.completed(frame);
+                self.apply(&done);
             }
+            Execution::Own(Own::Commit) => match backend::read_command_complete(frame.body()) {
+                Ok(tag) => self.leader_answered_commit(None, Some(tag)),
+                Err(malformed) => {
+                    self.fail(format!("the leader answered COMMIT with a malformed message: {malformed}"))
+                }
+            },
             Execution::Own(purpose) => self.asked(purpose),
             Execution::Pass { done } => {
                 self.copy_asked = false;
@@ -425,7 +438,7 @@ impl Session {
     /// Everything that was sent has been answered.
     fn drained(&mut self, world: &mut World<'_>) {
         match self.after_drain.take() {
-            Some(AfterDrain::Frame(frame)) => {
+            Some(AfterDrain::Frame(frame) | AfterDrain::Pipeline(frame)) => {
                 self.gate = Gate::Open;
                 self.client_frame(frame, world);
             }
@@ -433,6 +446,7 @@ impl Session {
                 self.gate = Gate::Ending;
                 self.run_script(world);
             }
+            Some(AfterDrain::End) => self.begin_commit(CommitVia::Segment),
             None => self.gate = Gate::Open,
         }
     }

@@ -81,7 +81,9 @@ enum Gate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Block {
     None,
-    /// The proxy has put a BEGIN before an implicit transaction that writes.
+    /// An implicit transaction that writes. Its Sync waits for the followers; until then the leader keeps it open.
+    Implicit,
+    /// The same for a string of several statements. A BEGIN was put before them, for PostgreSQL runs them in a block too.
     Wrapped,
     Explicit,
 }
@@ -91,8 +93,12 @@ enum Block {
 enum AfterDrain {
     /// Handle this message of the client (again).
     Frame(Frame),
+    /// Handle this Query, unless what was sent before it without a Sync fails: then it is passed over up to a Sync.
+    Pipeline(Frame),
     /// Go on with the script.
     Script,
+    /// End the segment, whose implicit transaction has written.
+    End,
 }
 
 /// A Query's statements.
@@ -105,17 +111,21 @@ struct Script {
     base: usize,
     statements: Vec<Planned>,
     next: usize,
+    /// It is one statement at most: PostgreSQL makes no block of it.
+    alone: bool,
 }
 
 #[derive(Debug, Default)]
 struct Segment {
     /// The leader was sent something for which no ReadyForQuery has come.
     open: bool,
+    /// The client has sent messages of the extended protocol in it.
+    pipelined: bool,
     /// An error was told: the rest of the segment is passed over.
     failed: bool,
     /// Something was told to the client: the segment cannot be run again unseen.
     told: bool,
-    /// The Sync has been sent (extended), or the script is over (simple).
+    /// The client's Sync has come (extended), or the script is over (simple).
     synced: bool,
     script: Option<Script>,
     /// What the client sent, so that it can be run on another leader; `None`: too much, or not repeatable.
@@ -371,6 +381,18 @@ impl Session {
     fn owe(&mut self, what: What, shift: u32) {
         self.segment.open = true;
         self.owed.push_back(Owed { what, shift });
+    }
+
+    /// The client's Sync, or the end of its string.
+    fn segment_over(&mut self) {
+        self.segment.synced = true;
+        match self.block {
+            Block::Implicit | Block::Wrapped => self.drain(AfterDrain::End),
+            Block::None | Block::Explicit => {
+                self.gate = Gate::Ending;
+                self.sync();
+            }
+        }
     }
 
     /// Ends the segment at the leader.

@@ -43,6 +43,7 @@ impl Session {
             );
             return None;
         }
+        let fresh = !self.segment.open;
         let epoch = self.catalogs.epoch();
         let catalog = self.catalog();
         let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
@@ -54,6 +55,10 @@ impl Session {
             }
             Answer::NeedCatalog => self.ask_catalog(),
             Answer::NeedSearchPath => self.ask(catalog::SEARCH_PATH_QUERY, Own::SearchPath),
+        }
+        if fresh {
+            // The client's transaction must not begin with a question of ours.
+            self.sync_ours();
         }
         self.drain(then());
         None
@@ -107,19 +112,28 @@ impl Session {
         self.ask(SETTINGS_QUERY, Own::Settings);
     }
 
-    fn ask(&mut self, sql: &str, purpose: Own) {
+    pub(super) fn ask(&mut self, sql: &str, purpose: Own) {
+        self.own_statement(sql, Execution::Own(purpose));
+    }
+
+    /// Runs a statement of ours in the middle of whatever the client does.
+    pub(super) fn own_statement(&mut self, sql: &str, execution: Execution) {
         let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
         let out = &mut self.leader_out;
+        // One that failed has left its name behind.
+        frontend::close(out, Target::Statement, OWN_NAME);
         frontend::parse(out, OWN_NAME, sql.as_bytes(), &[]);
         frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, &[]);
         frontend::execute(out, OWN_NAME, 0);
         frontend::close(out, Target::Portal, OWN_NAME);
         frontend::close(out, Target::Statement, OWN_NAME);
-        self.owe(ack(), 0);
-        self.owe(ack(), 0);
-        self.owe(What::Execution(Execution::Own(purpose)), 0);
-        self.owe(ack(), 0);
-        self.owe(ack(), 0);
+        for _ in 0..3 {
+            self.owe(ack(), 0);
+        }
+        self.owe(What::Execution(execution), 0);
+        for _ in 0..2 {
+            self.owe(ack(), 0);
+        }
     }
 
     /// All rows of a query of ours have come.
@@ -133,7 +147,11 @@ impl Session {
                 self.settings = Some(rows);
                 Ok(())
             }
-            Own::Rollback | Own::Commit | Own::Constraints | Own::Memory => Ok(()),
+            Own::Constraints => {
+                self.take_lock();
+                Ok(())
+            }
+            Own::Rollback | Own::Commit | Own::Memory => Ok(()),
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));

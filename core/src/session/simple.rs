@@ -9,10 +9,12 @@ use bytes::Bytes;
 
 use super::commit::CommitVia;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
+use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction};
 use crate::reply::{Done, Execution, Note, Shape, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
+use crate::wire::notice;
 
 /// Whether the next statement of a script may be sent at once.
 enum Step {
@@ -23,6 +25,10 @@ enum Step {
 
 impl Session {
     pub(super) fn query(&mut self, sql: Bytes, frame: Frame, world: &mut World<'_>) {
+        if self.segment.pipelined && !self.owed.is_empty() {
+            return self.drain(AfterDrain::Pipeline(frame));
+        }
+        self.forget_unnamed();
         let readable = self.readable(&sql);
         let plans = if self.in_failed_block() {
             self.plan_in_failed(&readable, world)
@@ -33,6 +39,10 @@ impl Session {
             }
         };
         let Some(plans) = plans else { return self.query_raw(&frame, Done::default()) };
+        if self.segment.open {
+            // It ends the transaction that what was sent before it without a Sync has begun.
+            return self.begin_script(sql, readable, plans.statements, world);
+        }
         match self.as_a_whole(&readable, &plans.statements) {
             Some(done) => self.query_raw(&frame, done),
             None => self.begin_script(sql, readable, plans.statements, world),
@@ -83,8 +93,18 @@ impl Session {
         }
     }
 
+    /// A Query ends the unnamed statement and the unnamed portal (documentation, "Extended Query").
+    fn forget_unnamed(&mut self) {
+        self.statements.remove(&b""[..]);
+        self.portals.remove(&b""[..]);
+    }
+
     fn begin_script(&mut self, text: Bytes, readable: Arc<str>, statements: Vec<Planned>, world: &mut World<'_>) {
-        self.segment.script = Some(Script { text, readable, base: 0, statements, next: 0 });
+        if statements.is_empty() {
+            self.send(&text, &[], Shape::Whole, Execution::Pass { done: Done::default() }, 0);
+        }
+        let alone = statements.len() <= 1;
+        self.segment.script = Some(Script { text, readable, base: 0, statements, next: 0, alone });
         self.gate = Gate::Ending;
         self.run_script(world);
     }
@@ -96,7 +116,7 @@ impl Session {
                 return;
             }
             let Some(script) = &self.segment.script else { return };
-            let Some(planned) = script.statements.get(script.next).cloned() else { return self.end_script() };
+            let Some(planned) = script.statements.get(script.next).cloned() else { return self.segment_over() };
             let text = script.text.slice(script.base + planned.span.start..script.base + planned.span.end);
             let before = &script.readable[..script.base + planned.span.start];
             let shift = before.chars().count() as u32;
@@ -111,12 +131,6 @@ impl Session {
         if let Some(script) = &mut self.segment.script {
             script.next += 1;
         }
-    }
-
-    fn end_script(&mut self) {
-        self.segment.synced = true;
-        self.gate = Gate::Ending;
-        self.sync();
     }
 
     /// The statements after one that may have changed what they mean are planned again, when it has been answered.
@@ -145,19 +159,27 @@ impl Session {
         let marks = plan.marks;
         self.segment.unsettled |= marks.settings || marks.temporary;
         let resolved = self.resolve(plan).clone();
+        if !self.stands_alone() && !matches!(resolved.action, Action::Transaction(Transaction::Begin { .. })) {
+            self.wrap();
+        }
+        if let (Block::Wrapped, Action::Transaction(transaction)) = (self.block, &resolved.action)
+            && let Some(step) = self.outside_of_a_block(transaction, &text, shift)
+        {
+            return step;
+        }
         match &resolved.action {
             Action::Write(write) => {
-                self.wrap();
+                self.writes();
                 let sql = if Arc::ptr_eq(&resolved, plan) { with_append(&text, &write.append) } else { text };
                 let formats = self.result_formats(write, &[]);
                 let execution = self.write_execution(write, marks);
                 self.send(&sql, &formats, shape_of(write), execution, shift);
                 Step::Next
             }
-            Action::Transaction(Transaction::Commit { .. }) => self.script_commit(text, &resolved, shift),
+            Action::Transaction(Transaction::Commit { chain }) => self.script_commit(text, *chain, shift),
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Script) else { return Step::Wait };
-                self.wrap();
+                self.writes();
                 let done = Done { note: Note::Schema(text.clone()), marks, memory: None };
                 self.segment.unsettled = true;
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
@@ -168,7 +190,7 @@ impl Session {
                     self.drain(AfterDrain::Script);
                     return Step::Wait;
                 }
-                self.wrap();
+                self.writes();
                 let execution = self.copy_execution(copy, marks);
                 self.send(&text, &[], Shape::Whole, execution, shift);
                 self.step_script();
@@ -194,7 +216,9 @@ impl Session {
             action => {
                 let (note, append) = self.note_for(action, &text);
                 let sql = with_append(&text, append.as_deref().unwrap_or(""));
-                self.sent_transaction(action);
+                if let Action::Transaction(transaction) = action {
+                    self.sent_transaction(transaction);
+                }
                 let done = Done { note, marks, memory: remembered(plan, &text) };
                 self.send(&sql, &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
@@ -202,27 +226,62 @@ impl Session {
         }
     }
 
-    fn script_commit(&mut self, text: Bytes, plan: &Plan, shift: u32) -> Step {
+    /// Transaction control in a string's implicit transaction: to the client there is no block. `None`: it goes its way.
+    fn outside_of_a_block(&mut self, transaction: &Transaction, text: &Bytes, shift: u32) -> Option<Step> {
+        let refused = match transaction {
+            Transaction::Begin { .. } => {
+                self.sent_transaction(transaction);
+                let done = Done { note: Note::Transaction(transaction.clone()), ..Done::default() };
+                self.send(text, &[], Shape::Whole, Execution::Begin { by_client: Some(done) }, shift);
+                return Some(Step::Next);
+            }
+            Transaction::Commit { chain: false } | Transaction::Rollback { chain: false } => {
+                if !self.owed.is_empty() {
+                    self.drain(AfterDrain::Script);
+                    return Some(Step::Wait);
+                }
+                let none = Fault::error(SqlState::NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
+                self.tell(|out| notice::warning(out, &none));
+                return None;
+            }
+            Transaction::Isolation { .. } => return None,
+            Transaction::Commit { chain: true } => "COMMIT AND CHAIN",
+            Transaction::Rollback { chain: true } => "ROLLBACK AND CHAIN",
+            Transaction::Savepoint { .. } => "SAVEPOINT",
+            Transaction::Release { .. } => "RELEASE SAVEPOINT",
+            Transaction::RollbackTo { .. } => "ROLLBACK TO SAVEPOINT",
+        };
+        let why = format!("{refused} can only be used in transaction blocks");
+        self.poison(Fault::error(SqlState::NO_ACTIVE_TRANSACTION, why), 0);
+        Some(Step::Next)
+    }
+
+    /// Whether the Query is one statement.
+    fn stands_alone(&self) -> bool {
+        self.segment.script.as_ref().is_some_and(|s| s.alone)
+    }
+
+    fn script_commit(&mut self, text: Bytes, chain: bool, shift: u32) -> Step {
         if !self.owed.is_empty() {
             self.drain(AfterDrain::Script);
             return Step::Wait;
         }
         self.step_script();
-        if !self.has_effects() {
-            let (note, _) = self.note_for(&plan.action, &text);
-            self.sent_transaction(&plan.action);
-            let done = Done { note, marks: plan.marks, memory: None };
-            self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
-            self.drain(AfterDrain::Script);
-        } else {
+        let refused = chain && self.block != Block::Explicit;
+        if self.has_effects() && !refused {
             self.begin_commit(CommitVia::Script(text));
+            return Step::Wait;
         }
+        let commit = Transaction::Commit { chain };
+        self.sent_transaction(&commit);
+        let done = Done { note: Note::Transaction(commit), ..Done::default() };
+        self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
+        self.drain(AfterDrain::Script);
         Step::Wait
     }
 
     fn script_utility(&mut self, text: Bytes, shift: u32) -> Step {
-        let alone = self.segment.script.as_ref().is_some_and(|s| s.statements.len() == 1);
-        if !alone || self.block != Block::None {
+        if !self.stands_alone() || self.block != Block::None {
             // The leader's own error: it cannot run inside a transaction block.
             self.wrap();
             self.send(&text, &[], Shape::Whole, Execution::Pass { done: Done::default() }, shift);
