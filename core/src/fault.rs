@@ -20,6 +20,7 @@ impl SqlState {
     pub const UNDEFINED_PORTAL: Self = Self("34000");
     pub const SERIALIZATION_FAILURE: Self = Self("40001");
     pub const INSUFFICIENT_RESOURCES: Self = Self("53000");
+    pub const NOT_IN_PREREQUISITE_STATE: Self = Self("55000");
     pub const DISK_FULL: Self = Self("53100");
     pub const TOO_MANY_CONNECTIONS: Self = Self("53300");
     pub const PROGRAM_LIMIT_EXCEEDED: Self = Self("54000");

@@ -9,14 +9,15 @@ use bytes::{Bytes, BytesMut};
 
 use crate::catalog::SchemaEpoch;
 use crate::fault::Fault;
-use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Write};
+use crate::plan::{Marks, Memory, Planned, Transaction, Write};
 use crate::wire::backend;
-use crate::wire::frontend::Target;
 use crate::wire::notice::Fields;
 
 pub mod rows;
+pub mod share;
 
 pub use rows::Rows;
+pub use share::Share;
 
 #[derive(Debug)]
 pub struct Owed {
@@ -104,6 +105,8 @@ pub struct WriteExecution {
     pub rows: Rows,
     pub planned_in: SchemaEpoch,
     pub done: Done,
+    /// What the client sees of the rows.
+    pub share: Share,
 }
 
 /// What a statement's success means for the session.
@@ -123,10 +126,8 @@ pub enum Note {
     /// DDL whose text goes into the log.
     Schema(Arc<str>),
     Prepared {
-        name: String,
-        plan: Arc<Plan>,
-        sql: Arc<str>,
-        leader_sql: Arc<str>,
+        name: Bytes,
+        statement: Box<Statement>,
     },
     Deallocated {
         name: Option<String>,
@@ -150,11 +151,13 @@ pub enum Undo {
     Nothing,
     /// A statement was thought to be prepared.
     Forget(Bytes),
-    /// A statement or portal was thought to be closed.
-    Restore(Target, Bytes, Box<Statement>),
+    /// A statement was thought to be closed.
+    Restore(Bytes, Box<Statement>),
+    /// A statement was thought to be made again after a change of the schema: to be done before its next use.
+    Outdated(Bytes),
 }
 
-/// A statement that the client has prepared, or a portal made of one.
+/// A statement that the client has prepared.
 #[derive(Debug, Clone)]
 pub struct Statement {
     pub sql: Bytes,
@@ -163,6 +166,15 @@ pub struct Statement {
     pub types: Vec<u32>,
     pub planned: Option<Planned>,
     pub epoch: SchemaEpoch,
+    pub maker: Maker,
+}
+
+/// What has prepared a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    Parse,
+    /// PREPARE; the statement's text and plan are those of the whole command.
+    Sql,
 }
 
 /// Queries of ours.
@@ -178,6 +190,8 @@ pub enum Own {
     Isolation,
     SearchPath,
     Settings,
+    /// A statement that PREPARE has made, once more with our columns.
+    Prepare,
     /// Something that a new leader is told before the session goes on there.
     Memory,
 }

@@ -6,9 +6,9 @@ use super::commit::CommitVia;
 use super::{AfterDrain, Block, Gate, Session, World};
 use crate::fault::{Fault, SqlState};
 use crate::limits;
-use crate::reply::{Execution, Own, Ready, Shape, To, Undo, What, cut_description};
+use crate::reply::{Execution, Own, Ready, Shape, To, What, cut_description};
 use crate::wire::backend::{self, Status};
-use crate::wire::frontend::{self, Target};
+use crate::wire::frontend;
 use crate::wire::notice::{self, Fields};
 use crate::wire::{Frame, Malformed, frame};
 
@@ -169,19 +169,7 @@ impl Session {
         let cut: Vec<_> = self.owed.drain(..end).collect();
         for owed in cut.into_iter().rev() {
             let What::Ack { undo, .. } = owed.what else { continue };
-            match undo {
-                Undo::Nothing => {}
-                Undo::Forget(name) => {
-                    self.statements.remove(&name);
-                }
-                Undo::Restore(target, name, statement) => {
-                    let map = match target {
-                        Target::Statement => &mut self.statements,
-                        Target::Portal => &mut self.portals,
-                    };
-                    map.insert(name, *statement);
-                }
-            }
+            self.undo(undo);
         }
     }
 
@@ -346,7 +334,7 @@ impl Session {
                 let wants = write.write.client_columns != crate::plan::ClientColumns::None;
                 write.rows.take(&frame.body(), ours, wants.then_some(&mut theirs))?;
                 if wants {
-                    self.tell_raw(&theirs);
+                    self.share_row(write, theirs);
                 }
                 self.log_rows(write, false);
             }
@@ -403,7 +391,13 @@ impl Session {
                 self.log_rows(&mut write, true);
                 self.unit.deferrable |= write.write.deferrable;
                 self.check_epoch(write.planned_in);
-                self.completed(frame);
+                if write.share.is_suspended() {
+                    self.tell(|out| backend::bare(out, backend::PORTAL_SUSPENDED));
+                } else {
+                    self.completed(frame);
+                }
+                let tag = backend::read_command_complete(frame.body()).unwrap_or_default();
+                self.keep_rows(&mut write, tag);
                 self.apply(&write.done);
             }
             Execution::Copy { done, planned_in, .. } => {

@@ -24,6 +24,8 @@
 //! | `client` | the client's messages, one by one |
 //! | `simple` | a Query's statements, one after the other |
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
+//! | `names` | prepared statements, by protocol and by SQL |
+//! | `portal` | rows that wait for the client |
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `planning` | plans, and what they need to be known of the catalog |
 //! | `leader` | the leader's messages, by what is owed |
@@ -40,7 +42,7 @@ use crate::catalog::{Catalog, Cell, Loader, SchemaEpoch, SearchPath};
 use crate::fault::Fault;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
-use crate::plan::{Memory, Plan, Planned};
+use crate::plan::{Memory, Planned};
 use crate::reply::{Owed, Ready, Statement, What};
 use crate::unit::{Batch, Commit, Log, Mark, Order};
 use crate::wire::backend::{self, Status};
@@ -54,12 +56,15 @@ mod copy;
 mod done;
 mod extended;
 mod leader;
+mod names;
 mod planning;
+mod portal;
 mod simple;
 mod takeover;
 
 pub use action::{Action, LockMode, World};
 use commit::CommitVia;
+use portal::Portal;
 
 /// Why the client's next message is not taken yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,10 +112,13 @@ struct Script {
     text: Bytes,
     /// The text as it was planned: a copy where the client's encoding is not UTF-8, with every byte in its place.
     readable: Arc<str>,
-    /// Where planning began; statements before it are done.
-    base: usize,
     statements: Vec<Planned>,
     next: usize,
+    planned_in: SchemaEpoch,
+    /// A statement has changed what those after it mean: each is planned again when its turn comes.
+    outdated: bool,
+    /// Bytes of the text that were counted, and their characters: what error positions are moved by.
+    counted: (usize, u32),
     /// It is one statement at most: PostgreSQL makes no block of it.
     alone: bool,
 }
@@ -189,16 +197,6 @@ struct Committing {
     schema: bool,
 }
 
-/// A statement prepared by SQL: its plan, and its text for planning it again.
-#[derive(Debug, Clone)]
-struct Prepared {
-    plan: Arc<Plan>,
-    epoch: SchemaEpoch,
-    sql: Arc<str>,
-    /// With what is put behind it.
-    leader_sql: Arc<str>,
-}
-
 pub struct Session {
     id: SessionId,
     pub client_in: BytesMut,
@@ -219,8 +217,10 @@ pub struct Session {
     unit: Unit,
     committing: Option<Committing>,
     statements: HashMap<Bytes, Statement>,
-    portals: HashMap<Bytes, Statement>,
-    prepared: HashMap<String, Prepared>,
+    portals: HashMap<Bytes, Portal>,
+    portals_made: u64,
+    /// The schema by which the last text was planned.
+    planned_in: SchemaEpoch,
     catalogs: Arc<Cell<Catalog>>,
     /// A catalog of the session's own: with its temporary tables, or its unit's uncommitted DDL.
     own_catalog: Option<Arc<Catalog>>,
@@ -282,7 +282,8 @@ impl Session {
             committing: None,
             statements: HashMap::new(),
             portals: HashMap::new(),
-            prepared: HashMap::new(),
+            portals_made: 0,
+            planned_in: birth.catalogs.epoch(),
             catalogs: birth.catalogs,
             own_catalog: None,
             own_catalogs_made: 0,
