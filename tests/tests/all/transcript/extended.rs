@@ -318,7 +318,7 @@ fn statements_and_portals() {
                     Bind("p", "", &[]),
                     ExecuteRows("p", 1),
                     Sync,
-                    Query("UPDATE parent SET id = id + 10 WHERE id > 9"),
+                    Query("DELETE FROM parent WHERE id > 10"),
                     ExecuteRows("p", 1),
                     DescribePortal("p"),
                     Execute("p"),
