@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::catalog::SchemaEpoch;
 use crate::fault::Fault;
-use crate::plan::{Marks, Memory, Planned, Transaction, Write};
+use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Write};
 use crate::wire::backend;
 use crate::wire::notice::Fields;
 
@@ -86,7 +86,7 @@ pub enum Execution {
     Write(WriteExecution),
     /// `ended`: the client's CopyDone or CopyFail has been sent on.
     Copy {
-        planned_in: SchemaEpoch,
+        source: Source,
         done: Done,
         ended: bool,
     },
@@ -99,11 +99,19 @@ pub enum Execution {
     },
 }
 
+/// What a plan was made of, so that it can be made again.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub text: Arc<str>,
+    pub plan: Arc<Plan>,
+    pub planned_in: SchemaEpoch,
+}
+
 #[derive(Debug)]
 pub struct WriteExecution {
     pub write: Arc<Write>,
     pub rows: Rows,
-    pub planned_in: SchemaEpoch,
+    pub source: Source,
     pub done: Done,
     /// What the client sees of the rows.
     pub share: Share,
@@ -192,6 +200,8 @@ pub enum Own {
     Settings,
     /// A statement that PREPARE has made, once more with our columns.
     Prepare,
+    /// The ROLLBACK of a segment that is run again.
+    Again,
     /// Something that a new leader is told before the session goes on there.
     Memory,
 }

@@ -59,6 +59,9 @@ impl Session {
     }
 
     pub(super) fn begin_commit(&mut self, via: CommitVia) {
+        if !self.unit.overtaken.is_empty() && self.unit.doomed.is_none() {
+            return self.drain(AfterDrain::Overtaken(via));
+        }
         self.gate = Gate::Commit;
         self.segment.replay = None;
         let mut log = std::mem::take(&mut self.unit.log);
@@ -220,6 +223,7 @@ impl Session {
         match (purpose, error) {
             (Own::Commit, error) => self.leader_answered_commit(error, tag),
             (Own::Rollback, _) => self.rolled_back(),
+            (Own::Again, _) => self.undone(),
             _ => {}
         }
     }

@@ -11,28 +11,30 @@ use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, CopyIn, Ddl, Marks, Plan, Transaction, Write};
 use crate::quote::quote_literal;
-use crate::reply::{Done, Execution, Note, Rows, Share, WriteExecution};
+use crate::reply::{Done, Execution, Note, Rows, Share, Source, WriteExecution};
 use crate::unit::Order;
 use crate::wire::backend::Status;
 
 impl Session {
     pub(super) fn write_execution(
-        &self,
+        &mut self,
         write: &Arc<Write>,
         marks: Marks,
-        planned_in: SchemaEpoch,
+        source: Source,
         share: Share,
     ) -> Execution {
+        self.writes(source.planned_in);
         let done = Done { marks, ..Done::default() };
-        Execution::Write(WriteExecution { write: write.clone(), rows: Rows::default(), planned_in, done, share })
+        Execution::Write(WriteExecution { write: write.clone(), rows: Rows::default(), source, done, share })
     }
 
-    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks) -> Execution {
+    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks, source: Source) -> Execution {
+        self.writes(source.planned_in);
         self.unit.deferrable |= copy.deferrable;
         self.copy_words = copy.temporal.then(copy::Words::default);
         let settings = self.copy_settings();
         self.unit.log.copy_begin(&settings, &copy.follower_sql);
-        Execution::Copy { planned_in: self.catalogs.epoch(), done: Done { marks, ..Done::default() }, ended: false }
+        Execution::Copy { source, done: Done { marks, ..Done::default() }, ended: false }
     }
 
     /// The settings by which the leader reads COPY data, which it reports.

@@ -13,6 +13,7 @@ use super::planning::Planning;
 use super::portal::{Portal, Run};
 use super::simple::{remembered, shape_of};
 use super::{AfterDrain, Block, Session, World};
+use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, Marks, Planned, Transaction, Write};
 use crate::reply::{Done, Execution, Maker, Note, Shape, Share, Statement, To, Undo, What};
@@ -76,7 +77,7 @@ impl Session {
                 None => return,
             },
             // An empty text.
-            None => Meaning { plan: Arc::new(Action::Leader.into()), executes: false, prepared: None },
+            None => Meaning { plan: Arc::new(Action::Leader.into()), named: None, prepared: None },
         };
         self.send_bind(&bind, &statement, &meaning);
         self.portals_made += 1;
@@ -87,7 +88,7 @@ impl Session {
     fn send_bind(&mut self, bind: &Bind, statement: &Statement, meaning: &Meaning) {
         let formats = match &meaning.plan.action {
             Action::Write(write) => {
-                self.writes();
+                self.writes(statement.epoch);
                 // The portal of an EXECUTE whose statement lacks our columns is never executed.
                 if meaning.prepared.is_some() {
                     bind.result_formats.clone()
@@ -96,7 +97,7 @@ impl Session {
                 }
             }
             Action::Ddl(_) | Action::CopyIn(_) => {
-                self.writes();
+                self.writes(statement.epoch);
                 bind.result_formats.clone()
             }
             _ => bind.result_formats.clone(),
@@ -201,7 +202,7 @@ impl Session {
             }
             Action::CopyIn(_) if !self.owed.is_empty() => self.drain(AfterDrain::Frame(frame)),
             Action::CopyIn(copy) => {
-                let execution = self.copy_execution(copy, marks);
+                let execution = self.copy_execution(copy, marks, portal.source());
                 self.execute_on_leader(&frame, execution);
             }
             Action::Utility => self.execute_utility(text, frame),
@@ -228,7 +229,7 @@ impl Session {
             crate::plan::ClientColumns::Known(_) => usize::try_from(execute.max_rows).unwrap_or(0),
         };
         let share = Share::of_portal(execute.portal.clone(), portal.serial, limit);
-        let execution = self.write_execution(write, marks, portal.statement.epoch, share);
+        let execution = self.write_execution(write, marks, portal.source(), share);
         match &portal.meaning.prepared {
             None => {
                 // A write runs to its end however few rows are asked for, and all of them are needed.
@@ -275,7 +276,8 @@ impl Session {
     }
 
     /// From here on the end of an implicit transaction waits for the followers.
-    pub(super) fn writes(&mut self) {
+    pub(super) fn writes(&mut self, planned_in: SchemaEpoch) {
+        self.segment.planned_in.get_or_insert(planned_in);
         if self.block == Block::None {
             self.block = Block::Implicit;
         }

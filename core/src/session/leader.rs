@@ -17,6 +17,9 @@ impl Session {
     pub(super) fn leader_frames(&mut self, world: &mut World<'_>) -> bool {
         let mut progress = false;
         while !self.leader_in.is_empty() {
+            if self.is_overtaken() {
+                self.run_again();
+            }
             if self.pass_on() {
                 progress = true;
                 continue;
@@ -244,13 +247,15 @@ impl Session {
                 *tag = Some(backend::read_command_complete(frame.body())?);
                 true
             }
-            (What::Own { .. }, backend::ROW_DESCRIPTION | backend::DATA_ROW | backend::EMPTY_QUERY_RESPONSE) => true,
             (What::Own { purpose, error, tag }, backend::READY_FOR_QUERY) => {
                 self.leader_ready(Status::read(frame.body())?);
                 let (purpose, error, tag) = (*purpose, error.take(), tag.take());
                 self.own_done(purpose, error, tag);
                 false
             }
+            (What::Own { .. }, backend::ROW_DESCRIPTION | backend::DATA_ROW | backend::EMPTY_QUERY_RESPONSE) => true,
+            // Whatever the leader had to say to what is given up.
+            (What::Own { purpose: Own::Again, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
             (What::Ready(ready), backend::READY_FOR_QUERY) => {
                 let ready = *ready;
                 self.leader_ready(Status::read(frame.body())?);
@@ -390,7 +395,7 @@ impl Session {
             Execution::Write(mut write) => {
                 self.log_rows(&mut write, true);
                 self.unit.deferrable |= write.write.deferrable;
-                self.check_epoch(write.planned_in);
+                self.check_source(write.source.clone());
                 if write.share.is_suspended() {
                     self.tell(|out| backend::bare(out, backend::PORTAL_SUSPENDED));
                 } else {
@@ -400,22 +405,11 @@ impl Session {
                 self.keep_rows(&mut write, tag);
                 self.apply(&write.done);
             }
-            Execution::Copy { done, planned_in, .. } => {
-                self.check_epoch(planned_in);
+            Execution::Copy { done, source, .. } => {
+                self.check_source(source);
                 self.completed(frame);
                 self.apply(&done);
             }
-        }
-    }
-
-    /// A statement holds its table's lock when it has run: what was known of the table then is final. If the schema has
-    /// changed since the plan was made, the plan may have missed a trigger or a column.
-    fn check_epoch(&mut self, planned_in: crate::catalog::SchemaEpoch) {
-        if self.catalogs.epoch() != planned_in {
-            self.doom(
-                Fault::error(SqlState::SERIALIZATION_FAILURE, "the schema was changed while the statement ran")
-                    .with_hint("Run the transaction again."),
-            );
         }
     }
 
@@ -440,6 +434,7 @@ impl Session {
                 self.gate = Gate::Ending;
                 self.run_script(world);
             }
+            Some(AfterDrain::Overtaken(via)) => self.check_overtaken(via, world),
             Some(AfterDrain::End) => self.begin_commit(CommitVia::Segment),
             None => self.gate = Gate::Open,
         }

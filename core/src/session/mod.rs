@@ -32,6 +32,7 @@
 //! | `done` | what a statement's success changes |
 //! | `commit` | the end of a unit |
 //! | `takeover` | another leader |
+//! | `stale` | plans that the schema has overtaken |
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ use crate::fault::Fault;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::plan::{Memory, Planned};
-use crate::reply::{Owed, Ready, Statement, What};
+use crate::reply::{Owed, Ready, Source, Statement, What};
 use crate::unit::{Batch, Commit, Log, Mark, Order};
 use crate::wire::backend::{self, Status};
 use crate::wire::notice::{self, Fields};
@@ -60,6 +61,7 @@ mod names;
 mod planning;
 mod portal;
 mod simple;
+mod stale;
 mod takeover;
 
 pub use action::{Action, LockMode, World};
@@ -104,6 +106,8 @@ enum AfterDrain {
     Script,
     /// End the segment, whose implicit transaction has written.
     End,
+    /// Go on with a commit whose statements the schema may have overtaken.
+    Overtaken(CommitVia),
 }
 
 /// A Query's statements.
@@ -136,6 +140,8 @@ struct Segment {
     /// The client's Sync has come (extended), or the script is over (simple).
     synced: bool,
     script: Option<Script>,
+    /// The schema by which its writes were planned, if it has any.
+    planned_in: Option<SchemaEpoch>,
     /// What the client sent, so that it can be run on another leader; `None`: too much, or not repeatable.
     replay: Option<BytesMut>,
     /// A CommandComplete that is told only with what follows it, so that "done" is not said before the commit.
@@ -156,6 +162,8 @@ struct Unit {
     sequences: bool,
     /// The settings that the log's DDL was last given.
     settings: String,
+    /// Statements that ran when the schema was another than the one that they were planned by.
+    overtaken: Vec<Source>,
     /// Part of the log is in the shell's file.
     spilled: bool,
     /// Why it cannot be committed.
@@ -174,6 +182,7 @@ impl Default for Unit {
             own_schema: false,
             sequences: false,
             settings: String::new(),
+            overtaken: Vec::new(),
             spilled: false,
             doomed: None,
             learned: Vec::new(),
@@ -223,7 +232,7 @@ pub struct Session {
     planned_in: SchemaEpoch,
     catalogs: Arc<Cell<Catalog>>,
     /// A catalog of the session's own: with its temporary tables, or its unit's uncommitted DDL.
-    own_catalog: Option<Arc<Catalog>>,
+    own_catalog: Option<(SchemaEpoch, Arc<Catalog>)>,
     own_catalogs_made: u64,
     temporary: bool,
     search_path: Option<(SchemaEpoch, SearchPath)>,
@@ -242,6 +251,7 @@ pub struct Session {
     /// For hashing a password that stands in clear in a statement.
     salt: [u8; 16],
     lost: Option<takeover::Lost>,
+    again: Option<stale::Again>,
     /// The server's reason for ending the connection.
     last_word: Option<Frame>,
     /// What the client is told in place of "the transaction is aborted", once.
@@ -300,6 +310,7 @@ impl Session {
             path_changed: false,
             salt: [0; 16],
             lost: None,
+            again: None,
             last_word: None,
             instead: None,
             copy_asked: false,

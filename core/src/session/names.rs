@@ -13,7 +13,7 @@ use super::{AfterDrain, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, ClientColumns, Plan, Planned};
-use crate::reply::{Execution, Maker, Note, Own, Statement, To, Undo, What};
+use crate::reply::{Execution, Maker, Note, Own, Source, Statement, To, Undo, What};
 use crate::sql::lex;
 use crate::wire::frontend::{self, Target};
 
@@ -24,8 +24,8 @@ pub(super) const OWN_PREPARED: &str = "lockstep execute";
 #[derive(Debug, Clone)]
 pub(super) struct Meaning {
     pub plan: Arc<Plan>,
-    /// It was named by EXECUTE.
-    pub executes: bool,
+    /// What the plan was made of, if EXECUTE has named it.
+    pub named: Option<Source>,
     /// The write that PREPARE has made, to be run under our own name.
     pub prepared: Option<Statement>,
 }
@@ -38,6 +38,12 @@ impl Statement {
             (Action::Prepare { inner, .. }, Maker::Sql) => Some(inner),
             _ => Some(plan),
         }
+    }
+
+    /// What its plan was made of; `otherwise` is the plan of a text that is no statement.
+    pub(super) fn source(&self, otherwise: &Arc<Plan>) -> Source {
+        let plan = self.planned.as_ref().map_or(otherwise, |planned| &planned.plan).clone();
+        Source { text: self.readable.clone(), plan, planned_in: self.epoch }
     }
 
     /// Whether the leader's statement of this name lacks our columns.
@@ -62,14 +68,15 @@ impl Session {
         then: impl Fn() -> AfterDrain,
     ) -> Option<Meaning> {
         let Action::Execute { name } = &plan.action else {
-            return Some(Meaning { plan: plan.clone(), executes: false, prepared: None });
+            return Some(Meaning { plan: plan.clone(), named: None, prepared: None });
         };
         if self.in_failed_block() {
-            return Some(Meaning { plan: Arc::new(Action::Leader.into()), executes: true, prepared: None });
+            return Some(Meaning { plan: Arc::new(Action::Leader.into()), named: None, prepared: None });
         }
         let statement = self.known(name.as_bytes(), world, then)?;
         let plan = statement.plan().cloned().unwrap_or_else(|| Arc::new(Action::Leader.into()));
-        Some(Meaning { plan, executes: true, prepared: Some(statement).filter(Statement::is_bare_write) })
+        let named = Some(statement.source(&plan));
+        Some(Meaning { plan, named, prepared: Some(statement).filter(Statement::is_bare_write) })
     }
 
     /// The statement of this name, with a plan of the present schema. One that is not known here is never passed on: it

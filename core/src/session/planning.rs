@@ -116,7 +116,11 @@ impl Session {
     }
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
-        if self.temporary || self.unit.own_schema { self.own_catalog.clone() } else { self.catalogs.current() }
+        if !self.temporary && !self.unit.own_schema {
+            return self.catalogs.current();
+        }
+        let epoch = self.catalogs.epoch();
+        self.own_catalog.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, catalog)| catalog.clone())
     }
 
     fn ask_catalog(&mut self) {
@@ -170,7 +174,7 @@ impl Session {
                 self.take_lock();
                 Ok(())
             }
-            Own::Rollback | Own::Commit | Own::Prepare | Own::Memory => Ok(()),
+            Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Memory => Ok(()),
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));
@@ -207,7 +211,7 @@ impl Session {
         self.temporary |= catalog.has_temporary();
         self.own_catalogs_made += 1;
         catalog.version = self.own_version();
-        self.own_catalog = Some(Arc::new(catalog));
+        self.own_catalog = Some((read_in, Arc::new(catalog)));
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::{AfterDrain, Session};
 use crate::fault::{Fault, SqlState};
 use crate::plan::{ClientColumns, Write};
 use crate::reply::share::TooManyWait;
-use crate::reply::{Statement, WriteExecution};
+use crate::reply::{Source, Statement, WriteExecution};
 use crate::wire::Frame;
 use crate::wire::backend;
 use crate::wire::frontend::Execute;
@@ -26,6 +26,13 @@ pub(super) struct Portal {
     pub run: Run,
     /// Tells portals apart that have had the same name.
     pub serial: u64,
+}
+
+impl Portal {
+    /// What its plan was made of: of its own text, or of that which EXECUTE in it names.
+    pub fn source(&self) -> Source {
+        self.meaning.named.clone().unwrap_or_else(|| self.statement.source(&self.meaning.plan))
+    }
 }
 
 /// How far a write has come in its portal.

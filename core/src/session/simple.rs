@@ -13,10 +13,9 @@ use super::extended::changes_names;
 use super::names::{Meaning, renamed};
 use super::planning::Planning;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
-use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction};
-use crate::reply::{Done, Execution, Note, Shape, Share, To, Undo, What};
+use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
 use crate::wire::notice;
@@ -35,7 +34,7 @@ struct Next {
     shift: u32,
     marks: Marks,
     meaning: Meaning,
-    planned_in: SchemaEpoch,
+    source: Source,
 }
 
 impl Script {
@@ -134,7 +133,8 @@ impl Session {
                 return self.segment_over();
             };
             let (text, shift) = (script.text.slice(span.clone()), script.shift(span.start));
-            let Some((plan, planned_in)) = self.present_plan(plan, span, world) else { return };
+            let Some(source) = self.present_plan(plan, span, world) else { return };
+            let plan = source.plan.clone();
             let Some(meaning) = self.meaning(&plan, world, || AfterDrain::Script) else {
                 if self.gate == Gate::Drain {
                     return;
@@ -143,7 +143,9 @@ impl Session {
                 self.step_script();
                 continue;
             };
-            let statement = Next { text, shift, marks: plan.marks.or(meaning.plan.marks), meaning, planned_in };
+            let marks = plan.marks.or(meaning.plan.marks);
+            let source = meaning.named.clone().unwrap_or(source);
+            let statement = Next { text, shift, marks, meaning, source };
             match self.script_statement(statement) {
                 Step::Next => self.step_script(),
                 Step::Wait => return,
@@ -172,28 +174,23 @@ impl Session {
 
     /// A statement's plan by the present schema. Statements are planned again one by one: a string of thousands of DDL
     /// statements is read twice, not once for each.
-    fn present_plan(
-        &mut self,
-        plan: Arc<Plan>,
-        span: Range<usize>,
-        world: &mut World<'_>,
-    ) -> Option<(Arc<Plan>, SchemaEpoch)> {
+    fn present_plan(&mut self, plan: Arc<Plan>, span: Range<usize>, world: &mut World<'_>) -> Option<Source> {
         let script = self.segment.script.as_ref()?;
+        let text: Arc<str> = script.readable[span].into();
         if !script.outdated && script.planned_in == self.catalogs.epoch() {
-            return Some((plan, script.planned_in));
+            return Some(Source { text, plan, planned_in: script.planned_in });
         }
-        let readable = script.readable.clone();
-        let plan = match self.plan_text(&readable[span], world, || AfterDrain::Script) {
+        let plan = match self.plan_text(&text, world, || AfterDrain::Script) {
             Planning::Known(plans) => Self::single(plans).map_or(plan, |planned| planned.plan),
             Planning::Needless => plan,
             Planning::Asked => return None,
         };
-        Some((plan, self.planned_in))
+        Some(Source { text, plan, planned_in: self.planned_in })
     }
 
     fn script_statement(&mut self, statement: Next) -> Step {
-        let Next { text, shift, marks, meaning, planned_in } = statement;
-        let plan = meaning.plan;
+        let Next { text, shift, marks, meaning, source } = statement;
+        let (plan, executes) = (meaning.plan, meaning.named.is_some());
         self.segment.unsettled |= marks.settings || marks.temporary || changes_names(&plan.action);
         if !self.stands_alone() && !matches!(plan.action, Action::Transaction(Transaction::Begin { .. })) {
             self.wrap();
@@ -205,16 +202,15 @@ impl Session {
         }
         match &plan.action {
             Action::Write(write) => {
-                self.writes();
                 let formats = self.result_formats(write, &[]);
-                let execution = self.write_execution(write, marks, planned_in, Share::default());
+                let execution = self.write_execution(write, marks, source, Share::default());
                 if let Some(prepared) = &meaning.prepared {
                     self.prepare_own(prepared);
                     let text = renamed(&text, &String::from_utf8_lossy(&text));
                     self.send(&text, &formats, shape_of(write), execution, shift);
                     self.close_own();
                 } else {
-                    let text = if meaning.executes { text } else { with_append(&text, &write.append) };
+                    let text = if executes { text } else { with_append(&text, &write.append) };
                     self.send(&text, &formats, shape_of(write), execution, shift);
                 }
                 Step::Next
@@ -222,7 +218,7 @@ impl Session {
             Action::Transaction(Transaction::Commit { chain }) => self.script_commit(text, *chain, shift),
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Script) else { return Step::Wait };
-                self.writes();
+                self.writes(source.planned_in);
                 let done = Done { note: Note::Schema(text.clone()), marks, memory: None };
                 self.segment.unsettled = true;
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
@@ -233,8 +229,7 @@ impl Session {
                     self.drain(AfterDrain::Script);
                     return Step::Wait;
                 }
-                self.writes();
-                let execution = self.copy_execution(copy, marks);
+                let execution = self.copy_execution(copy, marks, source);
                 self.send(&text, &[], Shape::Whole, execution, shift);
                 self.step_script();
                 self.drain(AfterDrain::Script);
@@ -260,7 +255,7 @@ impl Session {
                 if let Action::Transaction(transaction) = action {
                     self.sent_transaction(transaction);
                 }
-                let note = self.note_for(&plan, &text, planned_in);
+                let note = self.note_for(&plan, &text, source.planned_in);
                 let done = Done { note, marks, memory: remembered(&plan, &text) };
                 self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next

@@ -90,7 +90,8 @@ impl Session {
         self.lost = Some(Lost { block: self.told_block == Block::Explicit });
         self.leader_in.clear();
         self.leader_out.clear();
-        self.owed.clear();
+        self.unnote_owed();
+        self.again = None;
         self.copy_asked = false;
         self.copy_words = None;
         self.after_drain = None;
