@@ -202,6 +202,8 @@ pub enum Own {
     Prepare,
     /// The ROLLBACK of a segment that is run again.
     Again,
+    /// An empty message in the middle of a COPY.
+    Intrusion,
     /// Something that a new leader is told before the session goes on there.
     Memory,
 }

@@ -114,6 +114,12 @@ impl Session {
 
     fn leader_error(&mut self, frame: Frame) -> Result<(), Malformed> {
         let mut fields = Fields::read(frame.body())?;
+        if fields.is_fatal() && fields.state() == SqlState::PROTOCOL_VIOLATION.0.as_bytes() {
+            // What the client has sent is passed on as it is where a COPY takes it: it is the client's fault.
+            self.tell_raw(&frame.raw);
+            self.close();
+            return Ok(());
+        }
         if fields.is_fatal() {
             // The connection ends. Whether the client is told depends on what is with the node.
             self.last_word = Some(frame);
@@ -138,6 +144,7 @@ impl Session {
             What::Raw { failed, .. } => {
                 *failed = true;
                 self.copy_asked = false;
+                self.gate = Gate::Ending;
                 self.tell_error(&fields);
                 return Ok(());
             }
@@ -168,7 +175,11 @@ impl Session {
 
     /// After an error the leader passes everything over up to Sync, and so does what is owed.
     fn cut_owed(&mut self) {
-        let end = self.owed.iter().position(|o| matches!(o.what, What::Ready(_))).unwrap_or(self.owed.len());
+        let end = self
+            .owed
+            .iter()
+            .position(|o| matches!(o.what, What::Ready(_) | What::Own { .. }))
+            .unwrap_or(self.owed.len());
         let cut: Vec<_> = self.owed.drain(..end).collect();
         for owed in cut.into_iter().rev() {
             let What::Ack { undo, .. } = owed.what else { continue };
@@ -369,6 +380,7 @@ impl Session {
         }
         self.copy_asked = true;
         self.owed.retain(|o| !matches!(o.what, What::Ready(_)));
+        self.after_drain.take_if(|then| matches!(then, AfterDrain::End));
         self.segment.synced = false;
         self.gate = Gate::Open;
     }

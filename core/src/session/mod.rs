@@ -440,7 +440,7 @@ impl Session {
             }
             self.end_unit();
         }
-        self.gate = Gate::Open;
+        self.gate = if self.owed.is_empty() { Gate::Open } else { Gate::Drain };
         if self.client_gone {
             self.close();
         }

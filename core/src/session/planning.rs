@@ -174,7 +174,7 @@ impl Session {
                 self.take_lock();
                 Ok(())
             }
-            Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Memory => Ok(()),
+            Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => Ok(()),
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));
