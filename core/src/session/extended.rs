@@ -240,7 +240,7 @@ impl Session {
                 let text = renamed(&portal.statement.sql, &portal.statement.readable);
                 let formats = self.result_formats(write, &[]);
                 self.prepare_own(prepared);
-                self.own_statement(&text, &formats, execution);
+                self.run_own(&text, &formats, execution);
                 self.close_own();
             }
         }
@@ -289,7 +289,7 @@ impl Session {
             return;
         }
         self.block = Block::Wrapped;
-        self.own_statement(b"BEGIN", &[], Execution::Begin { by_client: None });
+        self.run_own(b"BEGIN", &[], Execution::Begin { by_client: None });
     }
 
     /// Follows the client's transaction blocks as they are sent.

@@ -125,6 +125,8 @@ impl Session {
             self.last_word = Some(frame);
             return Ok(());
         }
+        // What was to close a statement of ours may be among what the leader passes over now.
+        self.own_left = true;
         if self.committing.is_some() && !matches!(self.owed.front().map(|o| &o.what), Some(What::Own { .. })) {
             self.cut_owed();
             // The check of constraints, or COMMIT by Execute.

@@ -171,7 +171,7 @@ impl Session {
         let Some(Action::Write(write)) = statement.plan().map(|plan| &plan.action) else { return };
         let text = with_append(&renamed(&statement.sql, &statement.readable), &write.append);
         self.close_own();
-        self.own_statement(&text, &[], Execution::Own(Own::Prepare));
+        self.run_own(&text, &[], Execution::Own(Own::Prepare));
     }
 
     /// Closes it: portals and executions of it do not need it any more.

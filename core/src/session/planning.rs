@@ -136,27 +136,27 @@ impl Session {
     }
 
     pub(super) fn ask(&mut self, sql: &str, purpose: Own) {
-        self.own_statement(sql.as_bytes(), &[], Execution::Own(purpose));
+        self.run_own(sql.as_bytes(), &[], Execution::Own(purpose));
     }
 
-    /// Runs a statement of ours in the middle of whatever the client does.
-    pub(super) fn own_statement(&mut self, sql: &[u8], formats: &[i16], execution: Execution) {
+    /// Runs a statement of ours in the client's pipeline, under a name of ours, for the client may have an unnamed one.
+    pub(super) fn run_own(&mut self, sql: &[u8], formats: &[i16], execution: Execution) {
         let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
+        if std::mem::take(&mut self.own_left) {
+            frontend::close(&mut self.leader_out, Target::Statement, OWN_NAME);
+            self.owe(ack(), 0);
+        }
         let out = &mut self.leader_out;
-        // One that failed has left its name behind.
-        frontend::close(out, Target::Statement, OWN_NAME);
         frontend::parse(out, OWN_NAME, sql, &[]);
         frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, formats);
         frontend::execute(out, OWN_NAME, 0);
         frontend::close(out, Target::Portal, OWN_NAME);
         frontend::close(out, Target::Statement, OWN_NAME);
-        for _ in 0..3 {
-            self.owe(ack(), 0);
-        }
+        self.owe(ack(), 0);
+        self.owe(ack(), 0);
         self.owe(What::Execution(execution), 0);
-        for _ in 0..2 {
-            self.owe(ack(), 0);
-        }
+        self.owe(ack(), 0);
+        self.owe(ack(), 0);
     }
 
     /// All rows of a query of ours have come.
