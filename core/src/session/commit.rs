@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::client::OWN_NAME;
-use super::{Action, AfterDrain, Block, Committing, Gate, LockMode, Session};
+use super::{Action, AfterDrain, Block, Gate, LockMode, Session};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::reply::{Execution, Own, Ready, What};
 use crate::unit::batch::BatchResult;
 use crate::unit::commit::{ReserveFault, Task};
-use crate::unit::{Commit, Log, Order, Outcome};
+use crate::unit::{Batch, Commit, Log, Order, Outcome};
 use crate::wire::backend::{self, Status};
 use crate::wire::notice::{self, Fields};
 use crate::wire::{Frame, frontend};
@@ -41,6 +41,22 @@ impl CommitVia {
     fn is_extended(&self) -> bool {
         matches!(self, Self::Extended { .. } | Self::UtilityExtended(_))
     }
+}
+
+/// A running commit.
+#[derive(Debug)]
+pub(super) struct Committing {
+    pub via: CommitVia,
+    pub order: Order,
+    pub lock: LockMode,
+    pub batch: Batch,
+    /// Set when the lock is held.
+    pub machine: Option<Commit>,
+    /// The leader's word against its COMMIT.
+    pub refusal: Option<Fields>,
+    /// The tag of the leader's COMMIT.
+    pub tag: Option<Bytes>,
+    pub schema: bool,
 }
 
 impl Session {
