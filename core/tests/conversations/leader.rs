@@ -256,7 +256,7 @@ impl Leader {
                 let (name, inner) = sql["PREPARE ".len()..].split_once(" AS ").expect("PREPARE name AS …");
                 self.statements.insert(name.trim_matches('"').to_owned().into(), inner.to_owned());
             }
-            "DEALLOCATE" => drop(self.statements.remove(sql["DEALLOCATE ".len()..].as_bytes())),
+            "DEALLOCATE" => drop(self.statements.remove(&sql.as_bytes()["DEALLOCATE ".len()..])),
             "INSERT" | "UPDATE" | "DELETE" => self.open.push(self.executed_text(sql)),
             _ if sql.contains("1/0") => return Err(division()),
             _ => {}
