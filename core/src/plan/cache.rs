@@ -165,6 +165,18 @@ fn script(tokens: &[Token], plans: &[(Range<usize>, Arc<Plan>)]) -> Script {
     Script { statements: plans.iter().map(planned).collect() }
 }
 
+/// The statements of a text, each to be planned when its turn comes.
+pub fn unplanned(text: &str) -> Script {
+    let plan: Arc<Plan> = Arc::new(Action::Leader.into());
+    let statements = scan(text).and_then(|scanned| {
+        scanned.parse(|parsed| {
+            let spans = parsed.statements.iter().map(|statement| span(&parsed.tokens, &statement.tokens));
+            spans.map(|span| Planned { span, plan: plan.clone() }).collect()
+        })
+    });
+    statements.map_or_else(|why| not_parsed(text, why), |statements| Script { statements })
+}
+
 fn not_parsed(text: &str, why: Unparsed) -> Script {
     let plan: Plan = match why {
         Unparsed::Syntax => Action::Unparsed.into(),

@@ -38,7 +38,7 @@ mod settings;
 mod statement;
 mod write;
 
-pub use cache::PlanCache;
+pub use cache::{PlanCache, unplanned};
 
 /// One statement of a client's text, and its plan.
 #[derive(Debug, Clone)]

@@ -106,6 +106,7 @@ impl Session {
                 }
                 self.end_unit();
                 self.told_block = if *chain { Block::Explicit } else { Block::None };
+                self.recovered(if *chain { Status::InTransaction } else { Status::Idle });
             }
             Transaction::Savepoint { name } => self.unit.savepoints.push((name.clone(), self.unit.log.mark())),
             Transaction::Release { name } => {
@@ -114,6 +115,7 @@ impl Session {
                 }
             }
             Transaction::RollbackTo { name } => {
+                self.recovered(Status::InTransaction);
                 self.search_path = None;
                 self.own_catalog = None;
                 if let Some(at) = self.savepoint(name) {
@@ -126,6 +128,14 @@ impl Session {
                 self.serializable_by_default = serializable.unwrap_or(self.serializable_by_default);
             }
             Transaction::Isolation { serializable, session: false } => self.judge(*serializable),
+        }
+    }
+
+    /// The transaction that had failed is over, which no ReadyForQuery has told yet: what follows in the same segment has
+    /// effects again.
+    fn recovered(&mut self, now: Status) {
+        if self.status == Status::Failed {
+            self.status = now;
         }
     }
 

@@ -30,7 +30,7 @@ impl Session {
         let planned = match self.plan_text(&readable, world, || AfterDrain::Frame(frame.clone())) {
             // None: an empty text, or several statements, which the leader refuses.
             Planning::Known(plans) => Self::single(plans),
-            Planning::Needless => None,
+            Planning::Needless(_) => None,
             Planning::Asked => return,
         };
         let epoch = self.planned_in;

@@ -12,7 +12,7 @@ use super::{AfterDrain, Session, World};
 use crate::catalog::{self, Catalog, Loader, SearchPath};
 use crate::cluster::{MemberState, Membership};
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Answer, Context, Planned, Script as Plans};
+use crate::plan::{Action, Answer, Context, Planned, Script as Plans, unplanned};
 use crate::quote::quote_literal;
 use crate::reply::{Execution, Own, To, Undo, What};
 use crate::wire::backend::Status;
@@ -31,8 +31,9 @@ const SETTINGS_QUERY: &str = "SELECT name, setting FROM pg_catalog.pg_settings \
 /// What is known of a client's text.
 pub(super) enum Planning {
     Known(Plans),
-    /// The leader will refuse it, whatever it is.
-    Needless,
+    /// The leader will refuse the first statement, whatever it is, or it ends the failed transaction and the others have
+    /// to be planned after it.
+    Needless(Plans),
     /// Something has to be asked first; then it is handled again.
     Asked,
 }
@@ -99,7 +100,7 @@ impl Session {
         }
         match world.plans.script(text, &Context { catalog: None, search_path: None }) {
             Answer::Ready(plans) => Planning::Known(plans),
-            Answer::NeedCatalog | Answer::NeedSearchPath => Planning::Needless,
+            Answer::NeedCatalog | Answer::NeedSearchPath => Planning::Needless(unplanned(text)),
         }
     }
 

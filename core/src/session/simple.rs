@@ -55,14 +55,15 @@ impl Session {
         let readable = self.readable(&sql);
         let plans = match self.plan_text(&readable, world, || AfterDrain::Frame(frame.clone())) {
             Planning::Known(plans) => plans.statements,
-            Planning::Needless => return self.query_raw(&frame, Done::default()),
+            Planning::Needless(plans) if plans.statements.len() <= 1 => return self.query_raw(&frame, Done::default()),
+            Planning::Needless(plans) => return self.begin_script(sql, readable, plans.statements, true, world),
             Planning::Asked => return,
         };
         // What was sent without a Sync has begun a transaction, which this Query ends.
         let whole = if self.segment.open { None } else { self.as_a_whole(&sql, &plans) };
         match whole {
             Some(done) => self.query_raw(&frame, done),
-            None => self.begin_script(sql, readable, plans, world),
+            None => self.begin_script(sql, readable, plans, false, world),
         }
     }
 
@@ -110,13 +111,20 @@ impl Session {
         self.portals.remove(&b""[..]);
     }
 
-    fn begin_script(&mut self, text: Bytes, readable: Arc<str>, statements: Vec<Planned>, world: &mut World<'_>) {
+    /// `outdated`: each statement is to be planned when its turn comes.
+    fn begin_script(
+        &mut self,
+        text: Bytes,
+        readable: Arc<str>,
+        statements: Vec<Planned>,
+        outdated: bool,
+        world: &mut World<'_>,
+    ) {
         if statements.is_empty() {
             self.send(&text, &[], Shape::Whole, Execution::Pass { done: Done::default() }, 0);
         }
         let (alone, planned_in) = (statements.len() <= 1, self.planned_in);
-        let script =
-            Script { text, readable, statements, next: 0, planned_in, outdated: false, counted: (0, 0), alone };
+        let script = Script { text, readable, statements, next: 0, planned_in, outdated, counted: (0, 0), alone };
         self.segment.script = Some(script);
         self.gate = Gate::Ending;
         self.run_script(world);
@@ -182,7 +190,7 @@ impl Session {
         }
         let plan = match self.plan_text(&text, world, || AfterDrain::Script) {
             Planning::Known(plans) => Self::single(plans).map_or(plan, |planned| planned.plan),
-            Planning::Needless => plan,
+            Planning::Needless(_) => plan,
             Planning::Asked => return None,
         };
         Some(Source { text, plan, planned_in: self.planned_in })
