@@ -112,7 +112,7 @@ impl Session {
             self.spill();
         }
         if frame.tag != frontend::COPY_DATA {
-            self.copy_ended();
+            self.copy_ended(frame.tag == frontend::COPY_DONE);
         }
     }
 
@@ -134,18 +134,28 @@ impl Session {
     fn copying(&self) -> Option<bool> {
         self.owed.iter().find_map(|owed| match &owed.what {
             What::Execution(Execution::Copy { ended: false, .. }) => Some(true),
+            What::Execution(Execution::Landing { ended: false }) => Some(false),
             What::Execution(Execution::Pass { .. }) | What::Raw { .. } if self.copy_asked => Some(false),
             _ => None,
         })
     }
 
-    fn copy_ended(&mut self) {
+    fn copy_ended(&mut self, done: bool) {
         self.copy_asked = false;
         self.copy_words = None;
+        let mut landed = false;
         for owed in &mut self.owed {
-            if let What::Execution(Execution::Copy { ended, .. }) = &mut owed.what {
-                *ended = true;
+            match &mut owed.what {
+                What::Execution(Execution::Copy { ended, .. }) => *ended = true,
+                What::Execution(Execution::Landing { ended }) => {
+                    *ended = true;
+                    landed = done;
+                }
+                _ => {}
             }
+        }
+        if landed {
+            self.move_landed();
         }
         if self.segment.script.is_some() {
             self.gate = Gate::Drain;
@@ -182,9 +192,14 @@ impl Session {
     }
 
     pub(super) fn drain(&mut self, then: AfterDrain) {
+        self.await_answers();
+        self.after_drain = Some(then);
+    }
+
+    /// Takes the client's next message when all that was sent has been answered.
+    pub(super) fn await_answers(&mut self) {
         frontend::flush(&mut self.leader_out);
         self.gate = Gate::Drain;
-        self.after_drain = Some(then);
     }
 }
 

@@ -22,10 +22,10 @@ impl Session {
         marks: Marks,
         source: Source,
         share: Share,
-    ) -> Execution {
+    ) -> WriteExecution {
         self.writes(source.planned_in);
         let done = Done { marks, ..Done::default() };
-        Execution::Write(WriteExecution { write: write.clone(), rows: Rows::default(), source, done, share })
+        WriteExecution { write: write.clone(), rows: Rows::default(), source, done, copies: false, share }
     }
 
     pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks, source: Source) -> Execution {

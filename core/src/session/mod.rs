@@ -29,6 +29,7 @@
 //! | `names` | prepared statements, by protocol and by SQL |
 //! | `portal` | rows that wait for the client |
 //! | `copy` | words in COPY data that mean another value on each server |
+//! | `landing` | COPY whose rows the leader makes whole |
 //! | `planning` | plans, and what they need to be known of the catalog |
 //! | `leader` | the leader's messages, by what is owed |
 //! | `answer` | what each answer means |
@@ -58,6 +59,7 @@ mod commit;
 mod copy;
 mod done;
 mod extended;
+mod landing;
 mod leader;
 mod names;
 mod planning;
@@ -129,6 +131,7 @@ pub struct Session {
     /// The leader has asked for COPY data.
     copy_asked: bool,
     copy_words: Option<copy::Words>,
+    landing: Option<landing::Landing>,
     client_gone: bool,
 }
 
@@ -186,6 +189,7 @@ impl Session {
             instead: None,
             copy_asked: false,
             copy_words: None,
+            landing: None,
             client_gone: false,
         }
     }

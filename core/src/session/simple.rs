@@ -203,7 +203,7 @@ impl Session {
         match &plan.action {
             Action::Write(write) => {
                 let formats = self.result_formats(write, &[]);
-                let execution = self.write_execution(write, marks, source, Share::default());
+                let execution = Execution::Write(self.write_execution(write, marks, source, Share::default()));
                 if let Some(prepared) = &meaning.prepared {
                     self.prepare_own(prepared);
                     let text = renamed(&text, &String::from_utf8_lossy(&text));
@@ -224,14 +224,11 @@ impl Session {
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
-            Action::CopyIn(copy) => {
-                if !self.owed.is_empty() {
-                    self.drain(AfterDrain::Script);
-                    return Step::Wait;
+            Action::CopyIn(_) | Action::CopyRows(_) | Action::CopyUnknown(_) => {
+                if self.owed.is_empty() {
+                    self.script_copy(&plan.action, text, marks, source, shift);
+                    self.step_script();
                 }
-                let execution = self.copy_execution(copy, marks, source);
-                self.send(&text, &[], Shape::Whole, execution, shift);
-                self.step_script();
                 self.drain(AfterDrain::Script);
                 Step::Wait
             }
@@ -296,6 +293,21 @@ impl Session {
     /// Whether the Query is one statement.
     fn stands_alone(&self) -> bool {
         self.segment.script.as_ref().is_some_and(|s| s.alone)
+    }
+
+    fn script_copy(&mut self, action: &Action, text: Bytes, marks: Marks, source: Source, shift: u32) {
+        let (text, execution) = match action {
+            Action::CopyIn(copy) => (Some(text), self.copy_execution(copy, marks, source)),
+            Action::CopyRows(copy) => {
+                let text = self.begin_landing(copy, &text, marks, source, shift as usize);
+                (text, Execution::Landing { ended: false })
+            }
+            Action::CopyUnknown(fault) => (Some(text), Execution::Unknown(fault.clone())),
+            _ => return,
+        };
+        if let Some(text) = text {
+            self.send(&text, &[], Shape::Whole, execution, shift);
+        }
     }
 
     fn script_commit(&mut self, text: Bytes, chain: bool, shift: u32) -> Step {
