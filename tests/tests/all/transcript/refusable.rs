@@ -1,9 +1,7 @@
 //! Statements that the proxy may refuse for now: what it does not refuse, it does as PostgreSQL does.
 
-use lockstep_core::wire::backend::COPY_IN_RESPONSE;
-
 use super::agree_or_refuse;
-use super::script::Step::{Ask, Call, CopyData, CopyDone, Query, Ready, Until};
+use super::script::Step::{Call, Query};
 
 #[test]
 #[ignore = "a utility command in a session with another search_path is refused in this version"]
