@@ -212,6 +212,9 @@ fn into_a_table() {
 const BINARY_COLUMN: &[u8] =
     b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x04\0\0\0\x05\0\x01\xff\xff\xff\xff\xff\xff";
 
+/// How far a sequence comes when values are thrown away is nobody's promise.
+const AFRESH: Step = Query("TRUNCATE counted RESTART IDENTITY");
+
 #[test]
 fn into_some_columns_of_a_table() {
     agree(
@@ -299,6 +302,7 @@ fn into_some_columns_of_a_table() {
                     Query("COPY counted (v, v) FROM STDIN"),
                     Query("COPY counted (v, nothing) FROM STDIN"),
                     Query("SELECT count(*) FROM counted"),
+                    AFRESH,
                 ],
             ),
             (
@@ -309,8 +313,8 @@ fn into_some_columns_of_a_table() {
                     CopyData(b"5\n6\n"),
                     CopyFail("changed my mind"),
                     Ready,
-                    // How far the sequence has come is nobody's promise.
                     Query("INSERT INTO counted (v) VALUES (1) RETURNING v"),
+                    AFRESH,
                 ],
             ),
             (
@@ -348,6 +352,7 @@ fn into_some_columns_of_a_table() {
                     Ready,
                     Query("COMMIT"),
                     Query("SELECT v FROM counted ORDER BY id"),
+                    AFRESH,
                 ],
             ),
             (
@@ -385,6 +390,7 @@ fn into_some_columns_of_a_table() {
                     CopyDone,
                     Ready,
                     Query("SELECT v FROM counted ORDER BY id"),
+                    AFRESH,
                 ],
             ),
             (
@@ -426,6 +432,7 @@ fn into_some_columns_of_a_table() {
                     Sync,
                     Ready,
                     Query("SELECT v FROM counted ORDER BY id"),
+                    AFRESH,
                 ],
             ),
         ],
