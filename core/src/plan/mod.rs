@@ -225,8 +225,25 @@ pub struct CopyIn {
     /// The same COPY with the table's name qualified, for followers.
     pub follower_sql: String,
     pub deferrable: bool,
-    /// The table has date or time columns: fields such as `now` mean another value on each node.
-    pub temporal: bool,
+    pub times: Option<Times>,
+}
+
+/// Where data in text may hold a date or time: words such as `now` mean another value on each node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Times {
+    /// For each column of the data.
+    pub columns: Vec<bool>,
+    pub delimiter: u8,
+    /// The data is CSV.
+    pub quoting: Option<Quoting>,
+    /// The first line may be one of names.
+    pub header: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quoting {
+    pub quote: u8,
+    pub escape: u8,
 }
 
 #[derive(Debug, Clone, PartialEq)]

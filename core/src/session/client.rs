@@ -103,10 +103,8 @@ impl Session {
         if logged && frame.tag != frontend::COPY_FAIL {
             let piece = if frame.tag == frontend::COPY_DONE { b"\n" } else { &frame.raw[HEADER..] };
             if let Some(word) = self.copy_words.as_mut().and_then(|words| words.find(piece)) {
-                self.doom(Fault::error(
-                    SqlState::FEATURE_NOT_SUPPORTED,
-                    format!("this COPY is refused: the field {word:?} means another time on each server"),
-                ));
+                let why = format!("this COPY is refused: {word} means another time on each server");
+                self.doom(Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Write the time out."));
             }
             self.unit.log.copy_frame(&frame.raw);
             self.spill();

@@ -5,8 +5,8 @@ use pg_query::protobuf::{CopyStmt, DefElem, Node};
 
 use super::string;
 use crate::catalog::{Catalog, Column, Relation};
-use crate::plan::CopyIn;
 use crate::plan::scope::{Outcome, Stop};
+use crate::plan::{CopyIn, Quoting, Times};
 use crate::quote::{quote_identifier, quote_literal, quote_qualified};
 use crate::wire::frontend::Format;
 
@@ -18,16 +18,17 @@ pub fn plan(
     columns: &[&Column],
 ) -> Outcome<Option<CopyIn>> {
     let Some(options) = Options::read(&statement.options)? else { return Ok(None) };
-    let named = options.binary && columns.iter().any(|c| c.format == Format::Text);
-    let inexact = columns.iter().any(|c| !c.exact);
-    if statement.where_clause.is_some() || named || inexact || chosen(catalog, relation, columns) {
+    let same = |column: &&Column| match options.format.as_str() {
+        "binary" => column.format == Format::Binary,
+        _ => column.reads_alike,
+    };
+    if statement.where_clause.is_some() || !columns.iter().all(same) || chosen(catalog, relation, columns) {
         return Ok(None);
     }
     let names: Vec<String> = columns.iter().map(|c| quote_identifier(&c.name)).collect();
     let table = quote_qualified(&relation.schema, &relation.name);
     let follower_sql = format!("COPY {table} ({}) FROM STDIN{}", names.join(", "), options.sql());
-    let temporal = columns.iter().any(|c| c.temporal);
-    Ok(Some(CopyIn { follower_sql, deferrable: catalog.deferrable, temporal }))
+    Ok(Some(CopyIn { follower_sql, deferrable: catalog.deferrable, times: options.times(columns) }))
 }
 
 /// Whether a server chooses a value that the data leaves out.
@@ -82,11 +83,18 @@ fn is_type(name: &str) -> bool {
         && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ' ' | '.' | '"' | '(' | ')' | '[' | ']' | ','))
 }
 
-/// COPY's options, to be written again.
+/// COPY's options, to be written again, and what is known of the data by them.
 #[derive(Default)]
 struct Options {
     list: Vec<String>,
-    binary: bool,
+    /// `text`, if it is not said.
+    format: String,
+    delimiter: Option<u8>,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    header: bool,
+    /// The data is in an encoding of its own.
+    encoded: bool,
 }
 
 impl Options {
@@ -104,11 +112,16 @@ impl Options {
 
     fn option(&mut self, option: &DefElem) -> Outcome<bool> {
         let argument = option.arg.as_deref();
+        let byte = || argument.and_then(string).and_then(|text| text.bytes().next());
         match option.defname.as_str() {
             "freeze" => return Ok(true),
-            "format" => self.binary = argument.and_then(string) == Some("binary"),
-            "delimiter" | "null" | "header" | "quote" | "escape" | "encoding" | "force_quote" | "force_not_null"
-            | "force_null" | "log_verbosity" => {}
+            "format" => self.format = argument.and_then(string).unwrap_or_default().to_owned(),
+            "delimiter" => self.delimiter = byte(),
+            "quote" => self.quote = byte(),
+            "escape" => self.escape = byte(),
+            "header" => self.header = is_header(argument),
+            "encoding" => self.encoded = true,
+            "null" | "force_quote" | "force_not_null" | "force_null" | "log_verbosity" => {}
             _ => return Ok(false),
         }
         let value = argument.map(value).transpose()?;
@@ -119,6 +132,32 @@ impl Options {
 
     fn sql(&self) -> String {
         if self.list.is_empty() { String::new() } else { format!(" WITH ({})", self.list.join(", ")) }
+    }
+
+    fn times(&self, columns: &[&Column]) -> Option<Times> {
+        if self.format == "binary" || !columns.iter().any(|c| c.temporal) {
+            return None;
+        }
+        let csv = self.format == "csv";
+        let quote = self.quote.unwrap_or(b'"');
+        Some(Times {
+            // In another encoding a byte may look like a delimiter.
+            columns: columns.iter().map(|c| c.temporal || self.encoded).collect(),
+            delimiter: self.delimiter.unwrap_or(if csv { b',' } else { b'\t' }),
+            quoting: csv.then_some(Quoting { quote, escape: self.escape.unwrap_or(quote) }),
+            header: self.header,
+        })
+    }
+}
+
+/// Whether the first line is one of names; where that is not sure, its words count.
+fn is_header(argument: Option<&Node>) -> bool {
+    match argument.map(|a| &a.node) {
+        None => true,
+        Some(Some(NodeEnum::Boolean(b))) => b.boolval,
+        Some(Some(NodeEnum::Integer(i))) => i.ival == 1,
+        Some(Some(NodeEnum::String(s))) => ["true", "on", "match"].iter().any(|on| s.sval.eq_ignore_ascii_case(on)),
+        _ => false,
     }
 }
 
