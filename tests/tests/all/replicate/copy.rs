@@ -1,12 +1,92 @@
 //! COPY FROM STDIN.
 
+use std::thread;
+use std::time::Duration;
+
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::raw::Client;
+use lockstep_tests::users::APP_MD5;
+use lockstep_tests::wait;
+
 use super::Do::{Copy, FailingCopy, Sql};
-use super::{Case, replicated};
+use super::{Case, copy as copy_in, replicated};
 
 #[test]
 fn from_the_client() {
     replicated("copied", CASES);
 }
+
+/// More than a unit's log keeps in memory, for the leader to complete.
+#[test]
+fn of_megabytes_whose_rows_the_leader_completes() {
+    const ROWS: usize = 20_000;
+    let (cluster, mut client) = stage("copied_much", "CREATE TABLE t (id serial PRIMARY KEY, v text, n int DEFAULT 7)");
+    let data: String = (0..ROWS).map(|n| format!("{n} {}\n", "x".repeat(100))).collect();
+    client.query("BEGIN");
+    copy_in(&mut client, "COPY t (v) FROM STDIN", &data).expect("a COPY");
+    client.query("SAVEPOINT s");
+    copy_in(&mut client, "COPY t (v) FROM STDIN", &data).expect("a COPY");
+    client.query("ROLLBACK TO s");
+    client.query("COMMIT");
+    assert_eq!(cluster.nodes[1].connect("copied_much").value("SELECT count(*) FROM t WHERE n = 7"), ROWS.to_string());
+    assert_identical_database(&cluster.nodes, "copied_much");
+}
+
+#[test]
+fn that_waits_for_ddl_of_its_table_fills_the_new_table() {
+    let (cluster, mut client) = stage("copied_late", "CREATE TABLE t (id serial PRIMARY KEY, v text)");
+    client.query("SELECT count(*) FROM t; INSERT INTO t (v) VALUES ('first')");
+    let mut ddl = cluster.connect("copied_late");
+    ddl.query("BEGIN; ALTER TABLE t ADD COLUMN made timestamptz, ALTER COLUMN made SET DEFAULT clock_timestamp()");
+    let copying = thread::spawn(move || copy_in(&mut client, "COPY t (v) FROM STDIN", "second\n").map(drop));
+    let mut observer = cluster.nodes[0].connect("postgres");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'copied_late' AND wait_event_type = 'Lock'";
+    wait::until(SOON, "the COPY waits for a lock", || (observer.value(waits) == "1").then_some(()));
+    ddl.query("COMMIT");
+    copying.join().expect("the thread of a COPY").expect("a COPY");
+    assert_eq!(cluster.nodes[1].connect("copied_late").value("SELECT count(made) FROM t"), "1");
+    assert_identical_database(&cluster.nodes, "copied_late");
+}
+
+#[test]
+fn into_a_table_that_is_not_known_is_refused_when_it_exists() {
+    let (cluster, mut client) = stage("copied_unknown", "CREATE TABLE t (id serial PRIMARY KEY, v text)");
+    client.query("INSERT INTO t (v) VALUES ('the schema is known now')");
+    for node in &cluster.nodes {
+        node.connect("copied_unknown").query("CREATE TABLE behind (id int); GRANT ALL ON behind TO app");
+    }
+    for sql in ["COPY behind FROM STDIN", "SELECT 1; COPY behind FROM STDIN; SELECT 2"] {
+        let failure = copy_in(&mut client, sql, "1\n").expect_err("what is not known");
+        assert_eq!(failure.state(), "0A000", "{failure}");
+    }
+    let failure = client.try_execute("COPY behind FROM STDIN", &[]).expect_err("what is not known");
+    assert_eq!(failure.state(), "0A000", "{failure}");
+    assert_eq!(client.value("SELECT count(*) FROM behind"), "0");
+    assert_identical_database(&cluster.nodes, "copied_unknown");
+}
+
+#[test]
+fn by_a_role_that_may_not_make_temporary_tables_tells_what_is_missing() {
+    let (cluster, mut owner) = stage("copied_poorly", "CREATE TABLE t (id serial PRIMARY KEY, v text)");
+    owner.query("REVOKE TEMPORARY ON DATABASE copied_poorly FROM PUBLIC");
+    owner.query("GRANT SELECT, INSERT ON t TO app_md5; GRANT USAGE ON t_id_seq TO app_md5");
+    let mut client = Client::connect(&cluster.proxy.address(), &APP_MD5, "copied_poorly");
+    let failure = copy_in(&mut client, "COPY t (v) FROM STDIN", "a\n").expect_err("no right to temporary tables");
+    assert_eq!(failure.state(), "42501", "{failure}");
+    copy_in(&mut client, "COPY t FROM STDIN", "1\ta\n").expect("a COPY that needs none");
+    assert_identical_database(&cluster.nodes, "copied_poorly");
+}
+
+fn stage(database: &str, schema: &str) -> (std::sync::Arc<Cluster>, Client) {
+    let cluster = Cluster::shared();
+    cluster.create_database(database);
+    let mut client = cluster.connect(database);
+    client.query(schema);
+    (cluster, client)
+}
+
+const SOON: Duration = Duration::from_secs(20);
 
 const CASES: &[Case] = &[
     Case {
@@ -118,5 +198,27 @@ const CASES: &[Case] = &[
             FailingCopy("COPY t (v) FROM STDIN", "30\n", "23514"),
         ],
         then: ("SELECT string_agg(v::text, ' ' ORDER BY v) || (SELECT sum(n) FROM tree) FROM t", "1 2 11 126"),
+    },
+    Case {
+        name: "times, and words that mean one in columns that hold none",
+        given: "CREATE TYPE span AS (what text, since timestamptz);
+            CREATE TABLE t (word text PRIMARY KEY, at timestamptz, spans span[]);",
+        when: &[
+            Sql("SET DateStyle = 'German'"),
+            Sql("SET TimeZone = 'America/New_York'"),
+            Copy("COPY t FROM STDIN", "now\t01.02.2024 10:00\t{\"(a,01.02.2024 11:00)\"}\ntoday\tinfinity\t\\N\n"),
+            FailingCopy("COPY t FROM STDIN", "x\tnow\t\\N\n", "0A000"),
+            FailingCopy("COPY t FROM STDIN (FORMAT csv, HEADER)", "word,at,spans\ny,today 04:05,\n", "0A000"),
+        ],
+        then: (
+            "SELECT string_agg(word, ' ' ORDER BY word) || (SELECT at AT TIME ZONE 'UTC' FROM t WHERE word = 'now') FROM t",
+            "now today2024-02-01 15:00:00",
+        ),
+    },
+    Case {
+        name: "text that each server reads by its own settings",
+        given: "CREATE TABLE t (id int PRIMARY KEY, amount money, who regrole);",
+        when: &[Copy("COPY t FROM STDIN", "1\t$1.50\tapp\n2\t2.50\tpostgres\n")],
+        then: ("SELECT sum(amount)::numeric || min(who::text) FROM t", "4.00app"),
     },
 ];
