@@ -39,6 +39,26 @@ impl Session {
                 self.execution_answer(execution, shift, frame)?;
                 return Ok(());
             }
+            (What::Raw { .. } | What::Own { .. }, _) => self.query_answer(&mut front.what, &frame)?,
+            (What::Ready(ready), backend::READY_FOR_QUERY) => {
+                let ready = *ready;
+                self.leader_ready(Status::read(frame.body())?);
+                if ready == Ready::Segment {
+                    self.segment_end();
+                }
+                false
+            }
+            (what, tag) => return self.strange_answer(what, tag),
+        };
+        if again {
+            self.owed.push_front(front);
+        }
+        Ok(())
+    }
+
+    /// The answer to a Query, of the client or of ours. True: more is to come.
+    fn query_answer(&mut self, what: &mut What, frame: &Frame) -> Result<bool, Malformed> {
+        let again = match (what, frame.tag) {
             (What::Raw { .. }, backend::COPY_IN_RESPONSE) => {
                 self.copy_asked = true;
                 self.gate = Gate::Open;
@@ -67,26 +87,13 @@ impl Session {
             (What::Own { .. }, backend::ROW_DESCRIPTION | backend::DATA_ROW | backend::EMPTY_QUERY_RESPONSE) => true,
             // Whatever the leader had to say to what is given up.
             (What::Own { purpose: Own::Again, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
-            (What::Ready(ready), backend::READY_FOR_QUERY) => {
-                let ready = *ready;
-                self.leader_ready(Status::read(frame.body())?);
-                if ready == Ready::Segment {
-                    self.segment_end();
-                }
-                false
-            }
-            _ => {
-                self.fail(format!(
-                    "the leader answered {:?} with a message of type {:?}",
-                    front.what,
-                    char::from(frame.tag)
-                ));
-                return Ok(());
-            }
+            (what, tag) => return self.strange_answer(what, tag).map(|()| false),
         };
-        if again {
-            self.owed.push_front(front);
-        }
+        Ok(again)
+    }
+
+    fn strange_answer(&mut self, what: &What, tag: u8) -> Result<(), Malformed> {
+        self.fail(format!("the leader answered {what:?} with a message of type {:?}", char::from(tag)));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use super::names::{Meaning, OWN_PREPARED, renamed};
 use super::planning::Planning;
 use super::portal::{Portal, Run};
 use super::simple::{remembered, shape_of};
+use super::stale::overtaken;
 use super::{AfterDrain, Block, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
@@ -288,6 +289,9 @@ impl Session {
     /// From here on the end of an implicit transaction waits for the followers.
     pub(super) fn writes(&mut self, planned_in: SchemaEpoch) {
         self.segment.planned_in.get_or_insert(planned_in);
+        if self.unit.old_view {
+            self.doom(overtaken());
+        }
         if self.block == Block::None {
             self.block = Block::Implicit;
         }

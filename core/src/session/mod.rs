@@ -11,6 +11,10 @@
 //! begins when the client has been told that this one is ready. Within a segment the session waits only where it must
 //! know an answer before it can go on (the *gate*): a plan that needs the catalog, a COMMIT with effects.
 //!
+//! A segment that writes outside a transaction block is an implicit transaction, which the leader keeps open until it gets
+//! a Sync. So the Sync is held back until the followers have committed, and is the leader's COMMIT. A string of several
+//! statements, which PostgreSQL runs in a block, is put into one with BEGIN.
+//!
 //! ```text
 //!            Query, first message             ReadyForQuery told
 //!  Open ───────────────────────▶ in a segment ───────────────────▶ Open
@@ -49,7 +53,7 @@ use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::reply::{Owed, Statement};
 use crate::wire::backend::Status;
-use crate::wire::notice::{self};
+use crate::wire::notice;
 use crate::wire::{Frame, frontend};
 
 mod action;

@@ -104,6 +104,7 @@ impl Session {
         world: &mut World<'_>,
         then: impl Fn() -> AfterDrain,
     ) -> Option<Statement> {
+        self.unit.began_in.get_or_insert(self.catalogs.epoch());
         let settled = statement.epoch == self.catalogs.epoch() && !self.unit.own_schema && !self.temporary;
         if settled || self.in_failed_block() {
             return Some(statement);

@@ -55,6 +55,7 @@ impl Session {
         let fresh = !self.segment.open;
         let epoch = self.catalogs.epoch();
         self.planned_in = epoch;
+        self.unit.began_in.get_or_insert(epoch);
         let catalog = self.catalog();
         let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
         let context = Context { catalog: catalog.as_deref(), search_path };
@@ -209,6 +210,7 @@ impl Session {
             self.catalogs.publish(read_in, Arc::new(catalog));
             return Ok(());
         }
+        self.unit.old_view |= !current && self.unit.began_in != Some(read_in);
         if !self.temporary && !catalog.has_temporary() {
             self.unit.own_schema = true;
         }

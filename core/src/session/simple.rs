@@ -14,7 +14,7 @@ use super::names::{Meaning, renamed};
 use super::planning::Planning;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction};
+use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction, Write};
 use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
@@ -190,7 +190,7 @@ impl Session {
 
     fn script_statement(&mut self, statement: Next) -> Step {
         let Next { text, shift, marks, meaning, source } = statement;
-        let (plan, executes) = (meaning.plan, meaning.named.is_some());
+        let plan = meaning.plan.clone();
         self.segment.unsettled |= marks.settings || marks.temporary || changes_names(&plan.action);
         if !self.stands_alone() && !matches!(plan.action, Action::Transaction(Transaction::Begin { .. })) {
             self.wrap();
@@ -202,17 +202,8 @@ impl Session {
         }
         match &plan.action {
             Action::Write(write) => {
-                let formats = self.result_formats(write, &[]);
                 let execution = Execution::Write(self.write_execution(write, marks, source, Share::default()));
-                if let Some(prepared) = &meaning.prepared {
-                    self.prepare_own(prepared);
-                    let text = renamed(&text, &String::from_utf8_lossy(&text));
-                    self.send(&text, &formats, shape_of(write), execution, shift);
-                    self.close_own();
-                } else {
-                    let text = if executes { text } else { with_append(&text, &write.append) };
-                    self.send(&text, &formats, shape_of(write), execution, shift);
-                }
+                self.script_write(&text, write, &meaning, execution, shift);
                 Step::Next
             }
             Action::Transaction(Transaction::Commit { chain }) => self.script_commit(text, *chain, shift),
@@ -257,6 +248,20 @@ impl Session {
                 self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
+        }
+    }
+
+    fn script_write(&mut self, text: &Bytes, write: &Write, meaning: &Meaning, execution: Execution, shift: u32) {
+        let (formats, shape) = (self.result_formats(write, &[]), shape_of(write));
+        if let Some(prepared) = &meaning.prepared {
+            self.prepare_own(prepared);
+            let text = renamed(text, &self.readable(text));
+            self.send(&text, &formats, shape, execution, shift);
+            self.close_own();
+        } else if meaning.named.is_some() {
+            self.send(text, &formats, shape, execution, shift);
+        } else {
+            self.send(&with_append(text, &write.append), &formats, shape, execution, shift);
         }
     }
 
@@ -370,7 +375,7 @@ pub(super) fn with_append(text: &[u8], append: &str) -> Bytes {
     [text, append.as_bytes()].concat().into()
 }
 
-pub(super) fn shape_of(write: &crate::plan::Write) -> Shape {
+pub(super) fn shape_of(write: &Write) -> Shape {
     match write.client_columns {
         crate::plan::ClientColumns::None => Shape::Nothing,
         crate::plan::ClientColumns::Known(_) => Shape::Without(write.effect.columns.len() as u16),
@@ -379,7 +384,7 @@ pub(super) fn shape_of(write: &crate::plan::Write) -> Shape {
 
 impl Session {
     /// Result formats of a write: what the client wants for its columns, and ours for ours.
-    pub(super) fn result_formats(&self, write: &crate::plan::Write, wanted: &[i16]) -> Vec<i16> {
+    pub(super) fn result_formats(&self, write: &Write, wanted: &[i16]) -> Vec<i16> {
         let theirs = match write.client_columns {
             crate::plan::ClientColumns::None => 0,
             crate::plan::ClientColumns::Known(count) => usize::from(count),

@@ -106,10 +106,8 @@ impl Session {
         while let Some(source) = self.unit.overtaken.last().cloned() {
             let Some(plans) = self.plan(&source.text, world, || AfterDrain::Overtaken(via.clone())) else { return };
             let same = Self::single(plans).is_some_and(|planned| planned.plan == source.plan);
-            // A snapshot older than the statement does not show the schema by which it ran.
-            let seen = !self.unit.own_schema || self.unit.log.has_schema_change();
             self.unit.overtaken.pop();
-            if !(same && seen) {
+            if !same || self.unit.old_view {
                 self.doom(overtaken());
                 self.unit.overtaken.clear();
             }
@@ -126,7 +124,7 @@ pub(super) struct Again {
     made: Vec<bytes::Bytes>,
 }
 
-fn overtaken() -> Fault {
+pub(super) fn overtaken() -> Fault {
     Fault::error(SqlState::SERIALIZATION_FAILURE, "the schema was changed while the statement ran")
         .with_hint("Run the transaction again.")
 }

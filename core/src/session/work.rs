@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Action, Session};
+use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::plan::Memory;
 use crate::reply::Source;
@@ -21,6 +22,10 @@ pub(super) struct Unit {
     pub sequences: bool,
     /// The settings that the log's DDL was last given.
     pub settings: String,
+    /// The schema when its first statement was planned.
+    pub began_in: Option<SchemaEpoch>,
+    /// Its snapshot is older than the schema, which its statements run on all the same: what can be read of it is not so.
+    pub old_view: bool,
     /// Statements that ran when the schema was another than the one that they were planned by.
     pub overtaken: Vec<Source>,
     /// Part of the log is in the shell's file.
@@ -41,6 +46,8 @@ impl Default for Unit {
             own_schema: false,
             sequences: false,
             settings: String::new(),
+            began_in: None,
+            old_view: false,
             overtaken: Vec::new(),
             spilled: false,
             doomed: None,

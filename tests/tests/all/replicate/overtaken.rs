@@ -77,6 +77,23 @@ fn ddl_elsewhere_does_not_concern_a_transaction_that_waits() {
 }
 
 #[test]
+fn a_snapshot_that_is_older_than_the_schema_does_not_plan_writes() {
+    let cluster = stage("snapshot");
+    let mut client = cluster.connect("snapshot");
+    client.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    client.query("SELECT 1");
+    cluster.connect("snapshot").query("ALTER TABLE t ADD COLUMN c int DEFAULT 1");
+    client.query("INSERT INTO t (id, v) VALUES (10, 1)");
+    assert_eq!(client.try_query("COMMIT").expect_err("the catalog cannot be read").state(), "40001");
+    client.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    client.query("SELECT 1");
+    cluster.connect("snapshot").query("ALTER TABLE t ADD COLUMN d int");
+    assert_eq!(client.value("SELECT count(*) FROM t"), "1");
+    client.query("COMMIT");
+    assert_identical_database(&cluster.nodes, "snapshot");
+}
+
+#[test]
 fn a_transaction_whose_table_became_another_under_its_statement_is_to_be_repeated() {
     let cluster = stage("another");
     let mut ddl = cluster.connect("another");
