@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{AfterDrain, Block, Session, copy};
+use super::{AfterDrain, Block, Session};
 use crate::auth::md5::Md5Digest;
 use crate::auth::scram::{ITERATIONS, Keys};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, CopyIn, Ddl, Marks, Plan, Transaction, Write};
+use crate::plan::{Action, Ddl, Marks, Plan, Transaction, Write};
 use crate::quote::quote_literal;
-use crate::reply::{Done, Execution, Note, Rows, Share, Source, WriteExecution};
+use crate::reply::{Done, Note, Rows, Share, Source, WriteExecution};
 use crate::unit::Order;
 use crate::wire::backend::Status;
 
@@ -26,24 +26,6 @@ impl Session {
         self.writes(source.planned_in);
         let done = Done { marks, ..Done::default() };
         WriteExecution { write: write.clone(), rows: Rows::default(), source, done, copies: false, share }
-    }
-
-    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks, source: Source) -> Execution {
-        self.writes(source.planned_in);
-        self.unit.deferrable |= copy.deferrable;
-        self.copy_words = copy::Words::of(copy, self.client_encoding());
-        let settings = self.copy_settings();
-        self.unit.log.copy_begin(&settings, &copy.follower_sql);
-        Execution::Copy { source, done: Done { marks, ..Done::default() }, ended: false }
-    }
-
-    /// The settings by which the leader reads COPY data, which it reports.
-    fn copy_settings(&self) -> String {
-        let calls = ["DateStyle", "IntervalStyle", "TimeZone"].iter().filter_map(|name| {
-            let value = std::str::from_utf8(self.parameters.get(name.as_bytes())?).ok()?;
-            Some(format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value)))
-        });
-        format!("SELECT {}", calls.collect::<Vec<_>>().join(", "))
     }
 
     pub(super) fn apply(&mut self, done: &Done) {

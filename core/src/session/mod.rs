@@ -32,6 +32,7 @@
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
 //! | `names` | prepared statements, by protocol and by SQL |
 //! | `portal` | rows that wait for the client |
+//! | `copying` | COPY … FROM STDIN |
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `landing` | COPY whose rows the leader makes whole |
 //! | `planning` | plans, and what they need to be known of the catalog |
@@ -61,6 +62,7 @@ mod answer;
 mod client;
 mod commit;
 mod copy;
+mod copying;
 mod done;
 mod extended;
 mod landing;

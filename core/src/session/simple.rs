@@ -300,21 +300,6 @@ impl Session {
         self.segment.script.as_ref().is_some_and(|s| s.alone)
     }
 
-    fn script_copy(&mut self, action: &Action, text: Bytes, marks: Marks, source: Source, shift: u32) {
-        let (text, execution) = match action {
-            Action::CopyIn(copy) => (Some(text), self.copy_execution(copy, marks, source)),
-            Action::CopyRows(copy) => {
-                let text = self.begin_landing(copy, &text, marks, source, shift as usize);
-                (text, Execution::Landing { ended: false })
-            }
-            Action::CopyUnknown(fault) => (Some(text), Execution::Unknown(fault.clone())),
-            _ => return,
-        };
-        if let Some(text) = text {
-            self.send(&text, &[], Shape::Whole, execution, shift);
-        }
-    }
-
     fn script_commit(&mut self, text: Bytes, chain: bool, shift: u32) -> Step {
         if !self.owed.is_empty() {
             self.drain(AfterDrain::Script);
@@ -348,7 +333,7 @@ impl Session {
 
     /// One statement by the extended protocol, unnamed. The client, who knows nothing of it, sees the rows' description
     /// and what the execution lets through.
-    fn send(&mut self, sql: &[u8], formats: &[i16], shape: Shape, execution: Execution, shift: u32) {
+    pub(super) fn send(&mut self, sql: &[u8], formats: &[i16], shape: Shape, execution: Execution, shift: u32) {
         let out = &mut self.leader_out;
         frontend::parse(out, b"", sql, &[]);
         frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, formats);
