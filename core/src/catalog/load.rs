@@ -214,12 +214,23 @@ impl Loader {
         let temporal = self.types.is_temporal(type_oid);
         let format = self.types.format(type_oid);
         let exact = format == Format::Binary || self.types.text_is_exact(type_oid);
+        let reads_alike = self.types.reads_alike(type_oid);
         let Some(relation) = self.catalog.relations.get_mut(&relation) else { return Ok(()) };
         relation.unreadable |= row.unreadable || type_name.is_none();
         let type_name = type_name.unwrap_or_default();
-        let column =
-            Column { name, type_oid, type_name, format, exact, not_null, generated, identity, default, temporal };
-        relation.columns.push(column);
+        relation.columns.push(Column {
+            name,
+            type_oid,
+            type_name,
+            format,
+            exact,
+            reads_alike,
+            not_null,
+            generated,
+            identity,
+            default,
+            temporal,
+        });
         Ok(())
     }
 

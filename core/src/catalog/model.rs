@@ -70,6 +70,8 @@ pub struct Column {
     pub format: Format,
     /// What the leader returns means the same on a follower, whatever the settings of the session.
     pub exact: bool,
+    /// Text is read as the same value on every node, under the same DateStyle, IntervalStyle and TimeZone.
+    pub reads_alike: bool,
     pub not_null: bool,
     pub generated: bool,
     pub identity: Identity,

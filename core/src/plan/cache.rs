@@ -199,13 +199,13 @@ fn weight(plans: &[(Range<usize>, Arc<Plan>)]) -> usize {
 
 fn plan_weight(plan: &Plan) -> usize {
     match &plan.action {
-        Action::Write(write) => {
-            let columns = write.effect.columns.iter().map(|c| 128 + c.name.len() + c.type_name.len()).sum::<usize>();
-            256 + write.append.len() + write.effect.table.len() + write.effect.single.sql.len() + columns
-        }
-        Action::CopyIn(copy) => 64 + copy.follower_sql.len(),
+        Action::Write(write) => write.weight(),
+        Action::CopyRows(copy) => copy.weight(),
+        Action::CopyIn(copy) => 128 + copy.follower_sql.len(),
         Action::Prepare { name, inner } => name.len() + size_of::<Plan>() + plan_weight(inner),
-        Action::Refuse(fault) => 64 + fault.message.len() + fault.hint.as_ref().map_or(0, |h| h.len()),
+        Action::Refuse(fault) | Action::CopyUnknown(fault) => {
+            64 + fault.message.len() + fault.hint.as_ref().map_or(0, |h| h.len())
+        }
         _ => 32,
     }
 }

@@ -156,10 +156,12 @@ impl Session {
                 self.tell(|out| notice::error(out, &fault));
             }
             _ => {
-                self.cut_owed();
-                if let (Some(position), true) = (fields.position(), shift > 0) {
+                if self.landing.is_some() {
+                    self.reword_for_copy(&mut fields);
+                } else if let (Some(position), true) = (fields.position(), shift > 0) {
                     fields.set_position(position + shift);
                 }
+                self.cut_owed();
                 self.tell_error(&fields);
             }
         }
@@ -196,6 +198,7 @@ impl Session {
         self.block = self.told_block;
         self.copy_asked = false;
         self.copy_words = None;
+        self.landing = None;
         self.settings = None;
         self.loader = None;
         self.collected.clear();

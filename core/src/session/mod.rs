@@ -32,7 +32,9 @@
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
 //! | `names` | prepared statements, by protocol and by SQL |
 //! | `portal` | rows that wait for the client |
+//! | `copying` | COPY … FROM STDIN |
 //! | `copy` | words in COPY data that mean another value on each server |
+//! | `landing` | COPY whose rows the leader makes whole |
 //! | `planning` | plans, and what they need to be known of the catalog |
 //! | `leader` | the leader's messages, by what is owed |
 //! | `answer` | what each answer means |
@@ -60,8 +62,10 @@ mod answer;
 mod client;
 mod commit;
 mod copy;
+mod copying;
 mod done;
 mod extended;
+mod landing;
 mod leader;
 mod names;
 mod planning;
@@ -131,6 +135,7 @@ pub struct Session {
     /// The leader has asked for COPY data.
     copy_asked: bool,
     copy_words: Option<copy::Words>,
+    landing: Option<landing::Landing>,
     client_gone: bool,
 }
 
@@ -187,6 +192,7 @@ impl Session {
             instead: None,
             copy_asked: false,
             copy_words: None,
+            landing: None,
             client_gone: false,
         }
     }

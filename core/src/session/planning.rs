@@ -176,6 +176,10 @@ impl Session {
                 self.take_lock();
                 Ok(())
             }
+            Own::Landing => {
+                self.landing_made();
+                Ok(())
+            }
             Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => Ok(()),
         };
         if let Err(why) = learned {

@@ -210,7 +210,7 @@ impl Session {
         }
         match &plan.action {
             Action::Write(write) => {
-                let execution = self.write_execution(write, marks, source, Share::default());
+                let execution = Execution::Write(self.write_execution(write, marks, source, Share::default()));
                 self.script_write(&text, write, &meaning, execution, shift);
                 Step::Next
             }
@@ -223,14 +223,11 @@ impl Session {
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
-            Action::CopyIn(copy) => {
-                if !self.owed.is_empty() {
-                    self.drain(AfterDrain::Script);
-                    return Step::Wait;
+            Action::CopyIn(_) | Action::CopyRows(_) | Action::CopyUnknown(_) => {
+                if self.owed.is_empty() {
+                    self.script_copy(&plan.action, text, marks, source, shift);
+                    self.step_script();
                 }
-                let execution = self.copy_execution(copy, marks, source);
-                self.send(&text, &[], Shape::Whole, execution, shift);
-                self.step_script();
                 self.drain(AfterDrain::Script);
                 Step::Wait
             }
@@ -347,7 +344,7 @@ impl Session {
 
     /// One statement by the extended protocol, unnamed. The client, who knows nothing of it, sees the rows' description
     /// and what the execution lets through.
-    fn send(&mut self, sql: &[u8], formats: &[i16], shape: Shape, execution: Execution, shift: u32) {
+    pub(super) fn send(&mut self, sql: &[u8], formats: &[i16], shape: Shape, execution: Execution, shift: u32) {
         let out = &mut self.leader_out;
         frontend::parse(out, b"", sql, &[]);
         frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, formats);
