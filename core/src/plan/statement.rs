@@ -106,8 +106,7 @@ fn prepare(scope: &Scope<'_>, statement: &Statement, prepare: &PrepareStmt) -> O
     }
     let name = prepare.name.clone();
     match inner.action {
-        Action::Leader if inner.marks == Marks::default() => Ok(Action::Prepare { name, inner: None }.into()),
-        Action::Leader | Action::Write(_) => Ok(Action::Prepare { name, inner: Some(Arc::new(inner)) }.into()),
+        Action::Leader | Action::Write(_) => Ok(Action::Prepare { name, inner: Arc::new(inner) }.into()),
         action => Ok(action.into()),
     }
 }
