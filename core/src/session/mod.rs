@@ -194,10 +194,16 @@ impl Session {
         }
     }
 
+    /// Messages of the client may wait in `client_in` until the leader has taken what it was sent: once it has, the
+    /// session is to be turned again, for nothing else will happen.
+    pub fn waits_for_leader(&self) -> bool {
+        self.leader_out.len() >= limits::OUT_HIGH_WATER
+    }
+
     /// Whether the client may be read from.
     pub fn wants_client(&self) -> bool {
         self.gate != Gate::Closed
-            && self.leader_out.len() < limits::OUT_HIGH_WATER
+            && !self.waits_for_leader()
             && (self.takes_client() || self.client_in.len() < limits::OUT_HIGH_WATER)
     }
 

@@ -112,9 +112,13 @@ impl Driver {
         self.watch_membership();
         while !self.closing {
             self.turn();
+            let waited = self.session.waits_for_leader();
             self.flush();
             if self.closing {
                 break;
+            }
+            if waited && !self.session.waits_for_leader() {
+                continue;
             }
             self.wait().await;
         }
