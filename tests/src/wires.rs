@@ -52,9 +52,37 @@ impl Wires {
     }
 }
 
-/// A transaction in which this many statements stand between BEGIN and COMMIT, each waited for.
-pub fn transaction(client: &mut Client, statements: usize) {
-    client.query("BEGIN");
-    (0..statements).for_each(|_| drop(client.query("UPDATE t SET v = v + 1 WHERE id = 1")));
-    client.query("COMMIT");
+/// How a client sends its statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Simple,
+    Extended,
+    Prepared,
+}
+
+impl Protocol {
+    pub const ALL: [Self; 3] = [Self::Simple, Self::Extended, Self::Prepared];
+
+    /// Sends one and waits for its answer.
+    pub fn run(self, client: &mut Client, sql: &str) {
+        match self {
+            Self::Simple => drop(client.query(sql)),
+            Self::Extended => drop(client.execute(sql, &[])),
+            Self::Prepared => drop(client.try_execute_prepared(sql, &[]).expect("a statement that was prepared")),
+        }
+    }
+
+    /// A transaction in which this many statements stand between BEGIN and COMMIT, each waited for.
+    pub fn transaction(self, client: &mut Client, statements: usize) {
+        self.run(client, "BEGIN");
+        (0..statements).for_each(|_| self.run(client, UPDATE));
+        self.run(client, "COMMIT");
+    }
+}
+
+pub const UPDATE: &str = "UPDATE t SET v = v + 1 WHERE id = 1";
+
+/// Prepares what [`Protocol::Prepared`] runs, each under its own text.
+pub fn prepare(client: &mut Client) {
+    ["BEGIN", UPDATE, "COMMIT"].iter().for_each(|sql| client.try_prepare(sql, sql).expect("prepare"));
 }

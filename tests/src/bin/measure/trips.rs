@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lockstep_tests::raw::Client;
-use lockstep_tests::wires::{Wires, transaction};
+use lockstep_tests::wires::{Protocol, UPDATE, Wires};
 
 use crate::contest::median;
 use crate::table::Table;
@@ -19,11 +19,12 @@ pub fn measure(table: &mut Table) {
     for followers in [1, 2] {
         let wires = Wires::start(followers, DELAY);
         let mut client = wires.connect();
-        let write = |client: &mut Client| drop(client.query("UPDATE t SET v = v + 1 WHERE id = 1"));
-        line(table, &wires, &format!("autocommit write, {}", plural(followers, "follower")), 3, || write(&mut client));
+        line(table, &wires, &format!("autocommit write, {}", plural(followers, "follower")), 3, || {
+            Protocol::Simple.run(&mut client, UPDATE);
+        });
         for statements in STATEMENTS {
             let name = format!("transaction of {}, {}", plural(statements, "statement"), plural(followers, "follower"));
-            line(table, &wires, &name, statements + 2, || transaction(&mut client, statements));
+            line(table, &wires, &name, statements + 2, || Protocol::Simple.transaction(&mut client, statements));
         }
         if followers == 1 {
             seen_before(table, &wires);
