@@ -66,6 +66,7 @@ impl PlanCache {
             return Answer::Ready(script(&scanned.tokens, &plans));
         }
         let exact = TextKey::of(&scanned, Masking::Nothing);
+        tracing::trace!("a text is parsed");
         let fresh = scanned.parse(|parsed| match plan_all(parsed, context) {
             Fresh::Need(answer) => (answer, None),
             Fresh::Ready { plans, uses } => (Answer::Ready(script(&parsed.tokens, &plans)), Some((plans, uses))),

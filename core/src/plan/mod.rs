@@ -172,6 +172,8 @@ pub enum Transaction {
     /// `serializable`: what the statement itself says of the isolation level, if anything.
     Begin {
         serializable: Option<bool>,
+        /// What its CommandComplete says.
+        tag: &'static str,
     },
     Commit {
         chain: bool,

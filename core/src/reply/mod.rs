@@ -196,6 +196,8 @@ pub enum Maker {
 /// Queries of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
+    /// A BEGIN of the client's, of which it has been told that it is done.
+    Begin,
     Rollback,
     /// The unit's COMMIT, or a utility command in its place.
     Commit,

@@ -16,7 +16,7 @@ impl Session {
     /// Takes messages while the gate is open. True when something was done.
     pub(super) fn client_frames(&mut self, world: &mut World<'_>) -> bool {
         let mut progress = false;
-        while self.takes_client() && self.leader_out.len() < limits::OUT_HIGH_WATER {
+        while self.takes_client() && !self.waits_for_leader() {
             let frame = match take_frame(&mut self.client_in, limits::MESSAGE) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,

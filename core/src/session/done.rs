@@ -78,7 +78,7 @@ impl Session {
 
     fn apply_transaction(&mut self, transaction: &Transaction) {
         match transaction {
-            Transaction::Begin { serializable } => {
+            Transaction::Begin { serializable, .. } => {
                 self.told_block = Block::Explicit;
                 self.judge(*serializable);
             }

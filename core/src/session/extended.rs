@@ -261,6 +261,14 @@ impl Session {
     }
 
     fn execute_commit(&mut self, chain: bool, frame: Frame) {
+        if !chain
+            && self.block == Block::Explicit
+            && self.has_effects()
+            && let Some(unsent) = self.unsent().filter(|unsent| !unsent.executed)
+        {
+            self.take_back(&unsent);
+            return self.begin_commit(CommitVia::Unsent { answers: unsent.answers.freeze() });
+        }
         if !self.owed.is_empty() {
             return self.drain(AfterDrain::Frame(frame));
         }

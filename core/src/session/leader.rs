@@ -207,7 +207,9 @@ impl Session {
             Some(AfterDrain::Frame(frame)) if frame.tag == frontend::QUERY => true,
             _ => self.segment.script.is_some() && !self.segment.synced,
         };
-        if sync_is_ours {
+        // Or a BEGIN that had waited has failed, and the leader passes over the Query behind it.
+        let unanswered = self.segment.synced && self.owed.is_empty();
+        if sync_is_ours || unanswered {
             self.segment.synced = true;
             self.sync();
         }

@@ -5,7 +5,7 @@
 //! 1. put what was read into [`Session::client_in`] or [`Session::leader_in`] (only while [`Session::wants_client`] or
 //!    [`Session::wants_leader`] says so: that is the back-pressure), or call the method of the event that happened;
 //! 2. call [`Session::turn`];
-//! 3. carry out [`Session::poll_action`] until it gives nothing; write out `client_out` and `leader_out`.
+//! 3. carry out [`Session::poll_action`] until it gives nothing; write out `client_out` and [`Session::to_leader`].
 //!
 //! The client's messages up to a Sync (or one Query) are a *segment*. A segment is passed on as it comes, and the next one
 //! begins when the client has been told that this one is ready. Within a segment the session waits only where it must
@@ -39,6 +39,8 @@
 //! | `leader` | the leader's messages, by what is owed |
 //! | `answer` | what each answer means |
 //! | `done` | what a statement's success changes |
+//! | `begin` | a BEGIN that waits for what follows it |
+//! | `unsent` | messages of the client that the leader has not been given yet |
 //! | `commit` | the end of a unit |
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
@@ -59,6 +61,7 @@ use crate::wire::{Frame, frontend};
 
 mod action;
 mod answer;
+mod begin;
 mod client;
 mod commit;
 mod copy;
@@ -74,6 +77,7 @@ mod segment;
 mod simple;
 mod stale;
 mod takeover;
+mod unsent;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};
@@ -88,6 +92,8 @@ pub struct Session {
     pub client_out: BytesMut,
     pub leader_in: BytesMut,
     pub leader_out: BytesMut,
+    /// So many bytes of it, a BEGIN, wait for what follows them.
+    waiting: usize,
     actions: VecDeque<Action>,
     owed: VecDeque<Owed>,
     /// Bytes of a message of the leader that go to the client without a look.
@@ -156,6 +162,7 @@ impl Session {
             client_out: BytesMut::new(),
             leader_in: BytesMut::new(),
             leader_out: BytesMut::new(),
+            waiting: 0,
             actions: VecDeque::new(),
             owed: VecDeque::new(),
             passing: 0,
@@ -197,10 +204,26 @@ impl Session {
         }
     }
 
+    /// Messages of the client may wait in `client_in` until the leader has taken what it was sent: once it has, the
+    /// session is to be turned again, for nothing else will happen.
+    pub fn waits_for_leader(&self) -> bool {
+        self.leader_out.len() >= limits::OUT_HIGH_WATER
+    }
+
+    /// What is to be written to the leader now, if there is anything.
+    pub fn to_leader(&mut self) -> Option<&mut BytesMut> {
+        if self.leader_out.len() <= self.waiting {
+            return None;
+        }
+        self.waiting = 0;
+        self.segment.given = true;
+        Some(&mut self.leader_out)
+    }
+
     /// Whether the client may be read from.
     pub fn wants_client(&self) -> bool {
         self.gate != Gate::Closed
-            && self.leader_out.len() < limits::OUT_HIGH_WATER
+            && !self.waits_for_leader()
             && (self.takes_client() || self.client_in.len() < limits::OUT_HIGH_WATER)
     }
 

@@ -144,10 +144,7 @@ impl Session {
     /// Runs a statement of ours in the client's pipeline, under a name of ours, for the client may have an unnamed one.
     pub(super) fn run_own(&mut self, sql: &[u8], formats: &[i16], execution: Execution) {
         let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
-        if std::mem::take(&mut self.own_left) {
-            frontend::close(&mut self.leader_out, Target::Statement, OWN_NAME);
-            self.owe(ack(), 0);
-        }
+        self.close_left();
         let out = &mut self.leader_out;
         frontend::parse(out, OWN_NAME, sql, &[]);
         frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, formats);
@@ -159,6 +156,14 @@ impl Session {
         self.owe(What::Execution(execution), 0);
         self.owe(ack(), 0);
         self.owe(ack(), 0);
+    }
+
+    /// Closes a statement of ours that may be left on the leader connection.
+    pub(super) fn close_left(&mut self) {
+        if std::mem::take(&mut self.own_left) {
+            frontend::close(&mut self.leader_out, Target::Statement, OWN_NAME);
+            self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
+        }
     }
 
     /// All rows of a query of ours have come.
@@ -180,7 +185,9 @@ impl Session {
                 self.landing_made();
                 Ok(())
             }
-            Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => Ok(()),
+            Own::Begin | Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => {
+                Ok(())
+            }
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));

@@ -62,6 +62,7 @@ impl Session {
         // What was sent without a Sync has begun a transaction, which this Query ends.
         let whole = if self.segment.open { None } else { self.as_a_whole(&sql, &plans) };
         match whole {
+            Some(done) if self.begin_by_query(&sql, &done) => {}
             Some(done) => self.query_raw(&frame, done),
             None => self.begin_script(sql, readable, plans, false, world),
         }

@@ -90,6 +90,7 @@ impl Session {
         self.lost = Some(Lost { block: self.told_block == Block::Explicit });
         self.leader_in.clear();
         self.leader_out.clear();
+        self.waiting = 0;
         self.unnote_owed();
         self.again = None;
         self.copy_asked = false;
@@ -148,6 +149,7 @@ impl Session {
         self.lost.get_or_insert(Lost { block: false });
         self.leader_in.clear();
         self.leader_out.clear();
+        self.waiting = 0;
         self.owed.clear();
         self.lead_again();
     }

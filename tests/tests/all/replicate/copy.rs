@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use lockstep_core::wire::frontend;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical_database;
 use lockstep_tests::raw::Client;
@@ -11,6 +12,29 @@ use lockstep_tests::wait;
 
 use super::Do::{Copy, FailingCopy, Sql};
 use super::{Case, copy as copy_in, replicated};
+
+/// Much more than all buffers on the way hold, from a client that is quicker than its server.
+const ROWS: u32 = 400_000;
+
+#[test]
+fn more_of_it_than_buffers_hold_comes_to_its_end() {
+    let cluster = Cluster::shared();
+    cluster.create_database("long_copy");
+    let mut client = cluster.connect("long_copy");
+    client.query("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    client.put(|out| frontend::query(out, b"COPY t FROM STDIN")).flush();
+    client.until(lockstep_core::wire::backend::COPY_IN_RESPONSE);
+    for row in 0..ROWS {
+        let line = format!("{row}\t{row:060}\n");
+        client.put(|out| frontend::message(out, frontend::COPY_DATA, |body| body.extend_from_slice(line.as_bytes())));
+        if row % 500 == 499 {
+            client.flush();
+        }
+    }
+    client.put(|out| frontend::message(out, frontend::COPY_DONE, |_| ())).flush();
+    assert_eq!(client.answer().expect("the end of the COPY").tags, [format!("COPY {ROWS}")]);
+    assert_identical_database(&cluster.nodes, "long_copy");
+}
 
 #[test]
 fn from_the_client() {
