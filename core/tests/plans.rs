@@ -7,6 +7,7 @@ use lockstep_core::catalog::{Catalog, Loader, SearchPath};
 use lockstep_core::plan::{Action, Answer, Context, Plan, PlanCache, Planned};
 
 mod plans {
+    mod calls;
     mod ddl;
     mod reads;
     mod session;

@@ -1,9 +1,10 @@
 //! What can be said only when all rows are there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sha2::Digest;
 
+use super::effects::{Behind, Effects};
 use super::load::{Index, Loader};
 use super::model::{Call, Key, KeyColumn, Oid, Place};
 use super::{Catalog, CatalogFault};
@@ -13,20 +14,63 @@ impl Loader {
         for index in std::mem::take(&mut self.indexes) {
             self.finish_index(index);
         }
-        self.catalog.foreign_keys = self.foreign_keys.into_values().collect();
+        self.catalog.foreign_keys = std::mem::take(&mut self.foreign_keys).into_values().collect();
         self.catalog.foreign_keys.sort_by_key(|k| (k.referred, k.referring));
         self.catalog.sequences.sort();
-        let digest = self.digest.finalize();
+        let digest = std::mem::take(&mut self.digest).finalize();
         self.catalog.fingerprint = digest.iter().take(16).fold(0, |print, byte| print << 8 | u128::from(*byte));
-        let domains: HashSet<Oid> = self.catalog.calling_domains.keys().copied().collect();
-        for relation in self.catalog.relations.values_mut() {
-            let called = relation.columns.iter().flat_map(|c| self.types.domains(c.type_oid));
-            let called = called.filter(|domain| domains.contains(domain));
-            let functions = called.flat_map(|domain| self.catalog.calling_domains[&domain].clone());
-            let calls: Vec<Call> = functions.map(|function| Call { place: Place::Check, function }).collect();
-            relation.calls.extend(calls);
-        }
+        self.calls_of_domains();
+        let effects = Effects {
+            catalog: &mut self.catalog,
+            types: &self.types,
+            sources: &self.sources,
+            operators: &self.operators,
+            casts: &self.casts,
+            changeable: &self.changeable,
+        };
+        effects.spread();
+        self.what_writes();
         Ok(self.catalog)
+    }
+
+    /// A column's domain brings its checks and its default with it.
+    fn calls_of_domains(&mut self) {
+        for relation in self.catalog.relations.values_mut() {
+            let domains: Vec<Oid> = relation.columns.iter().flat_map(|c| self.types.domains(c.type_oid)).collect();
+            for (place, callees) in
+                [(Place::Check, &self.catalog.calling_domains), (Place::Default, &self.domain_defaults)]
+            {
+                let called = domains.iter().filter_map(|domain| callees.get(domain)).flatten();
+                relation.calls.extend(called.map(|callee| Call { place, callee: callee.clone() }));
+            }
+        }
+    }
+
+    /// What may write though no statement calls it by name.
+    fn what_writes(&mut self) {
+        let writes = |behind: &&Behind| self.catalog.effect_of(&behind.function).writes;
+        let mut operators: HashMap<String, Vec<String>> = HashMap::new();
+        let mut implicit = None;
+        for Behind { schema, name, implicit: unnamed, .. } in self.operators.iter().filter(writes) {
+            operators.entry(name.clone()).or_default().push(schema.clone());
+            implicit = implicit.or_else(|| unnamed.then(|| format!("the operator {schema}.{name}")));
+        }
+        let mut types = HashSet::new();
+        for Behind { name, implicit: unnamed, .. } in self.casts.iter().filter(writes) {
+            types.insert(name.clone());
+            implicit = implicit.or_else(|| unnamed.then(|| format!("the cast to {name}")));
+        }
+        for (domain, calls) in &self.catalog.calling_domains {
+            if calls.iter().any(|callee| self.catalog.effect_of(callee).writes)
+                && let Some(domain) = self.types.get(*domain)
+            {
+                types.insert(domain.name.clone());
+                implicit = implicit.or_else(|| Some(format!("the domain {}", domain.name)));
+            }
+        }
+        self.catalog.writing_operators = operators;
+        self.catalog.writing_types = types;
+        self.catalog.implicit_writer = implicit;
     }
 
     fn finish_index(&mut self, index: Index) {

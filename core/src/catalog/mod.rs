@@ -7,7 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+mod body;
+pub mod builtin;
+mod calls;
 pub mod cell;
+mod effects;
 mod finish;
 mod load;
 pub mod model;
@@ -23,7 +27,7 @@ pub use path::SearchPath;
 pub use queries::SEARCH_PATH as SEARCH_PATH_QUERY;
 pub use row::CatalogFault;
 
-use model::ForeignKey;
+use model::{Callee, Effect, ForeignKey};
 
 #[derive(Debug, Default)]
 pub struct Catalog {
@@ -45,8 +49,8 @@ pub struct Catalog {
     pub(crate) implicit_writer: Option<String>,
     /// Names of domains with a default of their own.
     pub(crate) domains_with_default: HashSet<String>,
-    /// Domains whose checks call functions of users.
-    pub(crate) calling_domains: HashMap<Oid, Vec<Oid>>,
+    /// What the checks of domains call.
+    pub(crate) calling_domains: HashMap<Oid, Vec<Callee>>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
     pub(crate) event_triggers: Vec<String>,
     /// Some constraint or constraint trigger of the database can be deferred.
@@ -98,6 +102,24 @@ impl Catalog {
 
     pub fn function(&self, oid: Oid) -> Option<&Function> {
         self.functions.get(&oid)
+    }
+
+    pub fn effect_of(&self, callee: &Callee) -> Effect {
+        match callee {
+            // What is not known is not harmless.
+            Callee::User(oid) => self.functions.get(oid).map_or(Effect::WRITES, |f| f.effect),
+            Callee::BuiltIn(name) => builtin::effect_of(name),
+        }
+    }
+
+    /// For people.
+    pub fn name_of(&self, callee: &Callee) -> String {
+        match callee {
+            Callee::User(oid) => {
+                self.functions.get(oid).map_or_else(|| "of a user".into(), |f| format!("{}.{}", f.schema, f.name))
+            }
+            Callee::BuiltIn(name) => name.clone(),
+        }
     }
 
     /// Foreign keys of other tables, or the table's own, that refer to it.

@@ -1,6 +1,6 @@
 //! How a column's type is named and travels.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::model::{FIRST_USER_OID, Oid};
 use crate::wire::frontend::Format;
@@ -53,16 +53,17 @@ impl Types {
         None
     }
 
-    /// All domains from this type down to its base; none if it is no domain.
+    /// All domains that a value of this type goes through, itself or what is in it.
     pub fn domains(&self, oid: Oid) -> Vec<Oid> {
         let mut found = Vec::new();
-        let mut oid = oid;
-        while let Some(t) = self.0.get(&oid)
-            && t.kind == Kind::Domain
-            && found.len() < MOST_DOMAINS
-        {
-            found.push(oid);
-            oid = t.base;
+        let mut seen = HashSet::new();
+        let mut next = vec![oid];
+        while let Some(oid) = next.pop() {
+            let Some(t) = self.0.get(&oid).filter(|_| seen.insert(oid)) else { continue };
+            if t.kind == Kind::Domain {
+                found.push(oid);
+            }
+            next.extend([t.element, t.base].into_iter().chain(t.fields.iter().copied()));
         }
         found
     }
@@ -111,6 +112,17 @@ impl Types {
         }
     }
 
+    /// Whether turning a value into text and back depends on nothing, and holds nothing that could differ.
+    pub fn text_is_plain(&self, oid: Oid) -> bool {
+        let Some((oid, base)) = self.base(oid) else { return false };
+        match base.kind {
+            Kind::Enum => true,
+            Kind::Base if base.element != 0 => self.text_is_plain(base.element),
+            Kind::Base => oid < FIRST_USER_OID && PLAIN.contains(&base.name.as_str()) || base.name == "citext",
+            _ => false,
+        }
+    }
+
     /// Date and time, and what may hold one.
     pub fn is_temporal(&self, oid: Oid) -> bool {
         let Some((oid, base)) = self.base(oid) else { return true };
@@ -128,6 +140,11 @@ impl Types {
         }
     }
 }
+
+const PLAIN: [&str; 16] = [
+    "bool", "int2", "int4", "int8", "numeric", "oid", "text", "varchar", "bpchar", "char", "name", "uuid", "json", "jsonb",
+    "inet", "cidr",
+];
 
 fn is_date_or_time(name: &str) -> bool {
     matches!(name, "date" | "time" | "timetz" | "timestamp" | "timestamptz" | "abstime")

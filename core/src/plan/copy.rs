@@ -8,7 +8,7 @@ use pg_query::protobuf::{CopyStmt, DefElem, Node};
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, CopyIn, Plan, calls};
+use super::{Action, CopyIn, Marks, Plan, calls};
 use crate::catalog::{Column, Event, Relation};
 use crate::fault::Fault;
 use crate::quote::{quote_identifier, quote_literal, quote_qualified};
@@ -36,8 +36,11 @@ fn from_stdin(scope: &Scope<'_>, statement: &CopyStmt, facts: &Facts) -> Outcome
     let catalog = scope.catalog()?;
     let relation = scope.relation_of(range)?.ok_or(Stop::Unknown)?;
     calls::check(scope, facts)?;
-    if relation.temporary && relation.triggers.is_empty() {
-        return Ok(Action::Leader.into());
+    if relation.temporary {
+        safety::temporary(catalog, relation)?;
+        let mut marks = Marks::default();
+        calls::note_effect(safety::defaults(catalog, relation), &mut marks);
+        return Ok(Plan { marks, ..Action::Leader.into() });
     }
     safety::check(catalog, relation, Change { event: Event::Insert, assigned: &[], defaults: true }, true)?;
     if statement.where_clause.is_some() {

@@ -5,9 +5,9 @@ use pg_query::protobuf::{
     DefElem, Node, TransactionStmt, TransactionStmtKind as Kind, VariableSetKind, VariableSetStmt,
 };
 
-use super::calls::WATCHED_SETTINGS;
 use super::refuse::refuse;
 use super::{Action, Marks, Memory, Plan, Transaction};
+use crate::catalog::builtin::WATCHED_SETTINGS;
 use crate::fault::Fault;
 
 pub fn transaction(statement: &TransactionStmt) -> Plan {

@@ -30,7 +30,7 @@ enum Found<'a> {
     Table(Target<'a>),
 }
 
-fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, facts: &Facts) -> Outcome<Found<'a>> {
+fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, event: Event, facts: &Facts) -> Outcome<Found<'a>> {
     let range = range.ok_or(Stop::Unknown)?;
     if facts.statements.iter().skip(1).any(|s| *s != "SelectStmt") {
         return Err(
@@ -44,24 +44,23 @@ fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, facts: &Facts) -> 
         );
     }
     let relation = scope.relation_of(range)?.ok_or(Stop::Unknown)?;
-    let marks = calls::check(scope, facts)?;
+    let mut marks = calls::check(scope, facts)?;
+    if event == Event::Insert || facts.defaults {
+        calls::note_effect(safety::defaults(catalog, relation), &mut marks);
+    }
     if !relation.temporary {
         return Ok(Found::Table(Target { catalog, relation, range, marks }));
     }
-    if !relation.triggers.is_empty() || !relation.rules.is_empty() {
-        let reason = format!("the temporary table {} has triggers or rules, which may write elsewhere", relation.name);
-        return Err(refuse(reason, "Use a temporary table without them.").into());
-    }
+    safety::temporary(catalog, relation)?;
     Ok(Found::Temporary(marks))
 }
 
 pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outcome {
-    let mut target = match target(scope, statement.relation.as_ref(), facts)? {
+    let target = match target(scope, statement.relation.as_ref(), Event::Insert, facts)? {
         Found::Temporary(marks) => return Ok(Plan { marks, ..Action::Leader.into() }),
         Found::Table(target) => target,
     };
     target.check(Event::Insert, &[], true)?;
-    target.marks.sequences |= target.relation.columns.iter().any(Column::moves_sequence);
     let conflict = statement.on_conflict_clause.as_deref();
     let update = conflict.filter(|c| c.action == OnConflictAction::OnconflictUpdate as i32);
     let (kind, key) = match update {
@@ -81,7 +80,7 @@ pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outco
 }
 
 pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outcome {
-    let target = match target(scope, statement.relation.as_ref(), facts)? {
+    let target = match target(scope, statement.relation.as_ref(), Event::Update, facts)? {
         Found::Temporary(marks) => return Ok(Plan { marks, ..Action::Leader.into() }),
         Found::Table(target) => target,
     };
@@ -118,7 +117,7 @@ pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outco
 }
 
 pub fn delete(scope: &Scope<'_>, statement: &DeleteStmt, facts: &Facts) -> Outcome {
-    let target = match target(scope, statement.relation.as_ref(), facts)? {
+    let target = match target(scope, statement.relation.as_ref(), Event::Delete, facts)? {
         Found::Temporary(marks) => return Ok(Plan { marks, ..Action::Leader.into() }),
         Found::Table(target) => target,
     };
