@@ -68,6 +68,10 @@ impl Loader {
                 implicit = implicit.or_else(|| Some(format!("the domain {}", domain.name)));
             }
         }
+        let odd = |behind: &&Behind| !self.catalog.is_same_everywhere(&behind.function);
+        let odd_operators = self.operators.iter().filter(odd).map(|o| o.name.clone()).collect();
+        let odd_casts = self.casts.iter().filter(odd).map(|c| c.name.clone()).collect();
+        (self.catalog.odd_operators, self.catalog.odd_casts) = (odd_operators, odd_casts);
         self.catalog.writing_operators = operators;
         self.catalog.writing_types = types;
         self.catalog.implicit_writer = implicit;

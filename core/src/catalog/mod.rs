@@ -45,6 +45,9 @@ pub struct Catalog {
     pub(crate) writing_operators: HashMap<String, Vec<String>>,
     /// Names of types whose casts or domain checks may write.
     pub(crate) writing_types: HashSet<String>,
+    /// Names of operators of users, and of types to which users have made casts, that may give another value elsewhere.
+    pub(crate) odd_operators: HashSet<String>,
+    pub(crate) odd_casts: HashSet<String>,
     /// What may write though no statement names it: an implicit cast, an operator that the system uses, a domain.
     pub(crate) implicit_writer: Option<String>,
     /// Names of domains with a default of their own.
@@ -109,6 +112,14 @@ impl Catalog {
             // What is not known is not harmless.
             Callee::User(oid) => self.functions.get(oid).map_or(Effect::WRITES, |f| f.effect),
             Callee::BuiltIn(name) => builtin::effect_of(name),
+        }
+    }
+
+    /// Whether it gives the same for the same arguments on every server. What of the server's own is named here does not.
+    pub fn is_same_everywhere(&self, callee: &Callee) -> bool {
+        match callee {
+            Callee::User(oid) => self.functions.get(oid).is_some_and(|f| f.same_everywhere),
+            Callee::BuiltIn(_) => false,
         }
     }
 

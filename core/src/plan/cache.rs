@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn a_password_is_not_kept() {
         let catalog = crate::catalog::Catalog::default();
-        let context = Context { catalog: Some(&catalog), search_path: None };
+        let path = crate::catalog::SearchPath::new(["public"]);
+        let context = Context { catalog: Some(&catalog), search_path: Some(&path) };
         let mut cache = PlanCache::new(1 << 20);
         let sql = "CREATE ROLE a PASSWORD 'secret'";
         assert!(matches!(cache.script(sql, &context), Answer::Ready(_)));

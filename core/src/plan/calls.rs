@@ -26,6 +26,7 @@ pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
         user_function(scope, call, &mut marks)?;
     }
     let catalog = scope.catalog()?;
+    scope.spares_own_schema(facts)?;
     if let Some(what) = &catalog.implicit_writer {
         return Err(refuse(
             format_args!("{what} calls a function that may write, wherever it is needed"),

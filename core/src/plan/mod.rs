@@ -15,6 +15,7 @@
 //! | `copy` | COPY |
 //! | `settings` | SET, RESET, transactions |
 //! | `ddl`, `alter`, `role` | what goes as text |
+//! | `evaluated` | expressions that each server evaluates when it gets that text |
 //! | `refuse` | reasons and their words |
 
 use std::ops::Range;
@@ -29,6 +30,7 @@ mod cache;
 mod calls;
 mod copy;
 mod ddl;
+mod evaluated;
 mod refuse;
 mod returning;
 mod role;

@@ -2,7 +2,7 @@
 
 use super::calls;
 use super::refuse::refuse;
-use crate::catalog::model::{Call, Callee, Effect, ForeignKeyAction, Place};
+use crate::catalog::model::{Call, Effect, ForeignKeyAction, Place};
 use crate::catalog::{Catalog, Column, Event, Oid, Relation, RelationKind};
 use crate::fault::Fault;
 
@@ -104,9 +104,7 @@ fn definition(catalog: &Catalog, relation: &Relation, call: &Call, defaults: boo
         Place::Check => "a CHECK constraint or domain",
         Place::Index => "an index or partition key",
     };
-    if let Callee::User(oid) = &call.callee
-        && catalog.function(*oid).is_some_and(|f| f.same_everywhere)
-    {
+    if catalog.is_same_everywhere(&call.callee) {
         return Ok(());
     }
     let reason = format!(

@@ -17,7 +17,7 @@ pub mod lexer;
 pub mod parse;
 
 #[cfg(feature = "sql")]
-pub use facts::{Facts, Name};
+pub use facts::{Facts, Name, OWN_SCHEMA, has_temporal_word};
 #[cfg(feature = "sql")]
 pub use key::{Masking, TextKey};
 pub use lexer::{Kind, Token, Unsure, lex};

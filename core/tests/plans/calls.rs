@@ -41,7 +41,7 @@ fn what_a_function_moves_is_noted() {
     assert_eq!(marks("SELECT tenant('a')"), Marks { settings: true, ..Marks::default() });
     for sql in [
         "INSERT INTO tickets (v) VALUES (1)",
-        "UPDATE users SET name = 'a', id = DEFAULT WHERE id = 1 AND false",
+        "UPDATE numbered SET n = DEFAULT",
         "UPDATE two_keys SET v = next_ticket()",
         "DELETE FROM tickets WHERE id = next_ticket()",
         "INSERT INTO tree SELECT nextval FROM ticket_view",
@@ -85,6 +85,32 @@ fn checks_that_each_server_would_judge_by_itself_are_refused() {
         assert_refused(sql, why);
     }
     assert_written("DELETE FROM by_clock");
+}
+
+#[test]
+fn what_runs_text_or_writes_past_tables_is_refused() {
+    for call in [
+        "table_to_xml('users', true, false, '')",
+        "schema_to_xml('public', true, false, '')",
+        "database_to_xml(true, false, '')",
+        "query_to_xml('SELECT 1', true, false, '')",
+        "query_to_xml_and_xmlschema('SELECT 1', true, false, '')",
+        "ts_rewrite('a'::tsquery, 'SELECT 1')",
+        "ts_stat('SELECT 1')",
+        "lo_from_bytea(0, '')",
+        "lo_put(1, 0, '')",
+        "lowrite(1, '')",
+        "pg_logical_emit_message(true, 'a', 'b')",
+        "pg_replication_origin_create('a')",
+        "pg_create_physical_replication_slot('a')",
+        "pg_file_write('a', 'b', true)",
+        "pg_catalog.pg_promote()",
+    ] {
+        let name = call.trim_start_matches("pg_catalog.").split('(').next().unwrap();
+        assert_refused(&format!("SELECT {call}"), name);
+        assert_refused(&format!("INSERT INTO heap SELECT 1 FROM {call}"), name);
+    }
+    assert_leader("SELECT pg_notify('a', 'b'), cursor_to_xml('c', 1, true, false, ''), lo_get(1)");
 }
 
 #[test]

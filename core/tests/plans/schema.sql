@@ -109,3 +109,10 @@ CREATE VIEW writing_view AS SELECT writes();
 CREATE VIEW view_of_writing_view AS SELECT * FROM writing_view;
 CREATE MATERIALIZED VIEW mv AS SELECT id FROM users;
 CREATE SEQUENCE counter;
+
+CREATE TABLE numbered (id int PRIMARY KEY, n serial, word text, at timestamptz);
+CREATE FUNCTION chance(int, int) RETURNS int LANGUAGE sql AS 'SELECT ($1 * $2 * random())::int';
+CREATE OPERATOR *? (LEFTARG = int, RIGHTARG = int, FUNCTION = chance);
+-- As the proxy makes it.
+CREATE SCHEMA lockstep;
+CREATE TABLE lockstep.members (id int PRIMARY KEY);
