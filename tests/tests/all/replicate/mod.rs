@@ -6,6 +6,7 @@
 mod copy;
 mod ddl;
 mod keyed;
+mod prepared;
 mod refused;
 mod rows;
 mod sequences;
