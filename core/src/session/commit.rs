@@ -161,6 +161,12 @@ impl Session {
         self.machine(|m| m.degraded(node));
     }
 
+    /// The nodes to be degraded if this session is dropped as it is now: its commit has reached them in part.
+    pub fn abandoned(&self) -> Vec<NodeId> {
+        let machine = self.committing.as_ref().and_then(|committing| committing.machine.as_ref());
+        machine.map(Commit::abandoned).unwrap_or_default()
+    }
+
     /// Carries the commit's tasks over into actions.
     pub(super) fn pump(&mut self) {
         while let Some(committing) = &mut self.committing {

@@ -296,19 +296,7 @@ impl Session {
             return;
         }
         self.block = Block::Wrapped;
-        let out = &mut self.leader_out;
-        let name = super::client::OWN_NAME;
-        frontend::parse(out, name, b"BEGIN", &[]);
-        frontend::bind(out, name, name, frontend::NO_PARAMETERS, &[]);
-        frontend::execute(out, name, 0);
-        frontend::close(out, Target::Portal, name);
-        frontend::close(out, Target::Statement, name);
-        let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
-        self.owe(ack(), 0);
-        self.owe(ack(), 0);
-        self.owe(What::Execution(Execution::Begin), 0);
-        self.owe(ack(), 0);
-        self.owe(ack(), 0);
+        self.run_own(b"BEGIN", Execution::Begin);
     }
 
     /// What success of a statement that is the leader's alone means, and what is put behind its text.

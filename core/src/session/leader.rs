@@ -114,6 +114,8 @@ impl Session {
             self.last_word = Some(frame);
             return Ok(());
         }
+        // What was to close a statement of ours may be among what the leader passes over now.
+        self.own_left = true;
         let Some(front) = self.owed.front_mut() else {
             self.fail(format!("the leader sent an error to nothing: {}", fields.message()));
             return Ok(());

@@ -229,6 +229,8 @@ pub struct Session {
     leader: NodeId,
     /// The client has changed its search path: a command as text may name another table on a follower.
     path_changed: bool,
+    /// A statement of ours may be left on the leader connection, because an error came before its Close.
+    own_left: bool,
     /// For hashing a password that stands in clear in a statement.
     salt: [u8; 16],
     lost: Option<takeover::Lost>,
@@ -287,6 +289,7 @@ impl Session {
             pool_nodes: String::new(),
             leader: birth.leader,
             path_changed: false,
+            own_left: false,
             salt: [0; 16],
             lost: None,
             last_word: None,

@@ -108,16 +108,25 @@ impl Session {
     }
 
     fn ask(&mut self, sql: &str, purpose: Own) {
+        self.run_own(sql.as_bytes(), Execution::Own(purpose));
+    }
+
+    /// Runs a statement of ours in the client's pipeline, under a name of ours, for the client may have an unnamed one.
+    pub(super) fn run_own(&mut self, sql: &[u8], execution: Execution) {
         let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
+        if std::mem::take(&mut self.own_left) {
+            frontend::close(&mut self.leader_out, Target::Statement, OWN_NAME);
+            self.owe(ack(), 0);
+        }
         let out = &mut self.leader_out;
-        frontend::parse(out, OWN_NAME, sql.as_bytes(), &[]);
+        frontend::parse(out, OWN_NAME, sql, &[]);
         frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, &[]);
         frontend::execute(out, OWN_NAME, 0);
         frontend::close(out, Target::Portal, OWN_NAME);
         frontend::close(out, Target::Statement, OWN_NAME);
         self.owe(ack(), 0);
         self.owe(ack(), 0);
-        self.owe(What::Execution(Execution::Own(purpose)), 0);
+        self.owe(What::Execution(execution), 0);
         self.owe(ack(), 0);
         self.owe(ack(), 0);
     }

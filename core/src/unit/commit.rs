@@ -138,6 +138,26 @@ impl Commit {
         }
     }
 
+    /// The followers that may not agree with the leader if nobody goes on with this commit and the leader's connection is
+    /// dropped. The client was told nothing, so either outcome is right, and the leader's is taken.
+    pub fn abandoned(&self) -> Vec<NodeId> {
+        if self.finished || matches!(self.leader, Leader::Settling | Leader::Out) {
+            return Vec::new();
+        }
+        let differs = |state: Follower| match self.order {
+            Order::FollowersFirst => {
+                matches!(
+                    state,
+                    Follower::Sent | Follower::Committed | Follower::Degrading | Follower::Suspected { in_doubt: true }
+                )
+            }
+            Order::LeaderFirst => {
+                self.leader != Leader::Waiting && !matches!(state, Follower::Committed | Follower::Out)
+            }
+        };
+        self.followers.iter().filter(|(_, state, _)| differs(*state)).map(|(node, ..)| *node).collect()
+    }
+
     fn is_out(&mut self, node: NodeId) -> bool {
         *self.state(node) == Follower::Out
     }
@@ -346,168 +366,4 @@ fn lost_before_commit() -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEADER: NodeId = NodeId(0);
-    const A: NodeId = NodeId(1);
-    const B: NodeId = NodeId(2);
-
-    fn drain(commit: &mut Commit) -> Vec<Task> {
-        std::iter::from_fn(|| commit.poll()).collect()
-    }
-
-    fn sent_to_both() -> Commit {
-        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
-        commit.reserved(A);
-        commit.reserved(B);
-        drain(&mut commit);
-        commit
-    }
-
-    fn refused() -> BatchResult {
-        BatchResult::Refused { state: "23505".into(), message: "duplicate".into() }
-    }
-
-    #[test]
-    fn the_leader_commits_after_all_followers_and_never_before() {
-        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
-        assert_eq!(drain(&mut commit), [A, B].map(|node| Task::Reserve { node, fresh: false }));
-        commit.reserved(A);
-        assert_eq!(drain(&mut commit), [], "nothing is sent before both are reserved");
-        commit.reserved(B);
-        assert_eq!(drain(&mut commit), [A, B].map(|node| Task::Send { node }));
-        commit.answered(B, BatchResult::Committed);
-        assert_eq!(drain(&mut commit), []);
-        commit.answered(A, BatchResult::Committed);
-        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
-        commit.leader_committed();
-        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: false })]);
-    }
-
-    #[test]
-    fn without_followers_the_leader_commits_at_once() {
-        let mut commit = Commit::new(Order::FollowersFirst, LEADER, []);
-        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
-    }
-
-    #[test]
-    fn a_full_follower_aborts_the_unit_while_nothing_is_sent() {
-        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
-        commit.reserved(A);
-        drain(&mut commit);
-        commit.not_reserved(B, ReserveFault::Full("53300".into()));
-        assert!(
-            matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(f))] if f.state == SqlState::TOO_MANY_CONNECTIONS)
-        );
-    }
-
-    #[test]
-    fn a_follower_that_refuses_twice_is_degraded_and_the_commit_goes_on() {
-        let mut commit = sent_to_both();
-        commit.answered(B, BatchResult::Committed);
-        commit.answered(A, refused());
-        assert_eq!(drain(&mut commit), [Task::Reserve { node: A, fresh: true }]);
-        commit.reserved(A);
-        assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
-        commit.answered(A, refused());
-        assert!(
-            matches!(&drain(&mut commit)[..], [Task::Degrade { node: A, .. }]),
-            "degraded before the leader commits"
-        );
-        commit.degraded(A);
-        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
-    }
-
-    #[test]
-    fn a_dead_follower_is_waited_for_only_until_it_is_known_to_be_out() {
-        let mut commit = sent_to_both();
-        commit.answered(A, BatchResult::Committed);
-        commit.broken(B, "reset".into());
-        assert!(matches!(&drain(&mut commit)[..], [Task::Suspect { node: B, .. }]));
-        commit.verdict(B, Verdict::Out);
-        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
-    }
-
-    #[test]
-    fn a_follower_that_hangs_is_waited_for_only_until_it_is_no_member() {
-        let mut commit = sent_to_both();
-        commit.answered(A, BatchResult::Committed);
-        commit.out(B);
-        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
-        commit.broken(B, "reset at last".into());
-        assert_eq!(drain(&mut commit), [], "what it says later changes nothing");
-    }
-
-    #[test]
-    fn a_follower_whose_commit_is_in_doubt_is_not_sent_the_batch_again() {
-        let mut commit = sent_to_both();
-        commit.broken(B, "reset".into());
-        drain(&mut commit);
-        commit.verdict(B, Verdict::Alive);
-        assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: B, .. }]));
-    }
-
-    #[test]
-    fn a_connection_that_broke_before_anything_was_sent_is_made_again() {
-        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A]);
-        drain(&mut commit);
-        commit.not_reserved(A, ReserveFault::Broken("reset".into()));
-        assert!(matches!(&drain(&mut commit)[..], [Task::Suspect { node: A, .. }]));
-        commit.verdict(A, Verdict::Alive);
-        assert_eq!(drain(&mut commit), [Task::Reserve { node: A, fresh: true }]);
-        commit.reserved(A);
-        assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
-    }
-
-    #[test]
-    fn a_leader_lost_before_anything_was_sent_aborts_with_a_retryable_state() {
-        let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A]);
-        drain(&mut commit);
-        commit.leader_lost();
-        assert!(
-            matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(f))] if f.state == SqlState::SERIALIZATION_FAILURE)
-        );
-    }
-
-    #[test]
-    fn a_leader_lost_after_a_follower_committed_is_out_and_the_commit_stands() {
-        let mut commit = sent_to_both();
-        commit.answered(A, BatchResult::Committed);
-        commit.leader_lost();
-        commit.answered(B, BatchResult::Committed);
-        assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: LEADER, .. }]));
-        commit.degraded(LEADER);
-        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: true })]);
-    }
-
-    #[test]
-    fn a_leader_that_refuses_what_followers_have_committed_is_out() {
-        let mut commit = sent_to_both();
-        commit.answered(A, BatchResult::Committed);
-        commit.answered(B, BatchResult::Committed);
-        drain(&mut commit);
-        commit.leader_refused("disk full".into());
-        assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: LEADER, .. }]));
-        commit.degraded(LEADER);
-        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: true })]);
-    }
-
-    #[test]
-    fn where_the_leader_judges_it_commits_first_and_its_refusal_reaches_nobody_else() {
-        let mut commit = Commit::new(Order::LeaderFirst, LEADER, [A]);
-        drain(&mut commit);
-        commit.reserved(A);
-        assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
-        commit.leader_refused("40001".into());
-        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::LeaderRefused)]);
-
-        let mut commit = Commit::new(Order::LeaderFirst, LEADER, [A]);
-        commit.reserved(A);
-        drain(&mut commit);
-        commit.leader_committed();
-        assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
-        commit.answered(A, BatchResult::Committed);
-        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: false })]);
-    }
-}
+mod tests;

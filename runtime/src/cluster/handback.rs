@@ -11,9 +11,10 @@ use lockstep_core::cluster::{Event, Membership};
 use super::actor::Cluster;
 use crate::service::{self, ServiceFault, within};
 
-/// Sessions that have done nothing for so long are not about to.
+/// Sessions that have done nothing for so long are not about to. Ours are told from others by the exact names that they
+/// give themselves, and not by what these begin with: the commands of this program are clients too.
 const QUIET: &str = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity \
-    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name !~ '^lockstep ' \
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name !~ '^lockstep ([0-9]+|follower)$' \
       AND (state <> 'idle' OR state_change > now() - interval '5 s'))";
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -413,6 +413,25 @@ impl Driver {
     }
 }
 
+/// A session that ends in the middle of a commit, by a fault of ours: nobody will go on with it. The commit lock is kept
+/// until the nodes that may differ are out.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let nodes = self.session.abandoned();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if nodes.is_empty() {
+            return;
+        }
+        let (server, pass) = (self.server.clone(), self.pass.take());
+        runtime.spawn(async move {
+            for node in nodes {
+                server.cluster().diverged(node, "a session ended in the middle of a commit to it".into()).await;
+            }
+            drop(pass);
+        });
+    }
+}
+
 async fn readable(peer: Option<&Peer>) -> std::io::Result<()> {
     match peer {
         Some(peer) => peer.readable().await,

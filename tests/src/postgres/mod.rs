@@ -130,7 +130,8 @@ impl Server {
             let alive = process::living_in(&self.data);
             process::signal_all(&alive, Signal::SIGKILL);
             self.reap();
-            alive.is_empty().then_some(())
+            // A postmaster that has ended and is not waited for still looks alive to pg_ctl.
+            (alive.is_empty() && self.process.is_none()).then_some(())
         });
         self.free_shared_memory();
     }

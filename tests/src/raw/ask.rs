@@ -75,6 +75,14 @@ impl Client {
         self.answer()
     }
 
+    /// Sends a last query, if there is one, and is gone without a word before it is answered.
+    pub fn vanish(&mut self, last: Option<&str>) {
+        if let Some(sql) = last {
+            let _ = self.put(|out| frontend::query(out, sql.as_bytes())).try_flush();
+        }
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
     pub fn query(&mut self, sql: &str) -> Answer {
         self.try_query(sql).unwrap_or_else(|failure| panic!("{sql}: {failure}"))
     }

@@ -1,6 +1,7 @@
 //! Every test that needs real servers, in one binary: one module for each subject.
 
 mod badinput;
+mod chance;
 mod clients;
 mod compare;
 mod failover;
@@ -8,4 +9,5 @@ mod harness;
 mod replicate;
 mod stress;
 mod tidy;
+mod torture;
 mod transcript;

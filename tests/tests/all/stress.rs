@@ -13,6 +13,8 @@ use lockstep_tests::compare::assert_identical;
 use lockstep_tests::postgres::Server;
 use lockstep_tests::raw::{Client, Failure};
 
+use crate::chance::Chance;
+
 const CLIENTS: u64 = 8;
 const UNITS: u64 = 120;
 const CUSTOMERS: u64 = 6;
@@ -65,7 +67,7 @@ fn eight_clients_get_what_a_plain_server_would_give_and_all_nodes_are_equal() {
 type Refusals = BTreeMap<String, u32>;
 
 fn work(mut client: Client, number: u64) -> Refusals {
-    let mut chance = Chance(number + 1);
+    let mut chance = Chance::new(number);
     let mut refusals = Refusals::new();
     for _ in 0..UNITS {
         let Err(failure) = unit(&mut client, number, &mut chance) else { continue };
@@ -178,14 +180,4 @@ fn watch(node: &Server, done: &AtomicBool) -> Vec<String> {
     }
     waits.truncate(5);
     waits
-}
-
-/// Numbers that look random and are the same in every run (Knuth's linear congruential generator).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
 }

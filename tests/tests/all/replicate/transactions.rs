@@ -1,5 +1,7 @@
 //! Units of several statements: savepoints, rollbacks, errors, and what of them reaches the followers.
 
+use lockstep_tests::cluster::Cluster;
+
 use super::Do::{Fails, Sql, With};
 use super::{Case, replicated};
 
@@ -158,3 +160,25 @@ const CASES: &[Case] = &[
         then: ("SELECT count(*) FROM t", "8000"),
     },
 ];
+
+/// What the proxy asks a leader for itself is under the session's time-outs too.
+#[test]
+fn a_question_of_ours_that_fails_is_that_statements_error_and_not_the_sessions_end() {
+    let cluster = Cluster::shared();
+    cluster.create_database("hasty");
+    let mut client = cluster.connect("hasty");
+    client.query("CREATE TABLE t (id serial PRIMARY KEY)");
+    let mut failed = 0;
+    for n in 0..10 {
+        // Somebody else changes the schema, so that it is read again.
+        cluster.connect("hasty").query(&format!("CREATE TABLE other_{n} ()"));
+        client.query("SET statement_timeout = 1");
+        if let Err(failure) = client.try_query("INSERT INTO t DEFAULT VALUES") {
+            assert_eq!(failure.state(), "57014", "{failure}");
+            failed += 1;
+        }
+        client.query("SET statement_timeout = 0");
+        client.query("INSERT INTO t DEFAULT VALUES");
+    }
+    assert!(failed > 0, "no question was slow enough to fail");
+}
