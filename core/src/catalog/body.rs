@@ -34,9 +34,37 @@ pub(super) struct Body {
 
 /// Words with which a statement that only reads begins, or a part of one in PL/pgSQL.
 const STARTS: [&str; 31] = [
-    "assert", "begin", "case", "close", "continue", "declare", "else", "elsif", "elseif", "end", "exception", "exit",
-    "fetch", "for", "foreach", "get", "if", "loop", "move", "null", "open", "perform", "raise", "return", "select",
-    "table", "values", "when", "while", "with", "atomic",
+    "assert",
+    "begin",
+    "case",
+    "close",
+    "continue",
+    "declare",
+    "else",
+    "elsif",
+    "elseif",
+    "end",
+    "exception",
+    "exit",
+    "fetch",
+    "for",
+    "foreach",
+    "get",
+    "if",
+    "loop",
+    "move",
+    "null",
+    "open",
+    "perform",
+    "raise",
+    "return",
+    "select",
+    "table",
+    "values",
+    "when",
+    "while",
+    "with",
+    "atomic",
 ];
 
 /// Words behind which another statement begins.
@@ -93,8 +121,7 @@ impl<'a> Reader<'a> {
     fn writing_word(&self, language: Language) -> Option<String> {
         let found = self.tokens.iter().enumerate().find(|(at, token)| {
             let locks = *at > 0 && self.is_one_of(&self.tokens[at - 1], &["for", "key"]);
-            self.is_one_of(token, &WRITES) && !locks
-                || language == Language::Sql && token.is_word(self.text, "into")
+            self.is_one_of(token, &WRITES) && !locks || language == Language::Sql && token.is_word(self.text, "into")
         });
         found.map(|(_, token)| self.text[token.start..token.end].to_uppercase())
     }
@@ -138,7 +165,9 @@ impl<'a> Reader<'a> {
             Kind::Word => assigns || self.is_one_of(token, &STARTS),
             Kind::Quoted | Kind::Parameter => assigns,
             // A label, an option of the compiler; a query in brackets; an empty statement.
-            Kind::Operator => self.text[token.start..token.end].starts_with("<<") || &self.text[token.start..token.end] == "#",
+            Kind::Operator => {
+                self.text[token.start..token.end].starts_with("<<") || &self.text[token.start..token.end] == "#"
+            }
             Kind::Punctuation => token.is(self.text, b'(') || token.is(self.text, b';'),
             Kind::String | Kind::Number => false,
         }

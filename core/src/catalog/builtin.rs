@@ -43,6 +43,9 @@ pub const WATCHED_SETTINGS: [&str; 7] = [
     "row_security",
 ];
 
+/// Settings on which it depends what a statement means.
+pub const NAMING_SETTINGS: [&str; 5] = ["search_path", "role", "session_authorization", "client_encoding", "names"];
+
 /// Special values that are no functions: the server tells them apart by a kind of node.
 pub const SERVER_VALUES: [&str; 12] = [
     "current_catalog",

@@ -298,11 +298,12 @@ fn body_effect(body: &Body, volatile: bool, names: &Names) -> (Effect, String) {
     (effect, why)
 }
 
-/// A setting that is known by name is told to the proxy, unless it is one that changes what statements mean.
+/// A setting that is known by name is told to the proxy where it says what names mean, unless it changes more than that.
 fn set_config(body: &Body, word: &str, effect: Effect) -> Effect {
-    let harmless = |name: &Option<String>| name.as_ref().is_some_and(|n| !builtin::WATCHED_SETTINGS.contains(&n.as_str()));
-    if word == "set_config" && body.settings.iter().all(harmless) {
-        return Effect { settings: true, ..Effect::default() };
+    let known = |list: &[&str]| body.settings.iter().flatten().any(|name| list.contains(&name.as_str()));
+    let unknown = body.settings.iter().any(Option::is_none);
+    if word != "set_config" || unknown || known(&builtin::WATCHED_SETTINGS) {
+        return effect;
     }
-    effect
+    Effect { settings: known(&builtin::NAMING_SETTINGS), ..Effect::default() }
 }

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::Catalog;
 use super::effects::{Behind, Source};
 use super::model::{
-    Callee, Column, Effect, Event, ForeignKey, ForeignKeyAction, Identity, KeyColumn, Oid, Relation, RelationKind, Rule, Trigger,
+    Callee, Column, Effect, Event, ForeignKey, ForeignKeyAction, Identity, KeyColumn, Oid, Relation, RelationKind,
+    Rule, Trigger,
 };
 use super::queries;
 use super::row::{CatalogFault, Row};

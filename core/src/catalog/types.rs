@@ -142,8 +142,8 @@ impl Types {
 }
 
 const PLAIN: [&str; 16] = [
-    "bool", "int2", "int4", "int8", "numeric", "oid", "text", "varchar", "bpchar", "char", "name", "uuid", "json", "jsonb",
-    "inet", "cidr",
+    "bool", "int2", "int4", "int8", "numeric", "oid", "text", "varchar", "bpchar", "char", "name", "uuid", "json",
+    "jsonb", "inet", "cidr",
 ];
 
 fn is_date_or_time(name: &str) -> bool {

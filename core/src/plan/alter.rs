@@ -100,8 +100,8 @@ fn reads_words(scope: &Scope<'_>, range: Option<&RangeVar>, column: &ColumnDef, 
 
 /// Types in which the word `now` is no time, as a type or to become one.
 const NO_TIMES: [&str; 22] = [
-    "bit", "bool", "bpchar", "bytea", "char", "cidr", "float4", "float8", "inet", "int2", "int4", "int8", "interval", "json",
-    "jsonb", "money", "name", "numeric", "text", "uuid", "varbit", "varchar",
+    "bit", "bool", "bpchar", "bytea", "char", "cidr", "float4", "float8", "inet", "int2", "int4", "int8", "interval",
+    "json", "jsonb", "money", "name", "numeric", "text", "uuid", "varbit", "varchar",
 ];
 
 /// The bounds of a partition are expressions too.

@@ -6,7 +6,7 @@
 use super::Marks;
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
-use crate::catalog::builtin::{self, WATCHED_SETTINGS};
+use crate::catalog::builtin::{self, NAMING_SETTINGS, WATCHED_SETTINGS};
 use crate::catalog::model::{Callee, Effect, Place};
 use crate::catalog::{Catalog, Function, Oid, Relation};
 use crate::fault::Fault;
@@ -78,16 +78,22 @@ fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) ->
                 let reason = "set_config may change a setting that the proxy must know";
                 return Err(refuse(reason, "Give the setting's name as a plain literal, or use SET.").into());
             }
-            marks.settings = true;
+            let naming = |name: &Option<String>| name.as_ref().is_none_or(|n| is_naming(n));
+            marks.settings |= facts.settings.iter().any(naming);
         }
         name if builtin::effect_of(name).writes => {
             let reason = format!("{name} changes what is not replicated, or runs text that is not known");
-            let hint = "Large objects, files and slots of a server are not replicated; use tables, and queries by themselves.";
+            let hint =
+                "Large objects, files and slots of a server are not replicated; use tables, and queries by themselves.";
             return Err(refuse(reason, hint).into());
         }
         _ => {}
     }
     Ok(())
+}
+
+pub fn is_naming(setting: &str) -> bool {
+    NAMING_SETTINGS.iter().any(|known| known.eq_ignore_ascii_case(setting))
 }
 
 fn user_function(scope: &Scope<'_>, call: &Name, marks: &mut Marks) -> Outcome<()> {
@@ -135,10 +141,9 @@ fn writing(function: &Function) -> Fault {
 /// Why what a definition calls must not be called.
 pub fn writing_callee(catalog: &Catalog, callee: &Callee) -> Fault {
     match callee {
-        Callee::User(oid) => catalog.function(*oid).map_or_else(
-            || refuse("it calls a function that is not known", "Run it again."),
-            writing,
-        ),
+        Callee::User(oid) => catalog
+            .function(*oid)
+            .map_or_else(|| refuse("it calls a function that is not known", "Run it again."), writing),
         Callee::BuiltIn(name) => {
             refuse(format_args!("its definition calls {name}, which would reach one server only"), WRITING_HINT)
         }

@@ -107,7 +107,7 @@ impl Memory {
 pub struct Marks {
     /// May move a sequence (nextval, setval, a column's default): levelled when idle.
     pub sequences: bool,
-    /// May change search_path, role or another setting: what was read of them is stale.
+    /// May change search_path, role or encoding: what was read of them, and planned under them, is stale.
     pub settings: bool,
     /// Makes or drops a temporary object: the session needs a catalog of its own.
     pub temporary: bool,

@@ -5,6 +5,7 @@ use pg_query::protobuf::{
     DefElem, Node, TransactionStmt, TransactionStmtKind as Kind, VariableSetKind, VariableSetStmt,
 };
 
+use super::calls;
 use super::refuse::{self, refuse};
 use super::{Action, Marks, Memory, Plan, Transaction};
 use crate::catalog::builtin::WATCHED_SETTINGS;
@@ -59,7 +60,8 @@ pub fn set(statement: &VariableSetStmt) -> Plan {
     if name == "search_path" && Facts::of(&statement.args).own_literal {
         return refuse::own_schema().into();
     }
-    let marks = Marks { settings: true, ..Marks::default() };
+    let all = statement.kind() == VariableSetKind::VarResetAll;
+    let marks = Marks { settings: all || calls::is_naming(&name), ..Marks::default() };
     let memory = memory(statement, &name);
     let value = statement.args.first().and_then(literal);
     let resets = matches!(

@@ -106,7 +106,10 @@ fn prepare(scope: &Scope<'_>, statement: &Statement, prepare: &PrepareStmt) -> O
     }
     let name = prepare.name.clone();
     match inner.action {
-        Action::Leader if inner.marks == Marks::default() => Ok(Action::Prepare { name, inner: None }.into()),
+        // What needs no catalog means the same for ever.
+        Action::Leader if inner.marks == Marks::default() && !scope.uses().catalog => {
+            Ok(Action::Prepare { name, inner: None }.into())
+        }
         Action::Leader | Action::Write(_) => Ok(Action::Prepare { name, inner: Some(Arc::new(inner)) }.into()),
         action => Ok(action.into()),
     }

@@ -159,7 +159,15 @@ pub struct Statement {
     pub readable: Arc<str>,
     pub types: Vec<u32>,
     pub planned: Option<Planned>,
+    pub moment: Moment,
+}
+
+/// On what a plan rests besides its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
     pub epoch: SchemaEpoch,
+    /// How often the session may have changed what names mean.
+    pub renamings: u64,
 }
 
 /// Queries of ours.

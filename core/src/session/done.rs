@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{AfterDrain, Block, Prepared, Session, copy};
 use crate::auth::md5::Md5Digest;
 use crate::auth::scram::{ITERATIONS, Keys};
+use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{CopyIn, Ddl, Marks, Transaction, Write};
 use crate::quote::quote_literal;
@@ -15,21 +16,21 @@ use crate::unit::Order;
 use crate::wire::backend::Status;
 
 impl Session {
-    pub(super) fn write_execution(&self, write: &Arc<Write>, marks: Marks) -> Execution {
+    pub(super) fn write_execution(&self, write: &Arc<Write>, marks: Marks, planned_in: SchemaEpoch) -> Execution {
         Execution::Write(WriteExecution {
             write: write.clone(),
             rows: Rows::default(),
-            planned_in: self.catalogs.epoch(),
+            planned_in,
             done: Done { marks, ..Done::default() },
         })
     }
 
-    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks) -> Execution {
+    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks, planned_in: SchemaEpoch) -> Execution {
         self.unit.deferrable |= copy.deferrable;
         self.copy_words = copy.temporal.then(copy::Words::default);
         let settings = self.copy_settings();
         self.unit.log.copy_begin(&settings, &copy.follower_sql);
-        Execution::Copy { planned_in: self.catalogs.epoch(), done: Done { marks, ..Done::default() }, ended: false }
+        Execution::Copy { planned_in, done: Done { marks, ..Done::default() }, ended: false }
     }
 
     /// The settings by which the leader reads COPY data, which it reports.
@@ -50,7 +51,8 @@ impl Session {
         self.unit.learned.extend(done.memory.clone());
         if marks.settings {
             self.path_changed |= done.memory.as_ref().is_none_or(|(memory, _)| memory.is_about("search_path"));
-            self.search_path = None;
+            self.unit.renames = true;
+            self.forget_names();
         }
         if marks.temporary {
             self.temporary = true;
@@ -61,8 +63,14 @@ impl Session {
             Note::Transaction(transaction) => self.apply_transaction(transaction),
             Note::Schema(sql) => self.apply_schema(sql),
             Note::Prepared { name, plan, sql, leader_sql } => {
-                let epoch = self.catalogs.epoch();
-                let prepared = Prepared { plan: plan.clone(), epoch, sql: sql.clone(), leader_sql: leader_sql.clone() };
+                let moment = self.moment();
+                let prepared = Prepared {
+                    plan: plan.clone(),
+                    instead: None,
+                    moment,
+                    sql: sql.clone(),
+                    leader_sql: leader_sql.clone(),
+                };
                 self.prepared.insert(name.clone(), prepared);
             }
             Note::Deallocated { name: Some(name) } => {
@@ -79,7 +87,7 @@ impl Session {
 
     fn apply_discard(&mut self, all: bool) {
         self.own_catalog = None;
-        self.search_path = None;
+        self.forget_names();
         if all {
             self.prepared.clear();
             self.statements.clear();
@@ -110,7 +118,7 @@ impl Session {
                 }
             }
             Transaction::RollbackTo { name } => {
-                self.search_path = None;
+                self.forget_names();
                 self.own_catalog = None;
                 if let Some(at) = self.savepoint(name) {
                     let mark = self.unit.savepoints[at].1;
@@ -158,7 +166,7 @@ impl Session {
         self.unit.own_schema = true;
         self.unit.sequences = true;
         self.own_catalog = None;
-        self.search_path = None;
+        self.forget_names();
         self.spill();
     }
 

@@ -28,7 +28,7 @@ impl Session {
             readable: readable.clone(),
             types: parse.types,
             planned: None,
-            epoch: self.catalogs.epoch(),
+            moment: self.moment(),
         };
         let plans = if self.in_failed_block() {
             self.plan_in_failed(&readable, world)
@@ -94,6 +94,13 @@ impl Session {
         if self.segment.unsettled && !self.settle(&frame) {
             return;
         }
+        let by_sql = std::str::from_utf8(&bind.statement).ok().filter(|name| self.prepared.contains_key(*name));
+        if let Some(name) = by_sql
+            && !self.in_failed_block()
+            && !self.renew_executed(name, world, || AfterDrain::Frame(frame.clone()))
+        {
+            return;
+        }
         let Some(statement) = self.known(&bind.statement) else {
             let name = String::from_utf8_lossy(&bind.statement).into_owned();
             let message = if name.is_empty() {
@@ -103,7 +110,7 @@ impl Session {
             };
             return self.poison(Fault::error(SqlState::UNDEFINED_STATEMENT, message), 0);
         };
-        let Some(statement) = self.current(bind.statement.clone(), statement, &frame, world) else { return };
+        let Some(statement) = self.current(&bind.statement, statement, &frame, world) else { return };
         let mut formats = bind.result_formats;
         if let Some(planned) = &statement.planned {
             let plan = self.resolve(&planned.plan).clone();
@@ -129,54 +136,13 @@ impl Session {
                 sql: Bytes::copy_from_slice(prepared.sql.as_bytes()),
                 readable: prepared.sql.clone(),
                 types: Vec::new(),
-                planned: Some(Planned { span: 0..prepared.sql.len(), plan: prepared.plan.clone() }),
-                epoch: prepared.epoch,
+                planned: Some(Planned {
+                    span: 0..prepared.sql.len(),
+                    plan: prepared.instead.as_ref().unwrap_or(&prepared.plan).clone(),
+                }),
+                moment: prepared.moment,
             })
         })
-    }
-
-    /// The statement with a plan of the present schema. If that is another, the leader's statement is made again.
-    fn current(
-        &mut self,
-        name: Bytes,
-        mut statement: Statement,
-        frame: &Frame,
-        world: &mut World<'_>,
-    ) -> Option<Statement> {
-        let epoch = self.catalogs.epoch();
-        if statement.planned.is_none() && statement.epoch == epoch || self.in_failed_block() {
-            return Some(statement);
-        }
-        if statement.epoch == epoch && !self.unit.own_schema && !self.temporary {
-            return Some(statement);
-        }
-        let plans = self.plan(&statement.readable.clone(), world, || AfterDrain::Frame(frame.clone()))?;
-        let planned = Self::single(plans);
-        let changed = planned.as_ref().map(|p| &p.plan) != statement.planned.as_ref().map(|p| &p.plan);
-        statement.planned = planned;
-        statement.epoch = epoch;
-        if changed && !self.prepare_again(&name, &statement) {
-            return None;
-        }
-        if let Some(known) = self.statements.get_mut(&name) {
-            *known = statement.clone();
-        }
-        Some(statement)
-    }
-
-    fn prepare_again(&mut self, name: &Bytes, statement: &Statement) -> bool {
-        if let Some(Planned { plan, .. }) = &statement.planned
-            && let Action::Refuse(fault) = &plan.action
-        {
-            self.poison(fault.clone(), 0);
-            return false;
-        }
-        let sql = self.leader_text(statement);
-        frontend::close(&mut self.leader_out, Target::Statement, name);
-        frontend::parse(&mut self.leader_out, name, &sql, &statement.types);
-        self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
-        self.owe(What::Ack { to: To::Nobody, undo: Undo::Forget(name.clone()) }, 0);
-        true
     }
 
     /// Waits until what may change the meaning of later statements has been answered.
@@ -223,7 +189,7 @@ impl Session {
     pub(super) fn execute(&mut self, execute: Execute, frame: Frame) {
         // A portal that Bind did not make is a cursor, and reads.
         let statement = self.portals.get(&execute.portal).cloned();
-        let Some(Statement { planned: Some(Planned { span, plan }), sql, .. }) = statement else {
+        let Some(Statement { planned: Some(Planned { span, plan }), sql, moment, .. }) = statement else {
             return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
         };
         let marks = plan.marks;
@@ -231,7 +197,7 @@ impl Session {
         self.segment.unsettled |= marks.settings || marks.temporary;
         match &plan.action {
             Action::Write(write) => {
-                let execution = self.write_execution(write, marks);
+                let execution = self.write_execution(write, marks, moment.epoch);
                 // A write runs to its end however few rows are asked for, and all of them are needed.
                 frontend::execute(&mut self.leader_out, &execute.portal, 0);
                 self.owe(What::Execution(execution), 0);
@@ -249,7 +215,7 @@ impl Session {
             }
             Action::CopyIn(_) if !self.owed.is_empty() => self.drain(AfterDrain::Frame(frame)),
             Action::CopyIn(copy) => {
-                let execution = self.copy_execution(copy, marks);
+                let execution = self.copy_execution(copy, marks, moment.epoch);
                 self.execute_on_leader(&frame, execution);
             }
             Action::Utility => self.execute_utility(sql.slice(span), frame),

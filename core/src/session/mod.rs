@@ -26,6 +26,7 @@
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `planning` | plans, and what they need to be known of the catalog |
+//! | `renew` | statements that were prepared before what they name changed |
 //! | `leader` | the leader's messages, by what is owed |
 //! | `done` | what a statement's success changes |
 //! | `commit` | the end of a unit |
@@ -41,7 +42,7 @@ use crate::fault::Fault;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::plan::{Memory, Plan, Planned};
-use crate::reply::{Owed, Ready, Statement, What};
+use crate::reply::{Moment, Owed, Ready, Statement, What};
 use crate::unit::{Batch, Commit, Log, Mark, Order};
 use crate::wire::backend::{self, Status};
 use crate::wire::notice::{self, Fields};
@@ -55,6 +56,7 @@ mod done;
 mod extended;
 mod leader;
 mod planning;
+mod renew;
 mod simple;
 mod takeover;
 
@@ -104,6 +106,8 @@ struct Script {
     /// Where planning began; statements before it are done.
     base: usize,
     statements: Vec<Planned>,
+    /// When they were planned.
+    epoch: SchemaEpoch,
     next: usize,
 }
 
@@ -136,6 +140,8 @@ struct Unit {
     /// DDL has run: the shared catalog does not tell what this unit sees.
     own_schema: bool,
     sequences: bool,
+    /// It has changed what names mean, perhaps for itself alone.
+    renames: bool,
     /// The settings that the log's DDL was last given.
     settings: String,
     /// Part of the log is in the shell's file.
@@ -155,6 +161,7 @@ impl Default for Unit {
             order: Order::FollowersFirst,
             own_schema: false,
             sequences: false,
+            renames: false,
             settings: String::new(),
             spilled: false,
             doomed: None,
@@ -183,7 +190,9 @@ struct Committing {
 #[derive(Debug, Clone)]
 struct Prepared {
     plan: Arc<Plan>,
-    epoch: SchemaEpoch,
+    /// A refusal: its plan would be another now.
+    instead: Option<Arc<Plan>>,
+    moment: Moment,
     sql: Arc<str>,
     /// With what is put behind it.
     leader_sql: Arc<str>,
@@ -217,6 +226,8 @@ pub struct Session {
     own_catalogs_made: u64,
     temporary: bool,
     search_path: Option<(SchemaEpoch, SearchPath)>,
+    /// How often the session may have changed what names mean.
+    renamings: u64,
     /// Settings that were read for the DDL statement that waits to be executed.
     settings: Option<Vec<Vec<Option<Bytes>>>>,
     loader: Option<(SchemaEpoch, Loader)>,
@@ -280,6 +291,7 @@ impl Session {
             own_catalogs_made: 0,
             temporary: false,
             search_path: None,
+            renamings: 0,
             settings: None,
             loader: None,
             collected: Vec::new(),
@@ -433,6 +445,9 @@ impl Session {
         }
         if unit.own_schema {
             self.own_catalog = None;
+        }
+        if unit.renames {
+            self.forget_names();
         }
         if self.serializable_by_default {
             self.unit.order = Order::LeaderFirst;

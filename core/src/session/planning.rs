@@ -192,7 +192,7 @@ impl Session {
     pub(super) fn resolve<'a>(&'a self, plan: &'a Arc<Plan>) -> &'a Arc<Plan> {
         match &plan.action {
             Action::Execute { name } => {
-                let by_sql = self.prepared.get(name).map(|p| &p.plan);
+                let by_sql = self.prepared.get(name).map(|p| p.instead.as_ref().unwrap_or(&p.plan));
                 let by_protocol =
                     || self.statements.get(name.as_bytes()).and_then(|s| s.planned.as_ref()).map(|p| &p.plan);
                 by_sql.or_else(by_protocol).unwrap_or(plan)

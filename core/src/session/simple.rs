@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::commit::CommitVia;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
+use crate::catalog::SchemaEpoch;
 use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction};
 use crate::reply::{Done, Execution, Note, Shape, To, Undo, What};
 use crate::wire::Frame;
@@ -84,7 +85,8 @@ impl Session {
     }
 
     fn begin_script(&mut self, text: Bytes, readable: Arc<str>, statements: Vec<Planned>, world: &mut World<'_>) {
-        self.segment.script = Some(Script { text, readable, base: 0, statements, next: 0 });
+        self.segment.script =
+            Some(Script { text, readable, base: 0, statements, next: 0, epoch: self.catalogs.epoch() });
         self.gate = Gate::Ending;
         self.run_script(world);
     }
@@ -100,11 +102,21 @@ impl Session {
             let text = script.text.slice(script.base + planned.span.start..script.base + planned.span.end);
             let before = &script.readable[..script.base + planned.span.start];
             let shift = before.chars().count() as u32;
+            if let Action::Execute { name } = &planned.plan.action
+                && !self.renew_executed(name, world, || AfterDrain::Script)
+            {
+                return;
+            }
             match self.script_statement(&planned.plan, text, shift) {
                 Step::Next => self.step_script(),
                 Step::Wait => return,
             }
         }
+    }
+
+    /// The epoch in which the script's statements were planned.
+    fn script_epoch(&self) -> SchemaEpoch {
+        self.segment.script.as_ref().map_or_else(|| self.catalogs.epoch(), |script| script.epoch)
     }
 
     pub(super) fn step_script(&mut self) {
@@ -135,8 +147,9 @@ impl Session {
         // Until they are planned, the statements stay as they are: they are looked at again when the catalog is known.
         let Some(plans) = self.plan(&rest, world, || AfterDrain::Script) else { return false };
         self.segment.unsettled = false;
+        let epoch = self.catalogs.epoch();
         if let Some(script) = &mut self.segment.script {
-            (script.base, script.statements, script.next) = (base, plans.statements, 0);
+            (script.base, script.statements, script.next, script.epoch) = (base, plans.statements, 0, epoch);
         }
         true
     }
@@ -150,7 +163,7 @@ impl Session {
                 self.wrap();
                 let sql = if Arc::ptr_eq(&resolved, plan) { with_append(&text, &write.append) } else { text };
                 let formats = self.result_formats(write, &[]);
-                let execution = self.write_execution(write, marks);
+                let execution = self.write_execution(write, marks, self.script_epoch());
                 self.send(&sql, &formats, shape_of(write), execution, shift);
                 Step::Next
             }
@@ -169,7 +182,7 @@ impl Session {
                     return Step::Wait;
                 }
                 self.wrap();
-                let execution = self.copy_execution(copy, marks);
+                let execution = self.copy_execution(copy, marks, self.script_epoch());
                 self.send(&text, &[], Shape::Whole, execution, shift);
                 self.step_script();
                 self.drain(AfterDrain::Script);

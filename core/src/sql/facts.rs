@@ -82,7 +82,8 @@ impl Facts {
     pub fn names_by_text(&self) -> bool {
         self.types.iter().any(|t| t.name.starts_with("reg"))
             || self.functions.iter().any(|f| {
-                f.name.starts_with("to_reg") || matches!(f.name.as_str(), "nextval" | "setval" | "currval" | "set_config")
+                f.name.starts_with("to_reg")
+                    || matches!(f.name.as_str(), "nextval" | "setval" | "currval" | "set_config")
             })
     }
 
@@ -391,7 +392,9 @@ mod tests {
 
     #[test]
     fn the_proxys_own_schema_is_known_however_it_is_written() {
-        for sql in ["SELECT * FROM lockstep.members", "SELECT * FROM U&\"\\006cockstep\".members", "DROP SCHEMA LockStep"] {
+        for sql in
+            ["SELECT * FROM lockstep.members", "SELECT * FROM U&\"\\006cockstep\".members", "DROP SCHEMA LockStep"]
+        {
             assert!(facts(sql).own_name, "{sql}");
         }
         assert!(!facts("SELECT 'lockstep'").own_name && facts("SELECT E'\\x6cockstep.members'").own_literal);

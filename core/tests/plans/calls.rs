@@ -38,7 +38,9 @@ fn what_a_function_moves_is_noted() {
         assert_eq!(marks(sql), Marks { sequences: true, ..Marks::default() }, "{sql}");
     }
     assert_leader("SELECT tenant('a')");
-    assert_eq!(marks("SELECT tenant('a')"), Marks { settings: true, ..Marks::default() });
+    assert_eq!(marks("SELECT tenant('a')"), Marks::default());
+    assert_leader("SELECT tenant_path('a')");
+    assert_eq!(marks("SELECT tenant_path('a')"), Marks { settings: true, ..Marks::default() });
     for sql in [
         "INSERT INTO tickets (v) VALUES (1)",
         "UPDATE numbered SET n = DEFAULT",

@@ -68,6 +68,7 @@ CREATE FUNCTION makes_object() RETURNS oid LANGUAGE sql AS 'SELECT lo_create(0)'
 CREATE FUNCTION atomic() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT writes(); END;
 CREATE FUNCTION another_name(regclass) RETURNS bigint LANGUAGE internal AS 'nextval_oid';
 CREATE FUNCTION tenant(text) RETURNS text LANGUAGE sql AS 'SELECT set_config(''app.tenant'', $1, false)';
+CREATE FUNCTION tenant_path(text) RETURNS text LANGUAGE sql AS 'SELECT set_config(''search_path'', $1, true)';
 CREATE FUNCTION any_setting(text) RETURNS text LANGUAGE sql AS 'SELECT set_config($1, $1, false)';
 CREATE SEQUENCE ticket;
 CREATE FUNCTION next_ticket() RETURNS bigint LANGUAGE sql AS 'SELECT nextval(''ticket'')';

@@ -1,7 +1,34 @@
 //! What a statement meant when it was prepared, it need not mean when it is run.
 
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::users::APP;
+
 use super::Do::{Sql, With};
 use super::{Case, replicated, replicated_or_refused};
+
+#[test]
+fn a_statement_prepared_by_the_protocol_follows_the_search_path() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("follows");
+    let mut client = cluster.proxy.connect_as(&APP, "follows");
+    client.query("CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.t (id int PRIMARY KEY, v int)");
+    client.query("CREATE TABLE b.t (id int PRIMARY KEY, w text, x int DEFAULT 5); SET search_path = a");
+    client.try_prepare("insert", "INSERT INTO t VALUES ($1)").unwrap();
+    client.try_execute_prepared("insert", &[Some("1")]).unwrap();
+    client.query("SET search_path = b");
+    client.try_execute_prepared("insert", &[Some("2")]).unwrap();
+    client.query("BEGIN; SET LOCAL search_path = a");
+    client.try_execute_prepared("insert", &[Some("3")]).unwrap();
+    client.query("COMMIT");
+    client.try_execute_prepared("insert", &[Some("4")]).unwrap();
+    for node in &cluster.nodes {
+        let mut node = node.connect_as(&APP, "follows");
+        assert_eq!(node.rows("SELECT count(*) FROM a.t")[0][0].as_deref(), Some("2"));
+        assert_eq!(node.rows("SELECT sum(x) FROM b.t")[0][0].as_deref(), Some("10"));
+    }
+    assert_identical_database(&cluster.nodes, "follows");
+}
 
 #[test]
 fn names_mean_what_the_search_path_of_the_moment_says() {
