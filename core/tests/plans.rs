@@ -38,7 +38,7 @@ pub fn script(sql: &str) -> Vec<Planned> {
 fn script_under(path: &[&str], sql: &str) -> Vec<Planned> {
     let path = SearchPath::new(["pg_catalog"].iter().chain(path).copied());
     CATALOG.with(|catalog| {
-        let context = Context { catalog: Some(catalog), search_path: Some(&path) };
+        let context = Context { catalog: Some(catalog), search_path: Some(&path), converts: Some(false) };
         match PlanCache::new(1 << 20).script(sql, &context) {
             Answer::Ready(script) => script.statements,
             other => panic!("{sql}: {other:?}"),

@@ -77,6 +77,12 @@ impl Loader {
         self.note(query, &row);
         let query = QUERIES.get(query).copied().ok_or(CatalogFault::Malformed("an answer"))?;
         let row = &mut Row::new(&row, self.foreign_encoding);
+        let taken = self.take(query, row);
+        self.catalog.unreadable |= row.unreadable;
+        taken
+    }
+
+    fn take(&mut self, query: &str, row: &mut Row<'_>) -> Result<(), CatalogFault> {
         match query {
             queries::ENCODING => self.encoding(row),
             queries::TYPES => self.type_(row),
@@ -207,13 +213,27 @@ impl Loader {
         let type_name = found.map(|t| quote_qualified(&t.schema, &t.name));
         let temporal = self.types.is_temporal(type_oid);
         let format = self.types.format(type_oid);
-        let exact = format == Format::Binary || self.types.text_is_exact(type_oid);
+        let text_exact = self.types.text_is_exact(type_oid);
+        let exact = format == Format::Binary || text_exact;
+        let (letters, padded) = (self.types.has_letters(type_oid), self.types.is_padded(type_oid));
         let Some(relation) = self.catalog.relations.get_mut(&relation) else { return Ok(()) };
         relation.unreadable |= row.unreadable || type_name.is_none();
         let type_name = type_name.unwrap_or_default();
-        let column =
-            Column { name, type_oid, type_name, format, exact, not_null, generated, identity, default, temporal };
-        relation.columns.push(column);
+        relation.columns.push(Column {
+            name,
+            type_oid,
+            type_name,
+            format,
+            exact,
+            text_exact,
+            letters,
+            padded,
+            not_null,
+            generated,
+            identity,
+            default,
+            temporal,
+        });
         Ok(())
     }
 

@@ -60,12 +60,19 @@ pub struct Catalog {
     pub(crate) deferrable: bool,
     pub(crate) sequences: Vec<String>,
     pub(crate) temporary: bool,
+    /// It was read in an encoding in which some name is not understood: others may understand it.
+    pub(crate) unreadable: bool,
 }
 
 impl Catalog {
     /// Whether it shows temporary relations of the session that read it.
     pub fn has_temporary(&self) -> bool {
         self.temporary
+    }
+
+    /// Whether every session of the database may plan with it.
+    pub fn is_for_all(&self) -> bool {
+        !self.temporary && !self.unreadable
     }
 
     /// Schema-qualified, quoted names of all sequences that are not temporary.

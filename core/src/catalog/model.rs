@@ -72,6 +72,12 @@ pub struct Column {
     pub format: Format,
     /// What the leader returns means the same on a follower, whatever the settings of the session.
     pub exact: bool,
+    /// Its text does.
+    pub text_exact: bool,
+    /// It may hold letters, which are converted to the client's encoding.
+    pub letters: bool,
+    /// `character`: blanks at its end belong to it.
+    pub padded: bool,
     pub not_null: bool,
     pub generated: bool,
     pub identity: Identity,

@@ -177,6 +177,7 @@ pub const DEFERRABLE: &str = "SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_c
 pub const EVENT_TRIGGERS: &str =
     "SELECT evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.=) ANY ('{O,A}')";
 
-/// The schemas that are searched, in their order, each in hexadecimal UTF-8 and without doubt where it ends.
+/// The schemas that are searched, in their order, each in hexadecimal UTF-8 and without doubt where it ends; the client's
+/// encoding.
 pub const SEARCH_PATH: &str = "SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(s.name::pg_catalog.text, \
-     'UTF8'), 'hex'), ' ' ORDER BY s.n) FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS s(name, n)";
+     'UTF8'), 'hex'), ' ' ORDER BY s.n), pg_catalog.current_setting('client_encoding') FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS s(name, n)";

@@ -43,6 +43,8 @@ fn from_stdin(scope: &Scope<'_>, statement: &CopyStmt, facts: &Facts) -> Outcome
         return Ok(Plan { marks, ..Action::Leader.into() });
     }
     safety::check(catalog, relation, Change { event: Event::Insert, assigned: &[], defaults: true }, true)?;
+    // The data goes on in the encoding in which it comes: that must be known.
+    scope.converts()?;
     if statement.where_clause.is_some() {
         return Err(refuse("COPY has a WHERE, which each server would evaluate by itself", "Filter the data.").into());
     }

@@ -226,6 +226,8 @@ pub struct PasswordLiteral {
 pub struct Context<'a> {
     pub catalog: Option<&'a Catalog>,
     pub search_path: Option<&'a SearchPath>,
+    /// Letters are converted between the database's encoding and the client's. It is learned with the search path.
+    pub converts: Option<bool>,
 }
 
 #[derive(Debug)]

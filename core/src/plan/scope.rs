@@ -77,6 +77,12 @@ impl<'a> Scope<'a> {
         Ok(path)
     }
 
+    /// Whether letters are converted between the database's encoding and the client's.
+    pub fn converts(&self) -> Outcome<bool> {
+        self.uses_catalog.set(true);
+        self.context.converts.ok_or(Stop::NeedSearchPath)
+    }
+
     pub fn reads_literals(&self) {
         self.reads_literals.set(true);
     }

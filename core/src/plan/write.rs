@@ -11,10 +11,11 @@ use super::scope::{Outcome, Scope, Stop};
 use super::{Action, Marks, Plan, Write, calls, returning};
 use crate::catalog::model::Identity;
 use crate::catalog::{Catalog, Column, Event, Key, Relation};
-use crate::effect::{EffectColumn, RowEffect, RowKind, Rows};
+use crate::effect::{EffectColumn, RowEffect, RowKind, Rows, Text};
 use crate::fault::Fault;
 use crate::quote::quote_qualified;
 use crate::sql::Facts;
+use crate::wire::frontend::Format;
 
 /// A write's target, and what is known of it.
 struct Target<'a> {
@@ -22,6 +23,8 @@ struct Target<'a> {
     relation: &'a Relation,
     range: &'a RangeVar,
     marks: Marks,
+    /// Letters are converted on their way to the client.
+    converts: bool,
 }
 
 enum Found<'a> {
@@ -49,7 +52,8 @@ fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, event: Event, fact
         calls::note_effect(safety::defaults(catalog, relation), &mut marks);
     }
     if !relation.temporary {
-        return Ok(Found::Table(Target { catalog, relation, range, marks }));
+        let converts = scope.converts()?;
+        return Ok(Found::Table(Target { catalog, relation, range, marks, converts }));
     }
     safety::temporary(catalog, relation)?;
     Ok(Found::Temporary(marks))
@@ -73,7 +77,7 @@ pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outco
         }
     };
     let columns = target.relation.columns.iter().filter(|c| !c.generated);
-    let columns = columns.map(|c| effect_column(c, key)).collect();
+    let columns = columns.map(|c| target.effect_column(c, key)).collect();
     let whole = safety::refers_to_itself(target.catalog, target.relation);
     let effect = target.effect(kind, columns, whole, !whole, false)?;
     target.plan(scope, statement.returning_clause.as_ref(), &[], statement.with_clause.is_some(), effect)
@@ -96,12 +100,12 @@ pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outco
     }
     let mut columns = target.key_columns(key)?;
     for name in changed.iter().filter(|name| !columns.iter().any(|c| c.name == **name)).cloned().collect::<Vec<_>>() {
-        columns.push(effect_column(target.column(&name)?, None));
+        columns.push(target.effect_column(target.column(&name)?, None));
     }
     if columns.iter().all(EffectColumn::is_key) {
         // Only its key, to itself: nothing changes, but followers must find the row all the same.
         let name = columns[0].name.clone();
-        columns.push(effect_column(target.column(&name)?, None));
+        columns.push(target.effect_column(target.column(&name)?, None));
     }
     let unique = safety::unique_columns(target.catalog, target.relation);
     let free = unique.is_some_and(|unique| !changed.iter().any(|c| unique.contains(&c)));
@@ -146,17 +150,6 @@ fn assigned(targets: &[Node]) -> Outcome<Vec<String>> {
     Ok(names)
 }
 
-fn effect_column(column: &Column, key: Option<&Key>) -> EffectColumn {
-    let part = key.and_then(|key| key.columns.iter().find(|part| part.name == column.name));
-    EffectColumn {
-        name: column.name.clone(),
-        type_name: column.type_name.clone(),
-        format: column.format,
-        equality: part.map(|part| part.equality.clone()),
-        fixed: column.identity == Identity::Always,
-    }
-}
-
 impl<'a> Target<'a> {
     fn check(&self, event: Event, assigned: &[String], defaults: bool) -> Result<(), Fault> {
         safety::check(self.catalog, self.relation, Change { event, assigned, defaults }, !self.range.inh)
@@ -164,6 +157,20 @@ impl<'a> Target<'a> {
 
     fn column(&self, name: &str) -> Outcome<&'a Column> {
         self.relation.column(name).ok_or(Stop::Unknown)
+    }
+
+    fn effect_column(&self, column: &Column, key: Option<&Key>) -> EffectColumn {
+        let part = key.and_then(|key| key.columns.iter().find(|part| part.name == column.name));
+        let text = if column.padded { Text::Padded } else { Text::ByCast };
+        let as_bytes = (column.letters && self.converts).then_some(text);
+        EffectColumn {
+            name: column.name.clone(),
+            type_name: column.type_name.clone(),
+            format: if as_bytes.is_some() { Format::Binary } else { column.format },
+            equality: part.map(|part| part.equality.clone()),
+            as_bytes,
+            fixed: column.identity == Identity::Always,
+        }
     }
 
     /// An unknown column gets the leader's own error.
@@ -197,7 +204,7 @@ impl<'a> Target<'a> {
     }
 
     fn key_columns(&self, key: &Key) -> Outcome<Vec<EffectColumn>> {
-        key.columns.iter().map(|part| Ok(effect_column(self.column(&part.name)?, Some(key)))).collect()
+        key.columns.iter().map(|part| Ok(self.effect_column(self.column(&part.name)?, Some(key)))).collect()
     }
 
     /// The columns that get another value: those that are set to what the row is found by do not.
@@ -221,7 +228,9 @@ impl<'a> Target<'a> {
         chunkable: bool,
         only: bool,
     ) -> Result<RowEffect, Fault> {
-        let inexact = |c: &&EffectColumn| self.relation.column(&c.name).is_none_or(|c| !c.exact);
+        let exact =
+            |c: &EffectColumn, known: &Column| if c.as_bytes.is_some() { known.text_exact } else { known.exact };
+        let inexact = |c: &&EffectColumn| self.relation.column(&c.name).is_none_or(|known| !exact(c, known));
         if let Some(column) = columns.iter().find(inexact) {
             let reason =
                 format!("the text of {}.{} depends on settings of the session", self.relation.name, column.name);

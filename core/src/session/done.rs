@@ -29,6 +29,7 @@ impl Session {
         self.unit.deferrable |= copy.deferrable;
         self.copy_words = copy.temporal.then(copy::Words::default);
         let settings = self.copy_settings();
+        self.note_encoding();
         self.unit.log.copy_begin(&settings, &copy.follower_sql);
         Execution::Copy { planned_in, done: Done { marks, ..Done::default() }, ended: false }
     }
@@ -155,6 +156,7 @@ impl Session {
     /// DDL has run on the leader: its text goes into the log, after the settings under which it ran.
     fn apply_schema(&mut self, sql: &str) {
         let settings = self.settings.take().unwrap_or_default();
+        self.note_encoding();
         let text = settings_text(&settings);
         if text != self.unit.settings {
             if !text.is_empty() {

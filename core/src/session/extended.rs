@@ -22,6 +22,9 @@ impl Session {
         if self.segment.unsettled && !self.settle(&frame) {
             return;
         }
+        if !self.knows_encoding(&parse.sql) {
+            return self.drain(AfterDrain::Frame(frame));
+        }
         let readable = self.readable(&parse.sql);
         let mut statement = Statement {
             sql: parse.sql,

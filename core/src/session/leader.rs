@@ -282,6 +282,7 @@ impl Session {
 
     fn leader_ready(&mut self, status: Status) {
         self.status = status;
+        self.encoding = super::encoding::Encoding::Reported;
         self.segment.open = self.owed.iter().any(|o| matches!(o.what, What::Ready(_)));
     }
 
@@ -351,6 +352,7 @@ impl Session {
     }
 
     fn log_rows(&mut self, write: &mut crate::reply::WriteExecution, end: bool) {
+        self.note_encoding();
         let effect = write.write.effect.clone();
         if let Err(too_many) = write.rows.flush(&effect, &mut self.unit.log, end) {
             self.doom(

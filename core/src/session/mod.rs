@@ -24,6 +24,7 @@
 //! | `client` | the client's messages, one by one |
 //! | `simple` | a Query's statements, one after the other |
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
+//! | `encoding` | the client's encoding |
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `planning` | plans, and what they need to be known of the catalog |
 //! | `renew` | statements that were prepared before what they name changed |
@@ -53,6 +54,7 @@ mod client;
 mod commit;
 mod copy;
 mod done;
+mod encoding;
 mod extended;
 mod leader;
 mod planning;
@@ -142,6 +144,8 @@ struct Unit {
     sequences: bool,
     /// It has changed what names mean, perhaps for itself alone.
     renames: bool,
+    /// The client's, when something first went into the log.
+    encoding: Option<Bytes>,
     /// The settings that the log's DDL was last given.
     settings: String,
     /// Part of the log is in the shell's file.
@@ -162,6 +166,7 @@ impl Default for Unit {
             own_schema: false,
             sequences: false,
             renames: false,
+            encoding: None,
             settings: String::new(),
             spilled: false,
             doomed: None,
@@ -228,6 +233,7 @@ pub struct Session {
     search_path: Option<(SchemaEpoch, SearchPath)>,
     /// How often the session may have changed what names mean.
     renamings: u64,
+    encoding: encoding::Encoding,
     /// Settings that were read for the DDL statement that waits to be executed.
     settings: Option<Vec<Vec<Option<Bytes>>>>,
     loader: Option<(SchemaEpoch, Loader)>,
@@ -292,6 +298,7 @@ impl Session {
             temporary: false,
             search_path: None,
             renamings: 0,
+            encoding: encoding::Encoding::Reported,
             settings: None,
             loader: None,
             collected: Vec::new(),
@@ -356,10 +363,6 @@ impl Session {
     /// The node on which a CancelRequest of the client has something to cancel: not while the session commits.
     pub fn cancellable(&self) -> bool {
         self.committing.is_none() && self.gate != Gate::Leaderless && (self.segment.open || self.gate == Gate::Ending)
-    }
-
-    pub fn client_encoding(&self) -> &[u8] {
-        self.parameters.get(&b"client_encoding"[..]).map_or(b"UTF8", |v| v)
     }
 
     /// Idle and outside a transaction: the session can be ended without losing anything of the client's.

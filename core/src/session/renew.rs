@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::encoding::Encoding;
 use super::{AfterDrain, Session, World};
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, Planned};
@@ -23,6 +24,7 @@ impl Session {
     pub(super) fn forget_names(&mut self) {
         self.search_path = None;
         self.renamings += 1;
+        self.encoding = if self.segment.open { Encoding::Unknown } else { Encoding::Reported };
     }
 
     fn is_current(&self, moment: Moment) -> bool {
