@@ -17,6 +17,7 @@ impl SqlState {
     pub const IN_FAILED_TRANSACTION: Self = Self("25P02");
     pub const UNDEFINED_STATEMENT: Self = Self("26000");
     pub const UNDEFINED_PORTAL: Self = Self("34000");
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self("42501");
     pub const SERIALIZATION_FAILURE: Self = Self("40001");
     pub const INSUFFICIENT_RESOURCES: Self = Self("53000");
     pub const DISK_FULL: Self = Self("53100");

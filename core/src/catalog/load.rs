@@ -101,7 +101,8 @@ impl Loader {
             queries::CALLS => self.call(row),
             queries::VIEWS => self.view(row),
             queries::DEFERRABLE => {
-                self.catalog.deferrable = true;
+                row.what = "a deferrable constraint";
+                self.catalog.deferrable.insert(row.number()?);
                 Ok(())
             }
             _ => {

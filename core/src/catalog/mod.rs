@@ -56,8 +56,8 @@ pub struct Catalog {
     pub(crate) calling_domains: HashMap<Oid, Vec<Callee>>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
     pub(crate) event_triggers: Vec<String>,
-    /// Some constraint or constraint trigger of the database can be deferred.
-    pub(crate) deferrable: bool,
+    /// Relations of which constraints or triggers can be deferred.
+    pub(crate) deferrable: HashSet<Oid>,
     pub(crate) sequences: Vec<String>,
     pub(crate) temporary: bool,
     /// It was read in an encoding in which some name is not understood: others may understand it.
@@ -143,6 +143,24 @@ impl Catalog {
     /// Foreign keys of other tables, or the table's own, that refer to it.
     pub fn references_to(&self, oid: Oid) -> impl Iterator<Item = &ForeignKey> {
         self.foreign_keys.iter().filter(move |k| k.referred == oid)
+    }
+
+    /// Whether something of what changes with the relation's rows may be judged only at the end of the transaction: of its
+    /// own, of its partitions, or of what is reached by foreign keys.
+    pub fn defers(&self, relation: &Relation) -> bool {
+        let mut seen: HashSet<Oid> = HashSet::new();
+        let mut next = vec![relation.oid];
+        while let Some(oid) = next.pop() {
+            if !seen.insert(oid) {
+                continue;
+            }
+            if self.deferrable.contains(&oid) {
+                return true;
+            }
+            next.extend(self.references_to(oid).map(|key| key.referring));
+            next.extend(self.relations.get(&oid).into_iter().flat_map(|r| r.children.iter().copied()));
+        }
+        false
     }
 
     /// A relation with all its partitions or heirs, itself first.

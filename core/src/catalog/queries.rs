@@ -169,15 +169,16 @@ pub const VIEWS: &str = "SELECT DISTINCT r.ev_class, x.refobjid FROM pg_catalog.
      AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.>=) 16384 \
      AND x.refobjid OPERATOR(pg_catalog.>=) 16384 AND x.refobjid OPERATOR(pg_catalog.<>) r.ev_class";
 
-/// what may be deferred: one row if there is anything
-pub const DEFERRABLE: &str = "SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable) \
-     OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND NOT tgisinternal)";
+/// a relation with a constraint that can be deferred, or to which one refers, or with such a trigger
+pub const DEFERRABLE: &str = "SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE k.condeferrable AND k.conrelid OPERATOR(pg_catalog.<>) 0 \
+     UNION SELECT k.confrelid FROM pg_catalog.pg_constraint k WHERE k.condeferrable AND k.confrelid OPERATOR(pg_catalog.<>) 0 \
+     UNION SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE t.tgdeferrable AND NOT t.tgisinternal";
 
 /// name
 pub const EVENT_TRIGGERS: &str =
     "SELECT evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.=) ANY ('{O,A}')";
 
 /// The schemas that are searched, in their order, each in hexadecimal UTF-8 and without doubt where it ends; the client's
-/// encoding.
+/// encoding; the role that is set.
 pub const SEARCH_PATH: &str = "SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(s.name::pg_catalog.text, \
-     'UTF8'), 'hex'), ' ' ORDER BY s.n), pg_catalog.current_setting('client_encoding') FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS s(name, n)";
+     'UTF8'), 'hex'), ' ' ORDER BY s.n), pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('role') FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS s(name, n)";

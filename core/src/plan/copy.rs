@@ -68,7 +68,7 @@ fn from_stdin(scope: &Scope<'_>, statement: &CopyStmt, facts: &Facts) -> Outcome
     let table = quote_qualified(&relation.schema, &relation.name);
     let follower_sql = format!("COPY {table} ({}) FROM STDIN{}", names.join(", "), options.sql());
     let temporal = columns.iter().any(|c| c.temporal);
-    Ok(Action::CopyIn(Arc::new(CopyIn { follower_sql, deferrable: catalog.deferrable, temporal })).into())
+    Ok(Action::CopyIn(Arc::new(CopyIn { follower_sql, deferrable: catalog.defers(relation), temporal })).into())
 }
 
 /// The columns that the data has: all but generated ones, unless they are named.

@@ -256,7 +256,7 @@ impl<'a> Target<'a> {
         let sources = returning::Sources { scope, target: self.relation, range: self.range, from, with };
         let client_columns = sources.client_columns(clause)?;
         let append = sources.append(client_columns, &effect.columns)?;
-        let deferrable = self.catalog.deferrable;
+        let deferrable = self.catalog.defers(self.relation);
         let write = Write { append, effect: Arc::new(effect), client_columns, deferrable };
         Ok(Plan { marks: self.marks, ..Action::Write(Arc::new(write)).into() })
     }

@@ -72,6 +72,12 @@ impl Session {
                     .with_hint("Run it in a session that has not set search_path."),
             );
         }
+        if via.is_utility() && self.has_set_role() {
+            let why = "this command is refused: it is run on followers by the role of the login, and another is set";
+            self.doom(
+                Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("RESET ROLE, or log in as that role."),
+            );
+        }
         if via.is_utility() {
             order = Order::LeaderFirst;
             log = Log::default();

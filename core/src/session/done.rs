@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::role::Role;
 use super::{AfterDrain, Block, Prepared, Session, copy};
 use crate::auth::md5::Md5Digest;
 use crate::auth::scram::{ITERATIONS, Keys};
@@ -30,6 +31,7 @@ impl Session {
         self.copy_words = copy.temporal.then(copy::Words::default);
         let settings = self.copy_settings();
         self.note_encoding();
+        self.note_role();
         self.unit.log.copy_begin(&settings, &copy.follower_sql);
         Execution::Copy { planned_in, done: Done { marks, ..Done::default() }, ended: false }
     }
@@ -148,6 +150,9 @@ impl Session {
     }
 
     pub(super) fn cut(&mut self, mark: crate::unit::Mark) {
+        // What set them may be among what is cut.
+        self.unit.settings.clear();
+        self.unit.role = self.unit.role.is_some().then(String::new);
         if let Some(length) = self.unit.log.cut(mark) {
             self.actions.push_back(super::Action::CutSpill(length));
         }
@@ -157,6 +162,10 @@ impl Session {
     fn apply_schema(&mut self, sql: &str) {
         let settings = self.settings.take().unwrap_or_default();
         self.note_encoding();
+        if let Some(role) = setting(&settings, "role") {
+            self.role = Role::Set(role);
+        }
+        self.note_role();
         let text = settings_text(&settings);
         if text != self.unit.settings {
             if !text.is_empty() {
@@ -208,6 +217,11 @@ impl Session {
     }
 }
 
+fn setting(rows: &[Vec<Option<Bytes>>], name: &str) -> Option<String> {
+    let row = rows.iter().find(|row| row.first().is_some_and(|n| n.as_deref() == Some(name.as_bytes())))?;
+    String::from_utf8(row.get(1)?.as_ref()?.to_vec()).ok()
+}
+
 /// One statement that gives a follower's transaction the settings of the leader's session.
 fn settings_text(rows: &[Vec<Option<Bytes>>]) -> String {
     let calls: Vec<String> = rows
@@ -215,7 +229,7 @@ fn settings_text(rows: &[Vec<Option<Bytes>>]) -> String {
         .filter_map(|row| {
             let name = std::str::from_utf8(row.first()?.as_ref()?).ok()?;
             let value = std::str::from_utf8(row.get(1)?.as_ref()?).ok()?;
-            if name == "role" && value == "none" {
+            if name == "role" {
                 return None;
             }
             Some(format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value)))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Session;
+use super::role::Role;
 use crate::catalog::SEARCH_PATH_QUERY;
 use crate::fault::{Fault, SqlState};
 use crate::reply::Own;
@@ -33,8 +34,12 @@ impl Session {
         }
     }
 
-    /// Whether letters are converted between the database's encoding and the client's. SQL_ASCII is none.
+    /// Whether letters are converted between the database's encoding and the client's. SQL_ASCII is none. `None`: not known,
+    /// or the role is not, which is asked together.
     pub(super) fn converts(&self) -> Option<bool> {
+        if self.role == Role::Unknown {
+            return None;
+        }
         let (theirs, ours) = (self.encoding()?, self.parameter("server_encoding"));
         Some(theirs != ours && theirs != "SQL_ASCII" && ours != "SQL_ASCII")
     }

@@ -3,13 +3,23 @@
 use bytes::{Buf, BytesMut};
 
 use super::{AfterDrain, Block, Gate, Session, World};
+use crate::effect::RowKind;
 use crate::fault::{Fault, SqlState};
 use crate::limits;
-use crate::reply::{Execution, Own, Ready, Shape, To, Undo, What, cut_description};
+use crate::plan::ClientColumns;
+use crate::reply::{Execution, Own, Ready, Shape, To, Undo, What, WriteExecution, cut_description};
 use crate::wire::backend::{self, Status};
 use crate::wire::frontend::{self, Target};
 use crate::wire::notice::{self, Fields};
 use crate::wire::{Frame, Malformed, frame};
+
+/// An INSERT whose client asks for no row: only we do.
+fn reads_back_alone(what: &What) -> bool {
+    let What::Execution(Execution::Write(WriteExecution { write, .. })) = what else { return false };
+    write.client_columns == ClientColumns::None && write.effect.kind == RowKind::Insert
+}
+
+const READS_BACK: &str = "What a write has changed is read back to be replicated: besides its other rights the role needs SELECT on the table.";
 
 impl Session {
     /// Takes what the leader has sent. True when something was done.
@@ -116,11 +126,15 @@ impl Session {
         }
         // What was to close a statement of ours may be among what the leader passes over now.
         self.own_left = true;
+        let reads_back = self.owed.iter().any(|owed| reads_back_alone(&owed.what));
         let Some(front) = self.owed.front_mut() else {
             self.fail(format!("the leader sent an error to nothing: {}", fields.message()));
             return Ok(());
         };
         let shift = front.shift;
+        if reads_back && fields.state() == SqlState::INSUFFICIENT_PRIVILEGE.0.as_bytes() {
+            fields.set_hint(READS_BACK);
+        }
         match &mut front.what {
             What::Own { error, .. } => {
                 error.get_or_insert(fields);
@@ -338,7 +352,7 @@ impl Session {
             Execution::Write(write) => {
                 let ours = write.write.effect.columns.len();
                 let mut theirs = BytesMut::new();
-                let wants = write.write.client_columns != crate::plan::ClientColumns::None;
+                let wants = write.write.client_columns != ClientColumns::None;
                 write.rows.take(&frame.body(), ours, wants.then_some(&mut theirs))?;
                 if wants {
                     self.tell_raw(&theirs);
@@ -351,8 +365,11 @@ impl Session {
         Ok(())
     }
 
-    fn log_rows(&mut self, write: &mut crate::reply::WriteExecution, end: bool) {
-        self.note_encoding();
+    fn log_rows(&mut self, write: &mut WriteExecution, end: bool) {
+        if !write.rows.is_empty() {
+            self.note_encoding();
+            self.note_role();
+        }
         let effect = write.write.effect.clone();
         if let Err(too_many) = write.rows.flush(&effect, &mut self.unit.log, end) {
             self.doom(

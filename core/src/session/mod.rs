@@ -28,6 +28,7 @@
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `planning` | plans, and what they need to be known of the catalog |
 //! | `renew` | statements that were prepared before what they name changed |
+//! | `role` | as whom followers apply effects |
 //! | `leader` | the leader's messages, by what is owed |
 //! | `done` | what a statement's success changes |
 //! | `commit` | the end of a unit |
@@ -59,11 +60,13 @@ mod extended;
 mod leader;
 mod planning;
 mod renew;
+mod role;
 mod simple;
 mod takeover;
 
 pub use action::{Action, LockMode, World};
 use commit::CommitVia;
+use role::Role;
 
 /// Why the client's next message is not taken yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +151,8 @@ struct Unit {
     encoding: Option<Bytes>,
     /// The settings that the log's DDL was last given.
     settings: String,
+    /// The role that the log was last given; `None`: that of the login, unless a savepoint was gone back to.
+    role: Option<String>,
     /// Part of the log is in the shell's file.
     spilled: bool,
     /// Why it cannot be committed.
@@ -168,6 +173,7 @@ impl Default for Unit {
             renames: false,
             encoding: None,
             settings: String::new(),
+            role: None,
             spilled: false,
             doomed: None,
             learned: Vec::new(),
@@ -234,6 +240,7 @@ pub struct Session {
     /// How often the session may have changed what names mean.
     renamings: u64,
     encoding: encoding::Encoding,
+    role: Role,
     /// Settings that were read for the DDL statement that waits to be executed.
     settings: Option<Vec<Vec<Option<Bytes>>>>,
     loader: Option<(SchemaEpoch, Loader)>,
@@ -299,6 +306,7 @@ impl Session {
             search_path: None,
             renamings: 0,
             encoding: encoding::Encoding::Reported,
+            role: Role::OfLogin,
             settings: None,
             loader: None,
             collected: Vec::new(),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::client::OWN_NAME;
 use super::encoding::Encoding;
+use super::role::Role;
 use super::{AfterDrain, Session, World};
 use crate::catalog::{self, Catalog, Loader, SearchPath};
 use crate::cluster::{MemberState, Membership};
@@ -145,6 +146,8 @@ impl Session {
         let row = rows.first().ok_or("no search path was returned")?;
         let path = SearchPath::from_row(row).map_err(|e| e.to_string())?;
         self.search_path = Some((self.catalogs.epoch(), path));
+        let role = row.get(2).cloned().flatten().and_then(|role| String::from_utf8(role.into()).ok());
+        self.role = Role::Set(role.ok_or("the role's name is not understood")?);
         self.encoding = row.get(1).cloned().flatten().map_or(Encoding::Reported, Encoding::Read);
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::encoding::Encoding;
+use super::role::Role;
 use super::{AfterDrain, Session, World};
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, Planned};
@@ -24,6 +25,7 @@ impl Session {
     pub(super) fn forget_names(&mut self) {
         self.search_path = None;
         self.renamings += 1;
+        self.role = Role::Unknown;
         self.encoding = if self.segment.open { Encoding::Unknown } else { Encoding::Reported };
     }
 

@@ -55,6 +55,13 @@ impl Fields {
         }
     }
 
+    /// Unless it has one.
+    pub fn set_hint(&mut self, hint: &'static str) {
+        if self.get(b'H').is_none() {
+            self.0.push((b'H', Bytes::from_static(hint.as_bytes())));
+        }
+    }
+
     pub fn write_error(&self, out: &mut BytesMut) {
         self.write(out, ERROR_RESPONSE);
     }

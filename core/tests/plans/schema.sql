@@ -111,6 +111,7 @@ CREATE VIEW view_of_writing_view AS SELECT * FROM writing_view;
 CREATE MATERIALIZED VIEW mv AS SELECT id FROM users;
 CREATE SEQUENCE counter;
 
+CREATE TABLE waits (id int PRIMARY KEY, w int REFERENCES two_keys DEFERRABLE);
 CREATE TABLE numbered (id int PRIMARY KEY, n serial, word text, at timestamptz);
 CREATE FUNCTION chance(int, int) RETURNS int LANGUAGE sql AS 'SELECT ($1 * $2 * random())::int';
 CREATE OPERATOR *? (LEFTARG = int, RIGHTARG = int, FUNCTION = chance);

@@ -9,6 +9,7 @@ mod ddl;
 mod keyed;
 mod prepared;
 mod refused;
+mod roles;
 mod rows;
 mod sequences;
 mod transactions;
