@@ -64,6 +64,9 @@ const AUDITED: [&str; 11] = [
     "uuid-ossp",
 ];
 
+/// Functions of extensions that run text which is not known, whatever they say of themselves.
+const TEXT_RUNNERS: [&str; 6] = ["connectby", "crosstab", "crosstab2", "crosstab3", "crosstab4", "xpath_table"];
+
 /// Extensions whose functions that are not IMMUTABLE depend on files that all servers have alike.
 const SAME_FILES: [&str; 1] = ["unaccent"];
 
@@ -112,6 +115,9 @@ impl Effects<'_> {
         match &source.kind {
             SourceKind::Procedure => (Effect::WRITES, "is a procedure".into()),
             SourceKind::Unknown => (Effect::WRITES, "has a body that cannot be read here".into()),
+            SourceKind::Believed if TEXT_RUNNERS.contains(&function.name.as_str()) => {
+                (Effect::WRITES, "runs text that is not known".into())
+            }
             SourceKind::Believed => match &function.extension {
                 Some(e) if source.volatile && !AUDITED.contains(&e.as_str()) => {
                     (Effect::WRITES, format!("is a VOLATILE function of the extension {e}"))

@@ -1,12 +1,12 @@
 //! What can be said only when all rows are there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sha2::Digest;
 
 use super::effects::{Behind, Effects};
 use super::load::{Index, Loader};
-use super::model::{Call, Key, KeyColumn, Oid, Place};
+use super::model::{Call, Effect, Key, KeyColumn, Oid, Place};
 use super::{Catalog, CatalogFault};
 
 impl Loader {
@@ -29,7 +29,7 @@ impl Loader {
             changeable: &self.changeable,
         };
         effects.spread();
-        self.what_writes();
+        self.what_is_behind();
         Ok(self.catalog)
     }
 
@@ -46,35 +46,35 @@ impl Loader {
         }
     }
 
-    /// What may write though no statement calls it by name.
-    fn what_writes(&mut self) {
-        let writes = |behind: &&Behind| self.catalog.effect_of(&behind.function).writes;
-        let mut operators: HashMap<String, Vec<String>> = HashMap::new();
-        let mut implicit = None;
-        for Behind { schema, name, implicit: unnamed, .. } in self.operators.iter().filter(writes) {
-            operators.entry(name.clone()).or_default().push(schema.clone());
-            implicit = implicit.or_else(|| unnamed.then(|| format!("the operator {schema}.{name}")));
+    /// What is called by a sign, by a cast, or though nothing of a statement names it.
+    fn what_is_behind(&mut self) {
+        let mut operators: HashMap<String, Vec<(String, Effect)>> = HashMap::new();
+        let mut types: HashMap<String, Effect> = HashMap::new();
+        let mut unnamed = Unnamed::default();
+        for Behind { function, schema, name, implicit } in &self.operators {
+            let effect = self.catalog.effect_of(function);
+            operators.entry(name.clone()).or_default().push((schema.clone(), effect));
+            unnamed.add(effect, *implicit, || format!("the operator {schema}.{name}"));
         }
-        let mut types = HashSet::new();
-        for Behind { name, implicit: unnamed, .. } in self.casts.iter().filter(writes) {
-            types.insert(name.clone());
-            implicit = implicit.or_else(|| unnamed.then(|| format!("the cast to {name}")));
+        for Behind { function, name, implicit, .. } in &self.casts {
+            let effect = self.catalog.effect_of(function);
+            *types.entry(name.clone()).or_default() |= effect;
+            unnamed.add(effect, *implicit, || format!("the cast to {name}"));
         }
-        for (domain, calls) in &self.catalog.calling_domains {
-            if calls.iter().any(|callee| self.catalog.effect_of(callee).writes)
-                && let Some(domain) = self.types.get(*domain)
-            {
-                types.insert(domain.name.clone());
-                implicit = implicit.or_else(|| Some(format!("the domain {}", domain.name)));
-            }
+        for (domain, callee) in
+            self.catalog.calling_domains.iter().flat_map(|(d, calls)| calls.iter().map(move |c| (d, c)))
+        {
+            let Some(domain) = self.types.get(*domain) else { continue };
+            let effect = self.catalog.effect_of(callee);
+            *types.entry(domain.name.clone()).or_default() |= effect;
+            unnamed.add(effect, true, || format!("the domain {}", domain.name));
         }
         let odd = |behind: &&Behind| !self.catalog.is_same_everywhere(&behind.function);
         let odd_operators = self.operators.iter().filter(odd).map(|o| o.name.clone()).collect();
         let odd_casts = self.casts.iter().filter(odd).map(|c| c.name.clone()).collect();
         (self.catalog.odd_operators, self.catalog.odd_casts) = (odd_operators, odd_casts);
-        self.catalog.writing_operators = operators;
-        self.catalog.writing_types = types;
-        self.catalog.implicit_writer = implicit;
+        (self.catalog.operators, self.catalog.converted) = (operators, types);
+        (self.catalog.unnamed, self.catalog.implicit_writer) = (unnamed.effect, unnamed.writer);
     }
 
     fn finish_index(&mut self, index: Index) {
@@ -91,6 +91,25 @@ impl Loader {
         let not_null = |k: &KeyColumn| relation.column(&k.name).is_some_and(|c| c.not_null);
         if index.usable && (index.primary || columns.iter().all(not_null)) {
             relation.keys.push(Key { columns });
+        }
+    }
+}
+
+/// What may happen though no statement names it.
+#[derive(Default)]
+struct Unnamed {
+    effect: Effect,
+    writer: Option<String>,
+}
+
+impl Unnamed {
+    fn add(&mut self, effect: Effect, implicit: bool, what: impl FnOnce() -> String) {
+        match (implicit, effect.writes) {
+            (false, _) => {}
+            (true, false) => self.effect |= effect,
+            (true, true) => {
+                self.writer.get_or_insert_with(what);
+            }
         }
     }
 }

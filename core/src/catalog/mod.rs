@@ -41,15 +41,17 @@ pub struct Catalog {
     pub(crate) functions: HashMap<Oid, Function>,
     /// Functions of users by name, in whatever schema.
     pub(crate) functions_by_name: HashMap<String, Vec<Oid>>,
-    /// Names of operators of users whose function may write, with their schemas.
-    pub(crate) writing_operators: HashMap<String, Vec<String>>,
-    /// Names of types whose casts or domain checks may write.
-    pub(crate) writing_types: HashSet<String>,
+    /// What operators of users do: by name, then by schema.
+    pub(crate) operators: HashMap<String, Vec<(String, Effect)>>,
+    /// What casts of users, and checks of domains, do: by the name of the type that they make.
+    pub(crate) converted: HashMap<String, Effect>,
     /// Names of operators of users, and of types to which users have made casts, that may give another value elsewhere.
     pub(crate) odd_operators: HashSet<String>,
     pub(crate) odd_casts: HashSet<String>,
     /// What may write though no statement names it: an implicit cast, an operator that the system uses, a domain.
     pub(crate) implicit_writer: Option<String>,
+    /// What else may happen though no statement names it, short of that.
+    pub(crate) unnamed: Effect,
     /// Names of domains with a default of their own.
     pub(crate) domains_with_default: HashSet<String>,
     /// What the checks of domains call.

@@ -6,6 +6,7 @@ use pg_query::protobuf::{AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDe
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
 use super::{Action, calls, evaluated};
+use crate::fault::Fault;
 use crate::sql::Facts;
 
 /// What stands in for DDL's text, if anything does.
@@ -80,13 +81,21 @@ fn is_serial(name: &str) -> bool {
 
 fn alter_type(scope: &Scope<'_>, range: Option<&RangeVar>, command: &AlterTableCmd) -> Outcome<()> {
     let Some(NodeEnum::ColumnDef(column)) = command.def.as_ref().and_then(|d| d.node.as_ref()) else { return Ok(()) };
+    let catalog = scope.catalog()?;
+    if evaluated::type_of(column).is_some_and(|t| catalog.odd_casts.contains(&t.name)) {
+        return Err(new_values(&command.name).into());
+    }
     let Some(using) = column.raw_default.as_deref() else { return Ok(()) };
     let facts = Facts::of(using);
     if evaluated::is_pure(scope, &facts) && !reads_words(scope, range, column, &facts)? {
         return Ok(());
     }
-    let reason = format!("each server would compute the new values of {} by itself", command.name);
-    Err(refuse(reason, "Add a new column, UPDATE it, drop the old one, and rename.").into())
+    Err(new_values(&command.name).into())
+}
+
+fn new_values(column: &str) -> Fault {
+    let reason = format!("each server would compute the new values of {column} by itself");
+    refuse(reason, "Add a new column, UPDATE it, drop the old one, and rename.")
 }
 
 /// Whether texts become times, among which may be the word `now`.

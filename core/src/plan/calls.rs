@@ -3,6 +3,8 @@
 //! The leader evaluates every expression, so a function may be as volatile as it likes as long as it only computes. What
 //! writes is another matter: its rows would be changed on the leader alone.
 
+use std::fmt::Display;
+
 use super::Marks;
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
@@ -11,9 +13,6 @@ use crate::catalog::model::{Callee, Effect, Place};
 use crate::catalog::{Catalog, Function, Oid, Relation};
 use crate::fault::Fault;
 use crate::sql::{Facts, Name};
-
-/// Functions of extensions that run text which is not known, whatever they say of themselves.
-const TEXT_RUNNERS: [&str; 6] = ["connectby", "crosstab", "crosstab2", "crosstab3", "crosstab4", "xpath_table"];
 
 /// Refuses what may write behind our back; else what the statement may change besides rows.
 pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
@@ -34,22 +33,22 @@ pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
         )
         .into());
     }
+    note_effect(catalog.unnamed, &mut marks);
     for attribute in &facts.attributes {
         for function in catalog.functions_named(attribute).filter(|f| f.by_attribute) {
             note(function, &mut marks)?;
         }
     }
     for operator in &facts.operators {
-        if let Some(schemas) = catalog.writing_operators.get(&operator.name)
-            && operator.schema.as_ref().is_none_or(|s| schemas.contains(s))
-        {
-            return Err(
-                refuse(format_args!("the operator {operator} calls a function that may write"), WRITING_HINT).into()
-            );
+        let named = catalog.operators.get(&operator.name).into_iter().flatten();
+        for (_, effect) in named.filter(|(schema, _)| operator.schema.as_ref().is_none_or(|s| s == schema)) {
+            note_unless_writing(*effect, format_args!("the operator {operator}"), &mut marks)?;
         }
     }
-    if let Some(name) = facts.types.iter().find(|t| catalog.writing_types.contains(&t.name)) {
-        return Err(refuse(format_args!("a cast to {name} calls a function that may write"), WRITING_HINT).into());
+    for name in &facts.types {
+        if let Some(effect) = catalog.converted.get(&name.name) {
+            note_unless_writing(*effect, format_args!("a cast to {name}"), &mut marks)?;
+        }
     }
     for relation in &facts.relations {
         readable(scope, catalog, relation, &mut marks)?;
@@ -98,10 +97,6 @@ pub fn is_naming(setting: &str) -> bool {
 
 fn user_function(scope: &Scope<'_>, call: &Name, marks: &mut Marks) -> Outcome<()> {
     let catalog = scope.catalog()?;
-    if TEXT_RUNNERS.contains(&call.name.as_str()) && catalog.functions_named(&call.name).any(|f| f.extension.is_some())
-    {
-        return Err(refuse(format_args!("{call} runs text that is not known"), "Run the query by itself.").into());
-    }
     let mut named = catalog.functions_named(&call.name).filter(|f| !f.effect.is_none()).peekable();
     if named.peek().is_none() {
         return Ok(());
@@ -124,6 +119,14 @@ fn note(function: &Function, marks: &mut Marks) -> Result<(), Fault> {
         return Err(writing(function));
     }
     note_effect(function.effect, marks);
+    Ok(())
+}
+
+fn note_unless_writing(effect: Effect, what: impl Display, marks: &mut Marks) -> Result<(), Fault> {
+    if effect.writes {
+        return Err(refuse(format_args!("{what} calls a function that may write"), WRITING_HINT));
+    }
+    note_effect(effect, marks);
     Ok(())
 }
 

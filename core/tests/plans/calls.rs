@@ -46,6 +46,7 @@ fn what_a_function_moves_is_noted() {
         "UPDATE numbered SET n = DEFAULT",
         "UPDATE two_keys SET v = next_ticket()",
         "DELETE FROM tickets WHERE id = next_ticket()",
+        "SELECT place::bigint FROM users",
         "INSERT INTO tree SELECT nextval FROM ticket_view",
     ] {
         assert!(marks(sql).sequences, "{sql}");

@@ -116,6 +116,8 @@ fn what_each_server_would_do_in_its_own_way_is_refused() {
         ("ALTER TABLE numbered ALTER n TYPE oid USING tableoid", "new values"),
         ("ALTER TABLE numbered ALTER n TYPE oid USING word::regclass", "new values"),
         ("ALTER TABLE numbered ALTER n TYPE int USING n *? 7", "new values"),
+        ("ALTER TABLE numbered ALTER n TYPE pair", "new values"),
+        ("ALTER TABLE numbered ADD c pair DEFAULT 7::pair", "fill"),
         ("ALTER TABLE numbered ADD c int DEFAULT 3 *? 7", "fill"),
         ("ALTER TABLE numbered ADD c oid DEFAULT 'users'::regclass::oid", "fill"),
         ("ALTER TABLE numbered ADD CHECK (tableoid <> 7)", "differ"),

@@ -115,6 +115,10 @@ CREATE TABLE waits (id int PRIMARY KEY, w int REFERENCES two_keys DEFERRABLE);
 CREATE TABLE numbered (id int PRIMARY KEY, n serial, word text, at timestamptz);
 CREATE FUNCTION chance(int, int) RETURNS int LANGUAGE sql AS 'SELECT ($1 * $2 * random())::int';
 CREATE OPERATOR *? (LEFTARG = int, RIGHTARG = int, FUNCTION = chance);
+CREATE FUNCTION odd_pair(int) RETURNS pair LANGUAGE sql AS 'SELECT ROW(random() * $1, '''')::pair';
+CREATE CAST (int AS pair) WITH FUNCTION odd_pair(int) AS ASSIGNMENT;
+CREATE FUNCTION ticket_pair(pair) RETURNS bigint LANGUAGE sql AS 'SELECT nextval(''ticket'')';
+CREATE CAST (pair AS bigint) WITH FUNCTION ticket_pair(pair);
 -- As the proxy makes it.
 CREATE SCHEMA lockstep;
 CREATE TABLE lockstep.members (id int PRIMARY KEY);
