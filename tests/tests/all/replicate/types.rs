@@ -35,6 +35,23 @@ const CASES: &[Case] = &[
         then: ("SELECT sum(length(d)) FROM s", "12"),
     },
     Case {
+        name: "types of extensions",
+        given: "CREATE EXTENSION IF NOT EXISTS citext SCHEMA public; CREATE EXTENSION IF NOT EXISTS hstore SCHEMA public;
+            CREATE EXTENSION IF NOT EXISTS cube SCHEMA public; CREATE EXTENSION IF NOT EXISTS ltree SCHEMA public;
+            CREATE EXTENSION IF NOT EXISTS isn SCHEMA public; CREATE EXTENSION IF NOT EXISTS seg SCHEMA public;
+            CREATE EXTENSION IF NOT EXISTS intarray SCHEMA public;
+            CREATE TABLE e (id public.citext PRIMARY KEY, a public.hstore, b public.cube, c public.ltree, d public.isbn, e public.seg,
+                f public.query_int, g public.citext[], h public.ltree[])",
+        when: &[
+            Sql("SET extra_float_digits = -15"),
+            Sql("INSERT INTO e VALUES ('Ä', 'a=>1, \"b c\"=>NULL', '(0.1234567890123456789, 7)', 'a.b.c', '978-0-393-04002-9', '1.50(+-)0.1',
+                '1&(2|!3)', '{x,Y}', '{a.b,c}')"),
+            Sql("INSERT INTO e SELECT id || '2', a, b, c, d, e, f, g, h FROM e"),
+            Sql("UPDATE e SET a = a OPERATOR(public.||) public.hstore('k', now()::text), c = c OPERATOR(public.||) 'd' WHERE id = 'Ä'"),
+        ],
+        then: ("SELECT count(*) FROM e", "2"),
+    },
+    Case {
         name: "whatever form the session wants its values to have",
         given: "CREATE TYPE whole AS (a timestamptz, b interval, c float8, d money, e bytea, f date);
             CREATE DOMAIN moment AS timestamptz; CREATE TYPE span AS RANGE (subtype = float8);

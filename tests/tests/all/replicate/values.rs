@@ -1,7 +1,34 @@
 //! Values that each server would choose for itself: time, chance, identity. Every node has the leader's.
 
+use lockstep_core::wire::frontend;
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::users::APP;
+
 use super::Do::{Sql, With};
 use super::{Case, replicated};
+
+#[test]
+fn in_encodings_whose_letters_hide_quotes() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("letters");
+    let mut client = cluster.proxy.connect_as(&APP, "letters");
+    client.query("CREATE TABLE word (id int PRIMARY KEY, t text); SET client_encoding = 'SJIS'");
+    // Both letters end with a byte that is a backslash in ASCII; the first stands before the quote of an E literal.
+    let texts: [&[u8]; 4] = [
+        b"INSERT INTO word VALUES (1, E'\x95\x5c'), (2, '\x83\x5c')",
+        b"UPDATE word SET t = t || E'\x95\x5c\\n' WHERE t = '\x83\x5c'",
+        b"INSERT INTO word VALUES (3, '\xb1'';x'); DELETE FROM word WHERE t = '\x95\x5c' -- \x95\x5c",
+        b"INSERT INTO word SELECT id + 10, t || chr(8364) FROM word",
+    ];
+    for text in texts {
+        client.put(|out| frontend::query(out, text)).try_flush().unwrap();
+        client.answer().unwrap_or_else(|failure| panic!("{}: {failure}", text.escape_ascii()));
+    }
+    let rows = cluster.nodes[1].connect_as(&APP, "letters").rows("SELECT string_agg(id || t, ' ' ORDER BY id) FROM word");
+    assert_eq!(rows[0][0].as_deref(), Some("2ソ表\n 3ｱ';x 12ソ表\n€ 13ｱ';x€"));
+    assert_identical_database(&cluster.nodes, "letters");
+}
 
 const EVENT: &str = "CREATE TABLE event (id int PRIMARY KEY, at timestamptz, r float8, u uuid, t text);
     INSERT INTO event (id) SELECT generate_series(1, 20);";
