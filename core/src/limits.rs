@@ -30,6 +30,12 @@ pub const READ_CHUNK: usize = 32 << 10;
 /// Messages of an unfinished segment that are kept so that it can be run again on another leader, in bytes.
 pub const SEGMENT_REPLAY: usize = 64 << 10;
 
+/// Rows of a write that wait in a portal until the client asks for them, in bytes. The server would keep them in a file.
+pub const ROWS_KEPT: usize = 16 << 20;
+
+/// Statements of one transaction that are planned again before its commit, because the schema was changed while they ran.
+pub const OVERTAKEN_PLANS: usize = 64;
+
 /// Prepared statements that a session may hold; more is a leak in the application.
 pub const STATEMENTS_PER_SESSION: usize = 100_000;
 

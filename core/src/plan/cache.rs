@@ -194,9 +194,7 @@ fn plan_weight(plan: &Plan) -> usize {
             256 + write.append.len() + write.effect.table.len() + write.effect.single.sql.len() + columns
         }
         Action::CopyIn(copy) => 64 + copy.follower_sql.len(),
-        Action::Prepare { name, inner } => {
-            name.len() + inner.as_ref().map_or(0, |i| size_of::<Plan>() + plan_weight(i))
-        }
+        Action::Prepare { name, inner } => name.len() + size_of::<Plan>() + plan_weight(inner),
         Action::Refuse(fault) => 64 + fault.message.len() + fault.hint.as_ref().map_or(0, |h| h.len()),
         _ => 32,
     }

@@ -115,6 +115,17 @@ pub struct Marks {
     pub holdable: bool,
 }
 
+impl Marks {
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            sequences: self.sequences || other.sequences,
+            settings: self.settings || other.settings,
+            temporary: self.temporary || other.temporary,
+            holdable: self.holdable || other.holdable,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Runs on the leader as it is; followers get nothing.
@@ -128,10 +139,10 @@ pub enum Action {
     Ddl(Arc<Ddl>),
     /// Runs on the leader, then as text on each follower: it cannot run in a transaction block.
     Utility,
-    /// SQL-level PREPARE; the inner statement's plan is used by EXECUTE. `None`: needs no more than the leader.
+    /// SQL-level PREPARE; the inner statement's plan is used by EXECUTE.
     Prepare {
         name: String,
-        inner: Option<Arc<Plan>>,
+        inner: Arc<Plan>,
     },
     /// SQL-level EXECUTE of a name.
     Execute {

@@ -106,11 +106,7 @@ fn prepare(scope: &Scope<'_>, statement: &Statement, prepare: &PrepareStmt) -> O
     }
     let name = prepare.name.clone();
     match inner.action {
-        // What needs no catalog means the same for ever.
-        Action::Leader if inner.marks == Marks::default() && !scope.uses().catalog => {
-            Ok(Action::Prepare { name, inner: None }.into())
-        }
-        Action::Leader | Action::Write(_) => Ok(Action::Prepare { name, inner: Some(Arc::new(inner)) }.into()),
+        Action::Leader | Action::Write(_) => Ok(Action::Prepare { name, inner: Arc::new(inner) }.into()),
         action => Ok(action.into()),
     }
 }

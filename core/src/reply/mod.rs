@@ -11,12 +11,13 @@ use crate::catalog::SchemaEpoch;
 use crate::fault::Fault;
 use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Write};
 use crate::wire::backend;
-use crate::wire::frontend::Target;
 use crate::wire::notice::Fields;
 
 pub mod rows;
+pub mod share;
 
 pub use rows::Rows;
+pub use share::Share;
 
 #[derive(Debug)]
 pub struct Owed {
@@ -85,22 +86,35 @@ pub enum Execution {
     Write(WriteExecution),
     /// `ended`: the client's CopyDone or CopyFail has been sent on.
     Copy {
-        planned_in: SchemaEpoch,
+        source: Source,
         done: Done,
         ended: bool,
     },
     /// Rows of a query of ours, in the middle of a client's pipeline.
     Own(Own),
-    /// BEGIN put before an implicit transaction's first write.
-    Begin,
+    /// BEGIN put before a string of statements; or the client's own in such a string: what the leader has to remark of it
+    /// is about ours.
+    Begin {
+        by_client: Option<Done>,
+    },
+}
+
+/// What a plan was made of, so that it can be made again.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub text: Arc<str>,
+    pub plan: Arc<Plan>,
+    pub planned_in: SchemaEpoch,
 }
 
 #[derive(Debug)]
 pub struct WriteExecution {
     pub write: Arc<Write>,
     pub rows: Rows,
-    pub planned_in: SchemaEpoch,
+    pub source: Source,
     pub done: Done,
+    /// What the client sees of the rows.
+    pub share: Share,
 }
 
 /// What a statement's success means for the session.
@@ -120,10 +134,8 @@ pub enum Note {
     /// DDL whose text goes into the log.
     Schema(Arc<str>),
     Prepared {
-        name: String,
-        plan: Arc<Plan>,
-        sql: Arc<str>,
-        leader_sql: Arc<str>,
+        name: Bytes,
+        statement: Box<Statement>,
     },
     Deallocated {
         name: Option<String>,
@@ -147,11 +159,13 @@ pub enum Undo {
     Nothing,
     /// A statement was thought to be prepared.
     Forget(Bytes),
-    /// A statement or portal was thought to be closed.
-    Restore(Target, Bytes, Box<Statement>),
+    /// A statement was thought to be closed.
+    Restore(Bytes, Box<Statement>),
+    /// A statement was thought to be made again after a change of the schema: to be done before its next use.
+    Outdated(Bytes),
 }
 
-/// A statement that the client has prepared, or a portal made of one.
+/// A statement that the client has prepared.
 #[derive(Debug, Clone)]
 pub struct Statement {
     pub sql: Bytes,
@@ -159,15 +173,18 @@ pub struct Statement {
     pub readable: Arc<str>,
     pub types: Vec<u32>,
     pub planned: Option<Planned>,
-    pub moment: Moment,
+    pub epoch: SchemaEpoch,
+    /// How often the session had changed what names mean when it was planned.
+    pub renamings: u64,
+    pub maker: Maker,
 }
 
-/// On what a plan rests besides its text.
+/// What has prepared a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    pub epoch: SchemaEpoch,
-    /// How often the session may have changed what names mean.
-    pub renamings: u64,
+pub enum Maker {
+    Parse,
+    /// PREPARE; the statement's text and plan are those of the whole command.
+    Sql,
 }
 
 /// Queries of ours.
@@ -183,6 +200,12 @@ pub enum Own {
     Isolation,
     SearchPath,
     Settings,
+    /// A statement that PREPARE has made, once more with our columns.
+    Prepare,
+    /// The ROLLBACK of a segment that is run again.
+    Again,
+    /// An empty message in the middle of a COPY.
+    Intrusion,
     /// Something that a new leader is told before the session goes on there.
     Memory,
 }

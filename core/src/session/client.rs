@@ -1,10 +1,12 @@
 //! The client's messages, one by one.
 
+use bytes::BytesMut;
+
 use super::{AfterDrain, Block, Gate, Session, World};
 use crate::catalog::model::FIRST_USER_OID;
 use crate::fault::{Fault, SqlState};
 use crate::limits;
-use crate::reply::{Done, Execution, What};
+use crate::reply::{Done, Execution, Own, What};
 use crate::wire::frame::HEADER;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse};
 use crate::wire::{Cursor, Frame, Malformed, take_frame};
@@ -65,13 +67,19 @@ impl Session {
         if empty && frame.raw.len() > HEADER {
             return Err(Malformed::Trailing);
         }
-        let within_copy = empty || matches!(frame.tag, frontend::COPY_DATA | frontend::COPY_FAIL);
-        if self.copy_asked && !within_copy {
-            // Passed on unplanned, it would be executed if the COPY had just failed: the leader alone would have it.
-            let tag = frame.tag;
-            self.end(&Fault::protocol(format!("unexpected message type {tag:#04x} during COPY from stdin")));
-            return Ok(());
+        if self.copy_asked {
+            match frame.tag {
+                frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::TERMINATE => {}
+                // Passed over (documentation, "COPY Operations").
+                frontend::FLUSH | frontend::SYNC => return Ok(()),
+                _ => {
+                    self.intrude(&frame);
+                    return Ok(());
+                }
+            }
         }
+        use frontend::{BIND, CLOSE, DESCRIBE, EXECUTE, PARSE};
+        self.segment.pipelined |= matches!(frame.tag, PARSE | BIND | DESCRIBE | EXECUTE | CLOSE);
         match frame.tag {
             frontend::QUERY => self.query(frontend::read_query(frame.body())?, frame, world),
             frontend::PARSE => self.parse(Parse::read(frame.body())?, frame, world),
@@ -80,19 +88,13 @@ impl Session {
             frontend::EXECUTE => self.execute(Execute::read(frame.body())?, frame),
             frontend::CLOSE => self.close_named(&Named::read(frame.body())?, &frame),
             frontend::FLUSH => frontend::flush(&mut self.leader_out),
-            frontend::SYNC => self.client_sync(),
+            frontend::SYNC => self.segment_over(),
             frontend::FUNCTION_CALL => self.function_call(&frame)?,
             frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => self.copy_input(&frame),
             frontend::TERMINATE => self.close(),
             other => self.end(&Fault::protocol(format!("invalid frontend message type {other}"))),
         }
         Ok(())
-    }
-
-    fn client_sync(&mut self) {
-        self.segment.synced = true;
-        self.gate = Gate::Ending;
-        self.sync();
     }
 
     /// CopyData, CopyDone and CopyFail. Outside a COPY a server passes them over, for the COPY may have failed.
@@ -113,6 +115,20 @@ impl Session {
         if frame.tag != frontend::COPY_DATA {
             self.copy_ended();
         }
+    }
+
+    /// A message that has no place in a COPY. Whether the COPY still goes on only the leader knows, so it is asked with an
+    /// empty message of this type: it ends the connection, or says that this is no message. Then the message has its turn.
+    fn intrude(&mut self, frame: &Frame) {
+        let simple = matches!(self.owed.front(), Some(owed) if matches!(owed.what, What::Raw { .. }));
+        frontend::message(&mut self.leader_out, frame.tag, |_| {});
+        if !(simple && matches!(frame.tag, frontend::QUERY | frontend::FUNCTION_CALL)) {
+            frontend::sync(&mut self.leader_out);
+        }
+        self.owe(What::Own { purpose: Own::Intrusion, error: None, tag: None }, 0);
+        let rest = std::mem::replace(&mut self.client_in, BytesMut::from(&frame.raw[..]));
+        self.client_in.extend_from_slice(&rest);
+        self.gate = Gate::Drain;
     }
 
     /// Whether a COPY takes data now, and whether followers are to have it too.
@@ -149,7 +165,7 @@ impl Session {
                 Fault::error(SqlState::FEATURE_NOT_SUPPORTED, format!("this function call is refused: {reason}"))
                     .with_hint("Call the function with SELECT.");
             self.poison(fault, 0);
-            self.client_sync();
+            self.segment_over();
             return Ok(());
         }
         self.unit.sequences |= matches!(oid, 1574 | 1576 | 1765);

@@ -2,27 +2,31 @@
 
 use bytes::Bytes;
 
-use super::{Action, AfterDrain, Block, Committing, Gate, LockMode, Session};
+use super::client::OWN_NAME;
+use super::{Action, AfterDrain, Block, Gate, LockMode, Session};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
-use crate::reply::{Own, Ready, What};
+use crate::reply::{Execution, Own, Ready, What};
 use crate::unit::batch::BatchResult;
 use crate::unit::commit::{ReserveFault, Task};
-use crate::unit::{Commit, Log, Order, Outcome};
+use crate::unit::{Batch, Commit, Log, Order, Outcome};
 use crate::wire::backend::{self, Status};
-use crate::wire::frontend;
 use crate::wire::notice::{self, Fields};
+use crate::wire::{Frame, frontend};
 
 /// What asked for the commit, and so what the client is told when it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CommitVia {
     /// The end of a segment whose transaction is implicit.
-    Wrapped,
+    Segment,
     /// COMMIT in a Query.
     Script(Bytes),
     /// Execute of a COMMIT.
-    Extended(Bytes),
+    Extended {
+        execute: Frame,
+        chain: bool,
+    },
     /// A command that cannot run in a transaction block, in a Query or by Execute: the leader runs it, then the others.
     Utility(Bytes),
     UtilityExtended(Bytes),
@@ -33,25 +37,35 @@ impl CommitVia {
         matches!(self, Self::Utility(_) | Self::UtilityExtended(_))
     }
 
-    fn leader_text(&self) -> &[u8] {
-        match self {
-            Self::Wrapped => b"COMMIT",
-            Self::Script(sql) | Self::Extended(sql) | Self::Utility(sql) | Self::UtilityExtended(sql) => sql,
-        }
+    /// Whether the client's segment goes on after it.
+    fn is_extended(&self) -> bool {
+        matches!(self, Self::Extended { .. } | Self::UtilityExtended(_))
     }
+}
+
+/// A running commit.
+#[derive(Debug)]
+pub(super) struct Committing {
+    pub via: CommitVia,
+    pub order: Order,
+    pub lock: LockMode,
+    pub batch: Batch,
+    /// Set when the lock is held.
+    pub machine: Option<Commit>,
+    /// The leader's word against its COMMIT.
+    pub refusal: Option<Fields>,
+    /// The tag of the leader's COMMIT.
+    pub tag: Option<Bytes>,
+    pub schema: bool,
 }
 
 impl Session {
     /// The segment's Sync has been answered, or its script is over.
     pub(super) fn segment_end(&mut self) {
-        if self.block != Block::Wrapped && self.told_block != Block::Wrapped {
-            return self.finish_segment(self.status);
-        }
+        let ours = self.block == Block::Wrapped || self.told_block == Block::Wrapped;
         match self.status {
-            Status::Failed => self.own_query(b"ROLLBACK", Own::Rollback),
-            // The BEGIN was passed over because of an error before it.
-            Status::Idle => self.finish_segment(Status::Idle),
-            Status::InTransaction => self.begin_commit(CommitVia::Wrapped),
+            Status::Failed if ours => self.own_query(b"ROLLBACK", Own::Rollback),
+            status => self.finish_segment(status),
         }
     }
 
@@ -61,6 +75,9 @@ impl Session {
     }
 
     pub(super) fn begin_commit(&mut self, via: CommitVia) {
+        if !self.unit.overtaken.is_empty() && self.unit.doomed.is_none() {
+            return self.drain(AfterDrain::Overtaken(via));
+        }
         self.gate = Gate::Commit;
         self.segment.replay = None;
         let mut log = std::mem::take(&mut self.unit.log);
@@ -78,10 +95,10 @@ impl Session {
                 Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("RESET ROLE, or log in as that role."),
             );
         }
-        if via.is_utility() {
+        if let CommitVia::Utility(sql) | CommitVia::UtilityExtended(sql) = &via {
             order = Order::LeaderFirst;
             log = Log::default();
-            log.text(&String::from_utf8_lossy(via.leader_text()));
+            log.text(&String::from_utf8_lossy(sql));
         }
         let schema = log.has_schema_change() || via.is_utility();
         let lock = match (via.is_utility(), schema || order == Order::LeaderFirst) {
@@ -103,12 +120,13 @@ impl Session {
             return self.leader_commit();
         }
         if self.unit.deferrable {
-            return self.own_query(b"SET CONSTRAINTS ALL IMMEDIATE", Own::Constraints);
+            self.ask("SET CONSTRAINTS ALL IMMEDIATE", Own::Constraints);
+            return frontend::flush(&mut self.leader_out);
         }
         self.take_lock();
     }
 
-    fn take_lock(&mut self) {
+    pub(super) fn take_lock(&mut self) {
         if let Some(committing) = &self.committing {
             self.actions.push_back(Action::Lock(committing.lock));
         }
@@ -196,34 +214,49 @@ impl Session {
     }
 
     fn leader_commit(&mut self) {
-        if let Some(committing) = &self.committing {
-            let sql = committing.via.leader_text().to_vec();
-            if committing.via.is_utility() && self.segment.open {
-                // What was asked for the plan has begun an implicit transaction, in which it could not run.
-                frontend::sync(&mut self.leader_out);
-                self.owe(What::Ready(Ready::Ours), 0);
+        match self.committing.as_ref().map(|committing| committing.via.clone()) {
+            None => {}
+            Some(CommitVia::Segment) if self.block == Block::Implicit => self.own_sync(Own::Commit),
+            Some(CommitVia::Segment) => self.own_query(b"COMMIT", Own::Commit),
+            Some(CommitVia::Script(sql)) => self.own_query(&sql, Own::Commit),
+            Some(CommitVia::Extended { execute, .. }) => {
+                self.leader_out.extend_from_slice(&execute.raw);
+                frontend::flush(&mut self.leader_out);
+                self.owe(What::Execution(Execution::Own(Own::Commit)), 0);
             }
-            self.own_query(&sql, Own::Commit);
+            Some(CommitVia::Utility(sql) | CommitVia::UtilityExtended(sql)) => {
+                // What was asked for the plan has begun an implicit transaction, in which it could not run.
+                self.sync_ours();
+                self.own_query(&sql, Own::Commit);
+            }
+        }
+    }
+
+    /// The Sync of an implicit transaction, in place of a query of ours.
+    fn own_sync(&mut self, purpose: Own) {
+        frontend::sync(&mut self.leader_out);
+        self.owe(What::Own { purpose, error: None, tag: None }, 0);
+    }
+
+    /// Ends what was sent without a Sync.
+    pub(super) fn sync_ours(&mut self) {
+        if self.segment.open {
+            frontend::sync(&mut self.leader_out);
+            self.owe(What::Ready(Ready::Ours), 0);
         }
     }
 
     /// A Query of ours has been answered.
     pub(super) fn own_done(&mut self, purpose: Own, error: Option<Fields>, tag: Option<Bytes>) {
         match (purpose, error) {
-            (Own::Constraints, None) => self.take_lock(),
-            (Own::Constraints, Some(fields)) => {
-                if let Some(committing) = &mut self.committing {
-                    committing.refusal = Some(fields);
-                }
-                self.conclude(Outcome::LeaderRefused);
-            }
             (Own::Commit, error) => self.leader_answered_commit(error, tag),
             (Own::Rollback, _) => self.rolled_back(),
+            (Own::Again, _) => self.undone(),
             _ => {}
         }
     }
 
-    fn leader_answered_commit(&mut self, error: Option<Fields>, tag: Option<Bytes>) {
+    pub(super) fn leader_answered_commit(&mut self, error: Option<Fields>, tag: Option<Bytes>) {
         let Some(committing) = &mut self.committing else { return };
         // A COMMIT of a failed transaction succeeds as a ROLLBACK.
         let refused = error.is_some() || tag.as_deref() == Some(b"ROLLBACK");
@@ -263,7 +296,7 @@ impl Session {
         }
         let tag = committing.tag.as_deref().map_or("COMMIT", |tag| std::str::from_utf8(tag).unwrap_or("COMMIT"));
         match committing.via {
-            CommitVia::Wrapped => self.finish_segment(Status::Idle),
+            CommitVia::Segment => self.finish_segment(Status::Idle),
             CommitVia::Script(_) | CommitVia::Utility(_) => {
                 let mut complete = bytes::BytesMut::new();
                 backend::command_complete(&mut complete, tag);
@@ -271,7 +304,13 @@ impl Session {
                 self.segment.held.extend_from_slice(&complete);
                 self.after_script_commit();
             }
-            CommitVia::Extended(_) | CommitVia::UtilityExtended(_) => {
+            CommitVia::Extended { chain, .. } => {
+                self.tell(|out| backend::command_complete(out, tag));
+                self.block = if chain { Block::Explicit } else { Block::None };
+                self.told_block = self.block;
+                self.gate = Gate::Open;
+            }
+            CommitVia::UtilityExtended(_) => {
                 self.tell(|out| backend::command_complete(out, tag));
                 self.after_block();
                 self.gate = Gate::Open;
@@ -321,11 +360,15 @@ impl Session {
     /// Brings the leader out of the transaction, then ends or goes on with the segment.
     fn roll_back(&mut self, via: CommitVia) {
         self.segment.failed = true;
-        let extended = matches!(via, CommitVia::Extended(_) | CommitVia::UtilityExtended(_));
-        self.segment.synced = !extended;
-        if self.lost.is_some() || self.status == Status::Idle {
+        self.segment.synced = !via.is_extended();
+        if self.lost.is_some() || self.status == Status::Idle && !self.segment.open {
             self.rolled_back();
+        } else if self.block == Block::Implicit {
+            // An error, and the Sync is a ROLLBACK.
+            frontend::parse(&mut self.leader_out, OWN_NAME, b"lockstep gives this transaction up", &[]);
+            self.own_sync(Own::Rollback);
         } else {
+            self.sync_ours();
             self.own_query(b"ROLLBACK", Own::Rollback);
         }
     }

@@ -5,35 +5,39 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::role::Role;
-use super::{AfterDrain, Block, Prepared, Session, copy};
+use super::{AfterDrain, Block, Session, copy};
 use crate::auth::md5::Md5Digest;
 use crate::auth::scram::{ITERATIONS, Keys};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{CopyIn, Ddl, Marks, Transaction, Write};
+use crate::plan::{Action, CopyIn, Ddl, Marks, Plan, Transaction, Write};
 use crate::quote::quote_literal;
-use crate::reply::{Done, Execution, Note, Rows, WriteExecution};
+use crate::reply::{Done, Execution, Note, Rows, Share, Source, WriteExecution};
 use crate::unit::Order;
 use crate::wire::backend::Status;
 
 impl Session {
-    pub(super) fn write_execution(&self, write: &Arc<Write>, marks: Marks, planned_in: SchemaEpoch) -> Execution {
-        Execution::Write(WriteExecution {
-            write: write.clone(),
-            rows: Rows::default(),
-            planned_in,
-            done: Done { marks, ..Done::default() },
-        })
+    pub(super) fn write_execution(
+        &mut self,
+        write: &Arc<Write>,
+        marks: Marks,
+        source: Source,
+        share: Share,
+    ) -> Execution {
+        self.writes(source.planned_in);
+        let done = Done { marks, ..Done::default() };
+        Execution::Write(WriteExecution { write: write.clone(), rows: Rows::default(), source, done, share })
     }
 
-    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks, planned_in: SchemaEpoch) -> Execution {
+    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks, source: Source) -> Execution {
+        self.writes(source.planned_in);
         self.unit.deferrable |= copy.deferrable;
         self.copy_words = copy.temporal.then(copy::Words::default);
         let settings = self.copy_settings();
         self.note_encoding();
         self.note_role();
         self.unit.log.copy_begin(&settings, &copy.follower_sql);
-        Execution::Copy { planned_in, done: Done { marks, ..Done::default() }, ended: false }
+        Execution::Copy { source, done: Done { marks, ..Done::default() }, ended: false }
     }
 
     /// The settings by which the leader reads COPY data, which it reports.
@@ -65,26 +69,22 @@ impl Session {
             Note::None => {}
             Note::Transaction(transaction) => self.apply_transaction(transaction),
             Note::Schema(sql) => self.apply_schema(sql),
-            Note::Prepared { name, plan, sql, leader_sql } => {
-                let moment = self.moment();
-                let prepared = Prepared {
-                    plan: plan.clone(),
-                    instead: None,
-                    moment,
-                    sql: sql.clone(),
-                    leader_sql: leader_sql.clone(),
-                };
-                self.prepared.insert(name.clone(), prepared);
-            }
-            Note::Deallocated { name: Some(name) } => {
-                self.prepared.remove(name);
-                self.statements.remove(name.as_bytes());
-            }
-            Note::Deallocated { name: None } => {
-                self.prepared.clear();
-                self.statements.clear();
-            }
+            note @ (Note::Prepared { .. } | Note::Deallocated { .. }) => self.note_names(note),
             Note::Discarded { all } => self.apply_discard(*all),
+        }
+    }
+
+    /// What success of a statement that is the leader's alone means.
+    pub(super) fn note_for(&self, plan: &Arc<Plan>, text: &[u8], planned_in: SchemaEpoch) -> Note {
+        match &plan.action {
+            Action::Transaction(transaction) => Note::Transaction(transaction.clone()),
+            Action::Deallocate { name } => Note::Deallocated { name: name.clone() },
+            Action::Discard { all } => Note::Discarded { all: *all },
+            Action::Prepare { name, .. } => Note::Prepared {
+                name: name.clone().into_bytes().into(),
+                statement: self.prepared(text, planned_in, plan),
+            },
+            _ => Note::None,
         }
     }
 
@@ -92,7 +92,6 @@ impl Session {
         self.own_catalog = None;
         self.forget_names();
         if all {
-            self.prepared.clear();
             self.statements.clear();
             self.temporary = false;
             self.path_changed = false;

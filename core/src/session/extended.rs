@@ -1,19 +1,23 @@
 //! Parse, Bind, Describe, Execute and Close.
 //!
 //! What is known of a statement is noted when its Parse is sent, for a Bind may follow in the same pipeline; an error
-//! before it takes the note back ([`Undo`]). A statement that is not known here is never passed on: it could be a write.
+//! before it takes the note back ([`Undo`]).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::commit::CommitVia;
-use super::simple::{remembered, shape_of, with_append};
+use super::names::{Meaning, OWN_PREPARED, renamed};
+use super::planning::Planning;
+use super::portal::{Portal, Run};
+use super::simple::{remembered, shape_of};
+use super::stale::overtaken;
 use super::{AfterDrain, Block, Session, World};
+use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::limits;
-use crate::plan::{Action, Plan, Planned, Transaction};
-use crate::reply::{Done, Execution, Note, Shape, Statement, To, Undo, What};
+use crate::plan::{Action, Marks, Planned, Transaction, Write};
+use crate::reply::{Done, Execution, Maker, Note, Shape, Share, Statement, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse, Target};
 
@@ -25,32 +29,23 @@ impl Session {
         if !self.knows_encoding(&parse.sql) {
             return self.drain(AfterDrain::Frame(frame));
         }
-        let readable = self.readable(&parse.sql);
-        let mut statement = Statement {
-            sql: parse.sql,
-            readable: readable.clone(),
-            types: parse.types,
-            planned: None,
-            moment: self.moment(),
+        let (readable, renamings) = (self.readable(&parse.sql), self.renamings);
+        let planned = match self.plan_text(&readable, world, || AfterDrain::Frame(frame.clone())) {
+            // None: an empty text, or several statements, which the leader refuses.
+            Planning::Known(plans) => Self::single(plans),
+            Planning::Needless => None,
+            Planning::Asked => return,
         };
-        let plans = if self.in_failed_block() {
-            self.plan_in_failed(&readable, world)
-        } else {
-            match self.plan(&readable, world, || AfterDrain::Frame(frame.clone())) {
-                Some(plans) => Some(plans),
-                None => return,
-            }
-        };
-        // No plan: an empty text, or several statements, which the leader refuses.
-        statement.planned = plans.and_then(Self::single);
+        let epoch = self.planned_in;
+        let (sql, types, maker) = (parse.sql, parse.types, Maker::Parse);
+        let statement = Statement { sql, readable, types, planned, epoch, renamings, maker };
         self.send_parse(parse.name, statement);
     }
 
     /// The leader's Parse, by plan.
     fn send_parse(&mut self, name: Bytes, statement: Statement) {
-        let action = statement.planned.as_ref().map(|p| p.plan.action.clone());
-        match action {
-            Some(Action::Refuse(fault)) => return self.poison(fault, 0),
+        match statement.planned.as_ref().map(|p| &p.plan.action) {
+            Some(Action::Refuse(fault)) => return self.poison(fault.clone(), 0),
             Some(Action::Ddl(ddl)) if ddl.password.is_some() => {
                 let why = "a password in clear is taken in a simple query only";
                 let fault = Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why)
@@ -70,26 +65,8 @@ impl Session {
         let known = !name.is_empty() && self.statements.contains_key(&name);
         let undo = if known { Undo::Nothing } else { Undo::Forget(name.clone()) };
         self.owe(What::Ack { to: To::Client, undo }, 0);
-        if known {
-            return;
-        }
-        if self.statements.len() >= limits::STATEMENTS_PER_SESSION {
-            return self
-                .end(&Fault::fatal(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements in one session"));
-        }
-        self.statements.insert(name, statement);
-    }
-
-    pub(super) fn leader_text(&self, statement: &Statement) -> Bytes {
-        let Some(Planned { span, plan }) = &statement.planned else { return statement.sql.clone() };
-        match &plan.action {
-            Action::Write(write) => with_append(&statement.sql[..span.end], &write.append),
-            Action::Prepare { .. } => {
-                let (_, append) = self.note_for(&plan.action, &statement.sql[..span.end]);
-                append.map_or(statement.sql.clone(), |append| with_append(&statement.sql[..span.end], &append))
-            }
-            Action::ShowPoolNodes => self.pool_nodes.clone().into_bytes().into(),
-            _ => statement.sql.clone(),
+        if !known {
+            self.name(name, statement);
         }
     }
 
@@ -97,55 +74,49 @@ impl Session {
         if self.segment.unsettled && !self.settle(&frame) {
             return;
         }
-        let by_sql = std::str::from_utf8(&bind.statement).ok().filter(|name| self.prepared.contains_key(*name));
-        if let Some(name) = by_sql
-            && !self.in_failed_block()
-            && !self.renew_executed(name, world, || AfterDrain::Frame(frame.clone()))
-        {
-            return;
-        }
-        let Some(statement) = self.known(&bind.statement) else {
-            let name = String::from_utf8_lossy(&bind.statement).into_owned();
-            let message = if name.is_empty() {
-                "unnamed prepared statement does not exist".to_owned()
-            } else {
-                format!("prepared statement \"{name}\" does not exist")
-            };
-            return self.poison(Fault::error(SqlState::UNDEFINED_STATEMENT, message), 0);
+        let then = || AfterDrain::Frame(frame.clone());
+        let Some(statement) = self.known(&bind.statement, world, then) else { return };
+        let meaning = match statement.plan().cloned() {
+            Some(plan) => match self.meaning(&plan, world, then) {
+                Some(meaning) => meaning,
+                None => return,
+            },
+            // An empty text.
+            None => Meaning { plan: Arc::new(Action::Leader.into()), named: None, prepared: None },
         };
-        let Some(statement) = self.current(&bind.statement, statement, &frame, world) else { return };
-        let mut formats = bind.result_formats;
-        if let Some(planned) = &statement.planned {
-            let plan = self.resolve(&planned.plan).clone();
-            match &plan.action {
-                Action::Write(write) => {
-                    self.wrap();
-                    formats = self.result_formats(write, &formats);
-                }
-                Action::Ddl(_) | Action::CopyIn(_) => self.wrap(),
-                _ => {}
-            }
-        }
-        frontend::bind(&mut self.leader_out, &bind.portal, &bind.statement, &bind.parameters, &formats);
-        self.owe(What::Ack { to: To::Client, undo: Undo::Nothing }, 0);
-        self.portals.insert(bind.portal, statement);
+        self.send_bind(&bind, &statement, &meaning);
+        self.portals_made += 1;
+        let portal = Portal { statement, meaning, run: Run::Not, serial: self.portals_made };
+        self.portals.insert(bind.portal, portal);
     }
 
-    /// What is known under a statement's name: prepared by Parse or by SQL.
-    fn known(&self, name: &Bytes) -> Option<Statement> {
-        self.statements.get(name).cloned().or_else(|| {
-            let prepared = self.prepared.get(std::str::from_utf8(name).ok()?)?;
-            Some(Statement {
-                sql: Bytes::copy_from_slice(prepared.sql.as_bytes()),
-                readable: prepared.sql.clone(),
-                types: Vec::new(),
-                planned: Some(Planned {
-                    span: 0..prepared.sql.len(),
-                    plan: prepared.instead.as_ref().unwrap_or(&prepared.plan).clone(),
-                }),
-                moment: prepared.moment,
-            })
-        })
+    fn send_bind(&mut self, bind: &Bind, statement: &Statement, meaning: &Meaning) {
+        let formats = match &meaning.plan.action {
+            Action::Write(write) => {
+                self.writes(statement.epoch);
+                // The portal of an EXECUTE whose statement lacks our columns is never executed.
+                if meaning.prepared.is_some() {
+                    bind.result_formats.clone()
+                } else {
+                    self.result_formats(write, &bind.result_formats)
+                }
+            }
+            Action::Ddl(_) | Action::CopyIn(_) => {
+                self.writes(statement.epoch);
+                bind.result_formats.clone()
+            }
+            _ => bind.result_formats.clone(),
+        };
+        let ours = statement.is_bare_write();
+        if ours {
+            self.prepare_own(statement);
+        }
+        let name = if ours { OWN_PREPARED.as_bytes() } else { &bind.statement };
+        frontend::bind(&mut self.leader_out, &bind.portal, name, &bind.parameters, &formats);
+        self.owe(What::Ack { to: To::Client, undo: Undo::Nothing }, 0);
+        if ours {
+            self.close_own();
+        }
     }
 
     /// Waits until what may change the meaning of later statements has been answered.
@@ -159,74 +130,94 @@ impl Session {
     }
 
     pub(super) fn describe(&mut self, named: Named, frame: &Frame) {
-        let statement = match named.target {
-            Target::Statement => self.known(&named.name),
-            Target::Portal => self.portals.get(&named.name).cloned(),
-        };
-        let plan = statement.and_then(|s| s.planned).map(|p| self.resolve(&p.plan).clone());
-        let shape = match plan.as_ref().map(|p| &p.action) {
-            Some(Action::Write(write)) => shape_of(write),
-            _ => Shape::Whole,
+        let what = match named.target {
+            Target::Statement => What::Statement { shape: self.statement_shape(&named.name) },
+            Target::Portal if named.name.is_empty() && !self.portals.contains_key(&named.name) => {
+                return self.poison(no_portal(), 0);
+            }
+            Target::Portal => What::Portal { shape: self.portal_shape(&named.name), to: To::Client },
         };
         self.leader_out.extend_from_slice(&frame.raw);
-        let what = match named.target {
-            Target::Statement => What::Statement { shape },
-            Target::Portal => What::Portal { shape, to: To::Client },
-        };
         self.owe(what, 0);
     }
 
-    pub(super) fn close_named(&mut self, named: &Named, frame: &Frame) {
-        let map = match named.target {
-            Target::Statement => &mut self.statements,
-            Target::Portal => &mut self.portals,
+    fn statement_shape(&self, name: &[u8]) -> Shape {
+        let Some(statement) = self.statements.get(name).filter(|statement| !statement.is_bare_write()) else {
+            return Shape::Whole;
         };
-        let undo = match map.remove(&named.name) {
-            Some(statement) => Undo::Restore(named.target, named.name.clone(), Box::new(statement)),
-            None => Undo::Nothing,
+        match statement.plan().map(|plan| &plan.action) {
+            Some(Action::Write(write)) => shape_of(write),
+            Some(Action::Execute { name }) => self.statement_shape(name.as_bytes()),
+            _ => Shape::Whole,
+        }
+    }
+
+    fn portal_shape(&self, name: &[u8]) -> Shape {
+        match self.portals.get(name).map(|portal| &portal.meaning) {
+            Some(Meaning { plan, prepared: None, .. }) => match &plan.action {
+                Action::Write(write) => shape_of(write),
+                _ => Shape::Whole,
+            },
+            _ => Shape::Whole,
+        }
+    }
+
+    pub(super) fn close_named(&mut self, named: &Named, frame: &Frame) {
+        let undo = match named.target {
+            Target::Statement => match self.statements.remove(&named.name) {
+                Some(statement) => Undo::Restore(named.name.clone(), Box::new(statement)),
+                None => Undo::Nothing,
+            },
+            Target::Portal => {
+                self.portals.remove(&named.name);
+                Undo::Nothing
+            }
         };
         self.leader_out.extend_from_slice(&frame.raw);
         self.owe(What::Ack { to: To::Client, undo }, 0);
     }
 
     pub(super) fn execute(&mut self, execute: Execute, frame: Frame) {
-        // A portal that Bind did not make is a cursor, and reads.
-        let statement = self.portals.get(&execute.portal).cloned();
-        let Some(Statement { planned: Some(Planned { span, plan }), sql, moment, .. }) = statement else {
+        let Some(portal) = self.portals.get(&execute.portal).cloned() else {
+            if execute.portal.is_empty() {
+                // The leader may have one of ours.
+                return self.poison(no_portal(), 0);
+            }
+            // A portal that Bind did not make is a cursor, and reads.
             return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
         };
-        let marks = plan.marks;
-        let plan = self.resolve(&plan).clone();
-        self.segment.unsettled |= marks.settings || marks.temporary;
+        let Some(Planned { span, plan: outer }) = portal.statement.planned.clone() else {
+            return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
+        };
+        let text = portal.statement.sql.slice(span);
+        let plan = portal.meaning.plan.clone();
+        let marks = outer.marks.or(plan.marks);
+        self.segment.unsettled |= marks.settings || marks.temporary || changes_names(&plan.action);
         match &plan.action {
-            Action::Write(write) => {
-                let execution = self.write_execution(write, marks, moment.epoch);
-                // A write runs to its end however few rows are asked for, and all of them are needed.
-                frontend::execute(&mut self.leader_out, &execute.portal, 0);
-                self.owe(What::Execution(execution), 0);
+            Action::Write(write) if matches!(portal.run, Run::Not) => {
+                self.execute_write(&execute, portal, write, marks)
             }
-            Action::Transaction(Transaction::Commit { .. }) => self.execute_commit(&plan, sql.slice(span), frame),
+            Action::Write(write) => self.execute_again(&execute, &portal, write, frame),
+            Action::Transaction(Transaction::Commit { chain }) => self.execute_commit(*chain, frame),
             Action::Ddl(ddl) => {
-                let Some(text) = self.ready_for_ddl(ddl, &sql.slice(span), AfterDrain::Frame(frame.clone())) else {
-                    return;
-                };
+                let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Frame(frame.clone())) else { return };
                 self.segment.unsettled = true;
-                self.execute_on_leader(
-                    &frame,
-                    Execution::Pass { done: Done { note: Note::Schema(text), marks, memory: None } },
-                );
+                let done = Done { note: Note::Schema(text), marks, memory: None };
+                self.execute_on_leader(&frame, Execution::Pass { done });
             }
             Action::CopyIn(_) if !self.owed.is_empty() => self.drain(AfterDrain::Frame(frame)),
             Action::CopyIn(copy) => {
-                let execution = self.copy_execution(copy, marks, moment.epoch);
+                let execution = self.copy_execution(copy, marks, portal.source());
                 self.execute_on_leader(&frame, execution);
             }
-            Action::Utility => self.execute_utility(sql.slice(span), frame),
+            Action::Utility => self.execute_utility(text, frame),
             Action::Refuse(fault) => self.poison(fault.clone(), 0),
             action => {
-                let (note, _) = self.note_for(action, &sql.slice(span.clone()));
-                self.sent_transaction(action);
-                let done = Done { note, marks, memory: remembered(&plan, &sql[span]) };
+                let note = self.note_for(&plan, &text, portal.statement.epoch);
+                if let Action::Transaction(transaction) = action {
+                    self.sent_transaction(transaction);
+                }
+                let done = Done { note, marks, memory: remembered(&plan, &text) };
                 self.execute_on_leader(&frame, Execution::Pass { done });
             }
         }
@@ -237,16 +228,44 @@ impl Session {
         self.owe(What::Execution(execution), 0);
     }
 
-    fn execute_commit(&mut self, plan: &Plan, text: Bytes, frame: Frame) {
+    fn execute_write(&mut self, execute: &Execute, portal: Portal, write: &Arc<Write>, marks: Marks) {
+        let limit = match write.client_columns {
+            crate::plan::ClientColumns::None => 0,
+            crate::plan::ClientColumns::Known(_) => usize::try_from(execute.max_rows).unwrap_or(0),
+        };
+        let share = Share::of_portal(execute.portal.clone(), portal.serial, limit);
+        let execution = self.write_execution(write, marks, portal.source(), share);
+        match &portal.meaning.prepared {
+            None => {
+                // A write runs to its end however few rows are asked for, and all of them are needed.
+                frontend::execute(&mut self.leader_out, &execute.portal, 0);
+                self.owe(What::Execution(execution), 0);
+            }
+            Some(prepared) => {
+                let text = renamed(&portal.statement.sql, &portal.statement.readable);
+                let formats = self.result_formats(write, &[]);
+                self.prepare_own(prepared);
+                self.run_own(&text, &formats, execution);
+                self.close_own();
+            }
+        }
+        if let Some(portal) = self.portals.get_mut(&execute.portal) {
+            portal.run = Run::Sent;
+        }
+    }
+
+    fn execute_commit(&mut self, chain: bool, frame: Frame) {
         if !self.owed.is_empty() {
             return self.drain(AfterDrain::Frame(frame));
         }
-        if !self.has_effects() {
-            let (note, _) = self.note_for(&plan.action, &text);
-            self.sent_transaction(&plan.action);
-            return self.execute_on_leader(&frame, Execution::Pass { done: Done { note, ..Done::default() } });
+        let refused = chain && self.block != Block::Explicit;
+        if self.has_effects() && !refused {
+            return self.begin_commit(CommitVia::Extended { execute: frame, chain });
         }
-        self.begin_commit(CommitVia::Extended(text));
+        let commit = Transaction::Commit { chain };
+        self.sent_transaction(&commit);
+        let done = Done { note: Note::Transaction(commit), ..Done::default() };
+        self.execute_on_leader(&frame, Execution::Pass { done });
     }
 
     fn execute_utility(&mut self, text: Bytes, frame: Frame) {
@@ -254,47 +273,48 @@ impl Session {
             return self.drain(AfterDrain::Frame(frame));
         }
         if self.block != Block::None {
+            // The leader's own error: it cannot run inside a transaction block.
+            self.wrap();
             return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
         }
         self.begin_commit(CommitVia::UtilityExtended(text));
     }
 
-    /// Puts a BEGIN before the first write of an implicit transaction, so that its end waits for the followers.
+    /// From here on the end of an implicit transaction waits for the followers.
+    pub(super) fn writes(&mut self, planned_in: SchemaEpoch) {
+        self.segment.planned_in.get_or_insert(planned_in);
+        if self.unit.old_view {
+            self.doom(overtaken());
+        }
+        if self.block == Block::None {
+            self.block = Block::Implicit;
+        }
+    }
+
+    /// Puts a BEGIN before the rest of an implicit transaction.
     pub(super) fn wrap(&mut self) {
-        if self.block != Block::None {
+        if matches!(self.block, Block::Wrapped | Block::Explicit) {
             return;
         }
         self.block = Block::Wrapped;
-        self.run_own(b"BEGIN", Execution::Begin);
-    }
-
-    /// What success of a statement that is the leader's alone means, and what is put behind its text.
-    pub(super) fn note_for(&self, action: &Action, sql: &[u8]) -> (Note, Option<String>) {
-        match action {
-            Action::Transaction(transaction) => (Note::Transaction(transaction.clone()), None),
-            Action::Deallocate { name } => (Note::Deallocated { name: name.clone() }, None),
-            Action::Discard { all } => (Note::Discarded { all: *all }, None),
-            Action::Prepare { name, inner: Some(plan) } => {
-                let sql: Arc<str> = String::from_utf8_lossy(sql).into();
-                let append = match &plan.action {
-                    Action::Write(write) => Some(write.append.clone()),
-                    _ => None,
-                };
-                let leader_sql = format!("{sql}{}", append.as_deref().unwrap_or_default()).into();
-                (Note::Prepared { name: name.clone(), plan: plan.clone(), sql, leader_sql }, append)
-            }
-            _ => (Note::None, None),
-        }
+        self.run_own(b"BEGIN", &[], Execution::Begin { by_client: None });
     }
 
     /// Follows the client's transaction blocks as they are sent.
-    pub(super) fn sent_transaction(&mut self, action: &Action) {
-        match action {
-            Action::Transaction(Transaction::Begin { .. }) => self.block = Block::Explicit,
-            Action::Transaction(Transaction::Commit { chain: false } | Transaction::Rollback { chain: false }) => {
-                self.block = Block::None;
-            }
+    pub(super) fn sent_transaction(&mut self, transaction: &Transaction) {
+        match transaction {
+            Transaction::Begin { .. } => self.block = Block::Explicit,
+            Transaction::Commit { chain: false } | Transaction::Rollback { chain: false } => self.block = Block::None,
             _ => {}
         }
     }
+}
+
+/// Whether it changes what names of prepared statements mean.
+pub(super) fn changes_names(action: &Action) -> bool {
+    matches!(action, Action::Prepare { .. } | Action::Deallocate { .. } | Action::Discard { .. })
+}
+
+fn no_portal() -> Fault {
+    Fault::error(SqlState::UNDEFINED_PORTAL, "portal \"\" does not exist")
 }

@@ -11,6 +11,10 @@
 //! begins when the client has been told that this one is ready. Within a segment the session waits only where it must
 //! know an answer before it can go on (the *gate*): a plan that needs the catalog, a COMMIT with effects.
 //!
+//! A segment that writes outside a transaction block is an implicit transaction, which the leader keeps open until it gets
+//! a Sync. So the Sync is held back until the followers have committed, and is the leader's COMMIT. A string of several
+//! statements, which PostgreSQL runs in a block, is put into one with BEGIN.
+//!
 //! ```text
 //!            Query, first message             ReadyForQuery told
 //!  Open ───────────────────────▶ in a segment ───────────────────▶ Open
@@ -21,18 +25,23 @@
 //!
 //! | file | |
 //! | --- | --- |
+//! | `segment` | the client's messages up to a Sync, and what is told of them |
+//! | `work` | what the unit has come to |
 //! | `client` | the client's messages, one by one |
 //! | `simple` | a Query's statements, one after the other |
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
+//! | `names` | prepared statements, by protocol and by SQL |
+//! | `portal` | rows that wait for the client |
 //! | `encoding` | the client's encoding |
+//! | `role` | as whom followers apply effects |
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `planning` | plans, and what they need to be known of the catalog |
-//! | `renew` | statements that were prepared before what they name changed |
-//! | `role` | as whom followers apply effects |
 //! | `leader` | the leader's messages, by what is owed |
+//! | `answer` | what each answer means |
 //! | `done` | what a statement's success changes |
 //! | `commit` | the end of a unit |
 //! | `takeover` | another leader |
+//! | `stale` | plans that the schema has overtaken |
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -43,14 +52,13 @@ use crate::catalog::{Catalog, Cell, Loader, SchemaEpoch, SearchPath};
 use crate::fault::Fault;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
-use crate::plan::{Memory, Plan, Planned};
-use crate::reply::{Moment, Owed, Ready, Statement, What};
-use crate::unit::{Batch, Commit, Log, Mark, Order};
-use crate::wire::backend::{self, Status};
-use crate::wire::notice::{self, Fields};
+use crate::reply::{Owed, Statement};
+use crate::wire::backend::Status;
+use crate::wire::notice;
 use crate::wire::{Frame, frontend};
 
 mod action;
+mod answer;
 mod client;
 mod commit;
 mod copy;
@@ -58,156 +66,23 @@ mod done;
 mod encoding;
 mod extended;
 mod leader;
+mod names;
 mod planning;
-mod renew;
+mod portal;
 mod role;
+mod segment;
 mod simple;
+mod stale;
 mod takeover;
+mod work;
 
 pub use action::{Action, LockMode, World};
-use commit::CommitVia;
+use commit::Committing;
+use encoding::Encoding;
+use portal::Portal;
 use role::Role;
-
-/// Why the client's next message is not taken yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gate {
-    Open,
-    /// The segment is complete; its ReadyForQuery has not been told.
-    Ending,
-    /// Answers to all that was sent are awaited, then what [`Session::after_drain`] says.
-    Drain,
-    /// The commit of a unit.
-    Commit,
-    /// There is no leader connection; one is being made.
-    Leaderless,
-    /// The connection ends.
-    Closed,
-}
-
-/// Transactions as the client sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Block {
-    None,
-    /// The proxy has put a BEGIN before an implicit transaction that writes.
-    Wrapped,
-    Explicit,
-}
-
-/// What to do when everything owed has been answered.
-#[derive(Debug)]
-enum AfterDrain {
-    /// Handle this message of the client (again).
-    Frame(Frame),
-    /// Go on with the script.
-    Script,
-}
-
-/// A Query's statements.
-#[derive(Debug)]
-struct Script {
-    text: Bytes,
-    /// The text as it was planned: a copy where the client's encoding is not UTF-8, with every byte in its place.
-    readable: Arc<str>,
-    /// Where planning began; statements before it are done.
-    base: usize,
-    statements: Vec<Planned>,
-    /// When they were planned.
-    epoch: SchemaEpoch,
-    next: usize,
-}
-
-#[derive(Debug, Default)]
-struct Segment {
-    /// The leader was sent something for which no ReadyForQuery has come.
-    open: bool,
-    /// An error was told: the rest of the segment is passed over.
-    failed: bool,
-    /// Something was told to the client: the segment cannot be run again unseen.
-    told: bool,
-    /// The Sync has been sent (extended), or the script is over (simple).
-    synced: bool,
-    script: Option<Script>,
-    /// What the client sent, so that it can be run on another leader; `None`: too much, or not repeatable.
-    replay: Option<BytesMut>,
-    /// A CommandComplete that is told only with what follows it, so that "done" is not said before the commit.
-    held: BytesMut,
-    /// A statement was sent that may change what later ones mean.
-    unsettled: bool,
-}
-
-#[derive(Debug)]
-struct Unit {
-    log: Log,
-    savepoints: Vec<(String, Mark)>,
-    /// Deferrable constraints are checked before followers commit.
-    deferrable: bool,
-    order: Order,
-    /// DDL has run: the shared catalog does not tell what this unit sees.
-    own_schema: bool,
-    sequences: bool,
-    /// It has changed what names mean, perhaps for itself alone.
-    renames: bool,
-    /// The client's, when something first went into the log.
-    encoding: Option<Bytes>,
-    /// The settings that the log's DDL was last given.
-    settings: String,
-    /// The role that the log was last given; `None`: that of the login, unless a savepoint was gone back to.
-    role: Option<String>,
-    /// Part of the log is in the shell's file.
-    spilled: bool,
-    /// Why it cannot be committed.
-    doomed: Option<Fault>,
-    /// What a new leader must be told if the transaction succeeds.
-    learned: Vec<(Memory, Arc<str>)>,
-}
-
-impl Default for Unit {
-    fn default() -> Self {
-        Self {
-            log: Log::default(),
-            savepoints: Vec::new(),
-            deferrable: false,
-            order: Order::FollowersFirst,
-            own_schema: false,
-            sequences: false,
-            renames: false,
-            encoding: None,
-            settings: String::new(),
-            role: None,
-            spilled: false,
-            doomed: None,
-            learned: Vec::new(),
-        }
-    }
-}
-
-/// A running commit.
-#[derive(Debug)]
-struct Committing {
-    via: CommitVia,
-    order: Order,
-    lock: LockMode,
-    batch: Batch,
-    /// Set when the lock is held.
-    machine: Option<Commit>,
-    /// The leader's word against its COMMIT.
-    refusal: Option<Fields>,
-    /// The tag of the leader's COMMIT.
-    tag: Option<Bytes>,
-    schema: bool,
-}
-
-/// A statement prepared by SQL: its plan, and its text for planning it again.
-#[derive(Debug, Clone)]
-struct Prepared {
-    plan: Arc<Plan>,
-    /// A refusal: its plan would be another now.
-    instead: Option<Arc<Plan>>,
-    moment: Moment,
-    sql: Arc<str>,
-    /// With what is put behind it.
-    leader_sql: Arc<str>,
-}
+use segment::{AfterDrain, Block, Gate, Script, Segment};
+use work::Unit;
 
 pub struct Session {
     id: SessionId,
@@ -229,17 +104,19 @@ pub struct Session {
     unit: Unit,
     committing: Option<Committing>,
     statements: HashMap<Bytes, Statement>,
-    portals: HashMap<Bytes, Statement>,
-    prepared: HashMap<String, Prepared>,
+    portals: HashMap<Bytes, Portal>,
+    portals_made: u64,
+    /// The schema by which the last text was planned.
+    planned_in: SchemaEpoch,
     catalogs: Arc<Cell<Catalog>>,
     /// A catalog of the session's own: with its temporary tables, or its unit's uncommitted DDL.
-    own_catalog: Option<Arc<Catalog>>,
+    own_catalog: Option<(SchemaEpoch, Arc<Catalog>)>,
     own_catalogs_made: u64,
     temporary: bool,
     search_path: Option<(SchemaEpoch, SearchPath)>,
     /// How often the session may have changed what names mean.
     renamings: u64,
-    encoding: encoding::Encoding,
+    encoding: Encoding,
     role: Role,
     /// Settings that were read for the DDL statement that waits to be executed.
     settings: Option<Vec<Vec<Option<Bytes>>>>,
@@ -258,6 +135,7 @@ pub struct Session {
     /// For hashing a password that stands in clear in a statement.
     salt: [u8; 16],
     lost: Option<takeover::Lost>,
+    again: Option<stale::Again>,
     /// The server's reason for ending the connection.
     last_word: Option<Frame>,
     /// What the client is told in place of "the transaction is aborted", once.
@@ -298,14 +176,15 @@ impl Session {
             committing: None,
             statements: HashMap::new(),
             portals: HashMap::new(),
-            prepared: HashMap::new(),
+            portals_made: 0,
+            planned_in: birth.catalogs.epoch(),
             catalogs: birth.catalogs,
             own_catalog: None,
             own_catalogs_made: 0,
             temporary: false,
             search_path: None,
             renamings: 0,
-            encoding: encoding::Encoding::Reported,
+            encoding: Encoding::Reported,
             role: Role::OfLogin,
             settings: None,
             loader: None,
@@ -319,6 +198,7 @@ impl Session {
             own_left: false,
             salt: [0; 16],
             lost: None,
+            again: None,
             last_word: None,
             instead: None,
             copy_asked: false,
@@ -394,105 +274,9 @@ impl Session {
         self.actions.push_back(Action::Close);
     }
 
-    fn owe(&mut self, what: What, shift: u32) {
-        self.segment.open = true;
-        self.owed.push_back(Owed { what, shift });
-    }
-
-    /// Ends the segment at the leader.
-    fn sync(&mut self) {
-        frontend::sync(&mut self.leader_out);
-        self.owe(What::Ready(Ready::Segment), 0);
-    }
-
-    /// Tells the client something, after what was held back before it.
-    fn tell(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        self.segment.told = true;
-        self.segment.replay = None;
-        if !self.segment.held.is_empty() {
-            let held = std::mem::take(&mut self.segment.held);
-            self.client_out.extend_from_slice(&held);
-        }
-        write(&mut self.client_out);
-    }
-
-    fn tell_raw(&mut self, raw: &[u8]) {
-        self.tell(|out| out.extend_from_slice(raw));
-    }
-
-    /// Ends the segment: the client is ready for the next.
-    fn finish_segment(&mut self, status: Status) {
-        self.tell(|out| backend::ready_for_query(out, status));
-        let failed = std::mem::take(&mut self.segment).failed;
-        self.block = if status == Status::Idle { Block::None } else { Block::Explicit };
-        self.told_block = self.block;
-        if status == Status::Idle {
-            if !failed {
-                self.learn();
-            }
-            self.end_unit();
-        }
-        self.gate = Gate::Open;
-        if self.client_gone {
-            self.close();
-        }
-    }
-
-    /// What the transaction has set outlives it.
-    fn learn(&mut self) {
-        for (memory, sql) in std::mem::take(&mut self.unit.learned) {
-            self.memory.note(memory, &sql);
-        }
-    }
-
-    /// No transaction is open any more.
-    fn end_unit(&mut self) {
-        let unit = std::mem::take(&mut self.unit);
-        if unit.spilled {
-            self.actions.push_back(Action::CutSpill(0));
-        }
-        if unit.sequences {
-            self.actions.push_back(Action::SequencesMoved);
-        }
-        if unit.own_schema {
-            self.own_catalog = None;
-        }
-        if unit.renames {
-            self.forget_names();
-        }
-        if self.serializable_by_default {
-            self.unit.order = Order::LeaderFirst;
-        }
-        // Portals end with their transaction (documentation, "Extended Query").
-        self.portals.clear();
-    }
-
     /// A broken leader or a bug of ours: nothing that follows can be trusted.
     fn fail(&mut self, why: String) {
         tracing::error!(why, "a session cannot go on");
         self.end(&Fault::fatal(crate::fault::SqlState::INTERNAL, why));
-    }
-
-    /// The unit cannot be replicated as it is: its COMMIT will fail with this.
-    fn doom(&mut self, fault: Fault) {
-        self.unit.doomed.get_or_insert(fault);
-    }
-
-    /// Whether the unit's COMMIT concerns more than the leader. A failed transaction has none: its COMMIT is a ROLLBACK.
-    fn has_effects(&self) -> bool {
-        self.status != Status::Failed && (!self.unit.log.is_empty() || self.unit.doomed.is_some())
-    }
-
-    /// The file of the unit's effects cannot be written: the unit cannot be committed.
-    pub fn spill_failed(&mut self, why: &str) {
-        let message = format!("the effects of the transaction cannot be kept on disk: {why}");
-        self.doom(Fault::error(crate::fault::SqlState::DISK_FULL, message).with_hint("Make room in state_dir."));
-    }
-
-    fn spill(&mut self) {
-        if let Some(bytes) = self.unit.log.take_spill() {
-            self.unit.spilled = true;
-            self.actions.push_back(Action::Spill(bytes));
-        }
     }
 }

@@ -14,7 +14,7 @@ use super::{AfterDrain, Session, World};
 use crate::catalog::{self, Catalog, Loader, SearchPath};
 use crate::cluster::{MemberState, Membership};
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Answer, Context, Plan, Planned, Script as Plans};
+use crate::plan::{Action, Answer, Context, Planned, Script as Plans};
 use crate::quote::quote_literal;
 use crate::reply::{Execution, Own, To, Undo, What};
 use crate::wire::backend::Status;
@@ -29,6 +29,15 @@ const SETTINGS_QUERY: &str = "SELECT name, setting FROM pg_catalog.pg_settings \
     'default_transaction_deferrable', 'session_authorization', 'role', 'is_superuser') \
     UNION ALL SELECT 'role', pg_catalog.current_setting('role') \
     UNION ALL SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.unnest('{search_path,password_encryption,TimeZone,DateStyle,IntervalStyle,extra_float_digits,xmloption,default_tablespace,default_table_access_method}'::text[]) AS fixed(name)";
+
+/// What is known of a client's text.
+pub(super) enum Planning {
+    Known(Plans),
+    /// The leader will refuse it, whatever it is.
+    Needless,
+    /// Something has to be asked first; then it is handled again.
+    Asked,
+}
 
 impl Session {
     /// The plans of a text's statements; `None` when something has to be asked first: handle `then` when it is known.
@@ -45,7 +54,10 @@ impl Session {
             );
             return None;
         }
+        let fresh = !self.segment.open;
         let epoch = self.catalogs.epoch();
+        self.planned_in = epoch;
+        self.unit.began_in.get_or_insert(epoch);
         let catalog = self.catalog();
         let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
         let context = Context { catalog: catalog.as_deref(), search_path, converts: self.converts() };
@@ -56,6 +68,10 @@ impl Session {
             }
             Answer::NeedCatalog => self.ask_catalog(),
             Answer::NeedSearchPath => self.ask(catalog::SEARCH_PATH_QUERY, Own::SearchPath),
+        }
+        if fresh {
+            // The client's transaction must not begin with a question of ours.
+            self.sync_ours();
         }
         self.drain(then());
         None
@@ -72,11 +88,20 @@ impl Session {
         }
     }
 
-    /// A transaction that has failed answers everything but its end with an error, so nothing has to be known.
-    pub(super) fn plan_in_failed(&mut self, text: &str, world: &mut World<'_>) -> Option<Plans> {
+    /// The same, but in a transaction that has failed: it answers everything but its end with an error, so that nothing has
+    /// to be known.
+    pub(super) fn plan_text(
+        &mut self,
+        text: &str,
+        world: &mut World<'_>,
+        then: impl FnOnce() -> AfterDrain,
+    ) -> Planning {
+        if !self.in_failed_block() {
+            return self.plan(text, world, then).map_or(Planning::Asked, Planning::Known);
+        }
         match world.plans.script(text, &Context { catalog: None, search_path: None, converts: None }) {
-            Answer::Ready(plans) => Some(plans),
-            Answer::NeedCatalog | Answer::NeedSearchPath => None,
+            Answer::Ready(plans) => Planning::Known(plans),
+            Answer::NeedCatalog | Answer::NeedSearchPath => Planning::Needless,
         }
     }
 
@@ -85,7 +110,11 @@ impl Session {
     }
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
-        if self.temporary || self.unit.own_schema { self.own_catalog.clone() } else { self.catalogs.current() }
+        if !self.temporary && !self.unit.own_schema {
+            return self.catalogs.current();
+        }
+        let epoch = self.catalogs.epoch();
+        self.own_catalog.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, catalog)| catalog.clone())
     }
 
     fn ask_catalog(&mut self) {
@@ -101,11 +130,11 @@ impl Session {
     }
 
     pub(super) fn ask(&mut self, sql: &str, purpose: Own) {
-        self.run_own(sql.as_bytes(), Execution::Own(purpose));
+        self.run_own(sql.as_bytes(), &[], Execution::Own(purpose));
     }
 
     /// Runs a statement of ours in the client's pipeline, under a name of ours, for the client may have an unnamed one.
-    pub(super) fn run_own(&mut self, sql: &[u8], execution: Execution) {
+    pub(super) fn run_own(&mut self, sql: &[u8], formats: &[i16], execution: Execution) {
         let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
         if std::mem::take(&mut self.own_left) {
             frontend::close(&mut self.leader_out, Target::Statement, OWN_NAME);
@@ -113,7 +142,7 @@ impl Session {
         }
         let out = &mut self.leader_out;
         frontend::parse(out, OWN_NAME, sql, &[]);
-        frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, &[]);
+        frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, formats);
         frontend::execute(out, OWN_NAME, 0);
         frontend::close(out, Target::Portal, OWN_NAME);
         frontend::close(out, Target::Statement, OWN_NAME);
@@ -135,7 +164,11 @@ impl Session {
                 self.settings = Some(rows);
                 Ok(())
             }
-            Own::Rollback | Own::Commit | Own::Constraints | Own::Memory => Ok(()),
+            Own::Constraints => {
+                self.take_lock();
+                Ok(())
+            }
+            Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => Ok(()),
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));
@@ -169,32 +202,20 @@ impl Session {
             self.catalogs.publish(read_in, Arc::new(catalog));
             return Ok(());
         }
+        self.unit.old_view |= !current && self.unit.began_in != Some(read_in);
         if !self.temporary && !catalog.has_temporary() {
             self.unit.own_schema = true;
         }
         self.temporary |= catalog.has_temporary();
         self.own_catalogs_made += 1;
         catalog.version = self.own_version();
-        self.own_catalog = Some(Arc::new(catalog));
+        self.own_catalog = Some((read_in, Arc::new(catalog)));
         Ok(())
     }
 
     /// A version that no shared catalog and no other session has.
     fn own_version(&self) -> u64 {
         (1 << 63) | (self.id.0 << 20) | (self.own_catalogs_made & 0xf_ffff)
-    }
-
-    /// The write that a plan means, through SQL-level EXECUTE if need be.
-    pub(super) fn resolve<'a>(&'a self, plan: &'a Arc<Plan>) -> &'a Arc<Plan> {
-        match &plan.action {
-            Action::Execute { name } => {
-                let by_sql = self.prepared.get(name).map(|p| p.instead.as_ref().unwrap_or(&p.plan));
-                let by_protocol =
-                    || self.statements.get(name.as_bytes()).and_then(|s| s.planned.as_ref()).map(|p| &p.plan);
-                by_sql.or_else(by_protocol).unwrap_or(plan)
-            }
-            _ => plan,
-        }
     }
 
     /// A fault for text that the parser does not understand but the leader does.

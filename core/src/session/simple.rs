@@ -3,17 +3,22 @@
 //! Text that concerns the leader alone goes through untouched. Everything else is run statement by statement by the
 //! extended protocol, up to one Sync, which has the same meaning (documentation, "Multiple Statements in a Simple Query").
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::commit::CommitVia;
+use super::extended::changes_names;
+use super::names::{Meaning, renamed};
+use super::planning::Planning;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
-use crate::catalog::SchemaEpoch;
-use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction};
-use crate::reply::{Done, Execution, Note, Shape, To, Undo, What};
+use crate::fault::{Fault, SqlState};
+use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction, Write};
+use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
+use crate::wire::notice;
 
 /// Whether the next statement of a script may be sent at once.
 enum Step {
@@ -22,21 +27,42 @@ enum Step {
     Wait,
 }
 
+/// A statement of a script whose turn has come.
+struct Next {
+    text: Bytes,
+    /// Characters of the client's text before it.
+    shift: u32,
+    marks: Marks,
+    meaning: Meaning,
+    source: Source,
+}
+
+impl Script {
+    /// Characters before this byte, which is never before one that was asked for.
+    fn shift(&mut self, to: usize) -> u32 {
+        let (from, characters) = self.counted;
+        self.counted = (to, characters + self.readable[from..to].chars().count() as u32);
+        self.counted.1
+    }
+}
+
 impl Session {
     pub(super) fn query(&mut self, sql: Bytes, frame: Frame, world: &mut World<'_>) {
+        if self.segment.pipelined && !self.owed.is_empty() {
+            return self.drain(AfterDrain::Pipeline(frame));
+        }
+        self.forget_unnamed();
         let readable = self.readable(&sql);
-        let plans = if self.in_failed_block() {
-            self.plan_in_failed(&readable, world)
-        } else {
-            match self.plan(&readable, world, || AfterDrain::Frame(frame.clone())) {
-                Some(plans) => Some(plans),
-                None => return,
-            }
+        let plans = match self.plan_text(&readable, world, || AfterDrain::Frame(frame.clone())) {
+            Planning::Known(plans) => plans.statements,
+            Planning::Needless => return self.query_raw(&frame, Done::default()),
+            Planning::Asked => return,
         };
-        let Some(plans) = plans else { return self.query_raw(&frame, Done::default()) };
-        match self.as_a_whole(&readable, &plans.statements) {
+        // What was sent without a Sync has begun a transaction, which this Query ends.
+        let whole = if self.segment.open { None } else { self.as_a_whole(&sql, &plans) };
+        match whole {
             Some(done) => self.query_raw(&frame, done),
-            None => self.begin_script(sql, readable, plans.statements, world),
+            None => self.begin_script(sql, readable, plans, world),
         }
     }
 
@@ -49,11 +75,12 @@ impl Session {
     }
 
     /// Whether the whole text may go through as it is, and what its success means.
-    fn as_a_whole(&self, text: &str, statements: &[Planned]) -> Option<Done> {
-        if let [planned] = statements
-            && let Some(note) = self.raw_note(&planned.plan.action)
+    fn as_a_whole(&self, sql: &Bytes, statements: &[Planned]) -> Option<Done> {
+        if let [Planned { plan, span }] = statements
+            && self.goes_alone(&plan.action)
         {
-            return Some(Done { note, marks: planned.plan.marks, memory: None });
+            let note = self.note_for(plan, &sql[span.clone()], self.planned_in);
+            return Some(Done { note, marks: plan.marks, memory: None });
         }
         let mut marks = Marks::default();
         let mut memory = None;
@@ -61,62 +88,69 @@ impl Session {
             if !matches!(plan.action, Action::Leader) || plan.memory.is_some() && statements.len() > 1 {
                 return None;
             }
-            memory = plan.memory.clone().map(|memory| (memory, Arc::from(&text[span.clone()])));
-            marks.sequences |= plan.marks.sequences;
-            marks.settings |= plan.marks.settings;
-            marks.temporary |= plan.marks.temporary;
+            memory = remembered(plan, &sql[span.clone()]);
+            marks = marks.or(plan.marks);
         }
         // What follows a change of settings or of temporary tables has to be planned after it.
-        (statements.len() <= 1 || !(marks.settings || marks.temporary)).then_some(Done {
-            note: Note::None,
-            marks,
-            memory,
-        })
+        let settled = statements.len() <= 1 || !(marks.settings || marks.temporary);
+        settled.then_some(Done { note: Note::None, marks, memory })
     }
 
-    fn raw_note(&self, action: &Action) -> Option<Note> {
+    fn goes_alone(&self, action: &Action) -> bool {
         match action {
-            Action::Transaction(Transaction::Commit { .. }) if self.has_effects() => None,
-            Action::Transaction(transaction) => Some(Note::Transaction(transaction.clone())),
-            Action::Deallocate { name } => Some(Note::Deallocated { name: name.clone() }),
-            Action::Discard { all } => Some(Note::Discarded { all: *all }),
-            _ => None,
+            Action::Transaction(Transaction::Commit { .. }) => !self.has_effects(),
+            Action::Transaction(_) => true,
+            other => changes_names(other),
         }
+    }
+
+    /// A Query ends the unnamed statement and the unnamed portal (documentation, "Extended Query").
+    fn forget_unnamed(&mut self) {
+        self.statements.remove(&b""[..]);
+        self.portals.remove(&b""[..]);
     }
 
     fn begin_script(&mut self, text: Bytes, readable: Arc<str>, statements: Vec<Planned>, world: &mut World<'_>) {
-        self.segment.script =
-            Some(Script { text, readable, base: 0, statements, next: 0, epoch: self.catalogs.epoch() });
+        if statements.is_empty() {
+            self.send(&text, &[], Shape::Whole, Execution::Pass { done: Done::default() }, 0);
+        }
+        let (alone, planned_in) = (statements.len() <= 1, self.planned_in);
+        let script =
+            Script { text, readable, statements, next: 0, planned_in, outdated: false, counted: (0, 0), alone };
+        self.segment.script = Some(script);
         self.gate = Gate::Ending;
         self.run_script(world);
     }
 
     /// Sends as many of the script's statements as can be sent without an answer.
     pub(super) fn run_script(&mut self, world: &mut World<'_>) {
-        loop {
-            if self.segment.failed || (self.segment.unsettled && !self.replan_script(world)) {
+        while !self.segment.failed {
+            if self.segment.unsettled && !self.settle_script() {
                 return;
             }
-            let Some(script) = &self.segment.script else { return };
-            let Some(planned) = script.statements.get(script.next).cloned() else { return self.end_script() };
-            let text = script.text.slice(script.base + planned.span.start..script.base + planned.span.end);
-            let before = &script.readable[..script.base + planned.span.start];
-            let shift = before.chars().count() as u32;
-            if let Action::Execute { name } = &planned.plan.action
-                && !self.renew_executed(name, world, || AfterDrain::Script)
-            {
-                return;
-            }
-            match self.script_statement(&planned.plan, text, shift) {
+            let Some(script) = &mut self.segment.script else { return };
+            let Some(Planned { span, plan }) = script.statements.get(script.next).cloned() else {
+                return self.segment_over();
+            };
+            let (text, shift) = (script.text.slice(span.clone()), script.shift(span.start));
+            let Some(source) = self.present_plan(plan, span, world) else { return };
+            let plan = source.plan.clone();
+            let Some(meaning) = self.meaning(&plan, world, || AfterDrain::Script) else {
+                if self.gate == Gate::Drain {
+                    return;
+                }
+                // It was refused.
+                self.step_script();
+                continue;
+            };
+            let marks = plan.marks.or(meaning.plan.marks);
+            let source = meaning.named.clone().unwrap_or(source);
+            let statement = Next { text, shift, marks, meaning, source };
+            match self.script_statement(statement) {
                 Step::Next => self.step_script(),
                 Step::Wait => return,
             }
         }
-    }
-
-    /// The epoch in which the script's statements were planned.
-    fn script_epoch(&self) -> SchemaEpoch {
-        self.segment.script.as_ref().map_or_else(|| self.catalogs.epoch(), |script| script.epoch)
     }
 
     pub(super) fn step_script(&mut self) {
@@ -125,52 +159,57 @@ impl Session {
         }
     }
 
-    fn end_script(&mut self) {
-        self.segment.synced = true;
-        self.gate = Gate::Ending;
-        self.sync();
-    }
-
-    /// The statements after one that may have changed what they mean are planned again, when it has been answered.
-    fn replan_script(&mut self, world: &mut World<'_>) -> bool {
+    /// Waits for a statement that may have changed what those after it mean.
+    fn settle_script(&mut self) -> bool {
         if !self.owed.is_empty() {
             self.drain(AfterDrain::Script);
             return false;
         }
-        let Some(script) = &self.segment.script else { return false };
-        let Some(following) = script.statements.get(script.next) else {
-            self.segment.unsettled = false;
-            return true;
-        };
-        let base = script.base + following.span.start;
-        let rest: Arc<str> = script.readable[base..].into();
-        // Until they are planned, the statements stay as they are: they are looked at again when the catalog is known.
-        let Some(plans) = self.plan(&rest, world, || AfterDrain::Script) else { return false };
         self.segment.unsettled = false;
-        let epoch = self.catalogs.epoch();
         if let Some(script) = &mut self.segment.script {
-            (script.base, script.statements, script.next, script.epoch) = (base, plans.statements, 0, epoch);
+            script.outdated = true;
         }
         true
     }
 
-    fn script_statement(&mut self, plan: &Arc<Plan>, text: Bytes, shift: u32) -> Step {
-        let marks = plan.marks;
-        self.segment.unsettled |= marks.settings || marks.temporary;
-        let resolved = self.resolve(plan).clone();
-        match &resolved.action {
+    /// A statement's plan by the present schema. Statements are planned again one by one: a string of thousands of DDL
+    /// statements is read twice, not once for each.
+    fn present_plan(&mut self, plan: Arc<Plan>, span: Range<usize>, world: &mut World<'_>) -> Option<Source> {
+        let script = self.segment.script.as_ref()?;
+        let text: Arc<str> = script.readable[span].into();
+        if !script.outdated && script.planned_in == self.catalogs.epoch() {
+            return Some(Source { text, plan, planned_in: script.planned_in });
+        }
+        let plan = match self.plan_text(&text, world, || AfterDrain::Script) {
+            Planning::Known(plans) => Self::single(plans).map_or(plan, |planned| planned.plan),
+            Planning::Needless => plan,
+            Planning::Asked => return None,
+        };
+        Some(Source { text, plan, planned_in: self.planned_in })
+    }
+
+    fn script_statement(&mut self, statement: Next) -> Step {
+        let Next { text, shift, marks, meaning, source } = statement;
+        let plan = meaning.plan.clone();
+        self.segment.unsettled |= marks.settings || marks.temporary || changes_names(&plan.action);
+        if !self.stands_alone() && !matches!(plan.action, Action::Transaction(Transaction::Begin { .. })) {
+            self.wrap();
+        }
+        if let (Block::Wrapped, Action::Transaction(transaction)) = (self.block, &plan.action)
+            && let Some(step) = self.outside_of_a_block(transaction, &text, shift)
+        {
+            return step;
+        }
+        match &plan.action {
             Action::Write(write) => {
-                self.wrap();
-                let sql = if Arc::ptr_eq(&resolved, plan) { with_append(&text, &write.append) } else { text };
-                let formats = self.result_formats(write, &[]);
-                let execution = self.write_execution(write, marks, self.script_epoch());
-                self.send(&sql, &formats, shape_of(write), execution, shift);
+                let execution = self.write_execution(write, marks, source, Share::default());
+                self.script_write(&text, write, &meaning, execution, shift);
                 Step::Next
             }
-            Action::Transaction(Transaction::Commit { .. }) => self.script_commit(text, &resolved, shift),
+            Action::Transaction(Transaction::Commit { chain }) => self.script_commit(text, *chain, shift),
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Script) else { return Step::Wait };
-                self.wrap();
+                self.writes(source.planned_in);
                 let done = Done { note: Note::Schema(text.clone()), marks, memory: None };
                 self.segment.unsettled = true;
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
@@ -181,8 +220,7 @@ impl Session {
                     self.drain(AfterDrain::Script);
                     return Step::Wait;
                 }
-                self.wrap();
-                let execution = self.copy_execution(copy, marks, self.script_epoch());
+                let execution = self.copy_execution(copy, marks, source);
                 self.send(&text, &[], Shape::Whole, execution, shift);
                 self.step_script();
                 self.drain(AfterDrain::Script);
@@ -205,37 +243,87 @@ impl Session {
                 Step::Next
             }
             action => {
-                let (note, append) = self.note_for(action, &text);
-                let sql = with_append(&text, append.as_deref().unwrap_or(""));
-                self.sent_transaction(action);
-                let done = Done { note, marks, memory: remembered(plan, &text) };
-                self.send(&sql, &[], Shape::Whole, Execution::Pass { done }, shift);
+                if let Action::Transaction(transaction) = action {
+                    self.sent_transaction(transaction);
+                }
+                let note = self.note_for(&plan, &text, source.planned_in);
+                let done = Done { note, marks, memory: remembered(&plan, &text) };
+                self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
         }
     }
 
-    fn script_commit(&mut self, text: Bytes, plan: &Plan, shift: u32) -> Step {
+    fn script_write(&mut self, text: &Bytes, write: &Write, meaning: &Meaning, execution: Execution, shift: u32) {
+        let (formats, shape) = (self.result_formats(write, &[]), shape_of(write));
+        if let Some(prepared) = &meaning.prepared {
+            self.prepare_own(prepared);
+            let text = renamed(text, &self.readable(text));
+            self.send(&text, &formats, shape, execution, shift);
+            self.close_own();
+        } else if meaning.named.is_some() {
+            self.send(text, &formats, shape, execution, shift);
+        } else {
+            self.send(&with_append(text, &write.append), &formats, shape, execution, shift);
+        }
+    }
+
+    /// Transaction control in a string's implicit transaction: to the client there is no block. `None`: it goes its way.
+    fn outside_of_a_block(&mut self, transaction: &Transaction, text: &Bytes, shift: u32) -> Option<Step> {
+        let refused = match transaction {
+            Transaction::Begin { .. } => {
+                self.sent_transaction(transaction);
+                let done = Done { note: Note::Transaction(transaction.clone()), ..Done::default() };
+                self.send(text, &[], Shape::Whole, Execution::Begin { by_client: Some(done) }, shift);
+                return Some(Step::Next);
+            }
+            Transaction::Commit { chain: false } | Transaction::Rollback { chain: false } => {
+                if !self.owed.is_empty() {
+                    self.drain(AfterDrain::Script);
+                    return Some(Step::Wait);
+                }
+                let none = Fault::error(SqlState::NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
+                self.tell(|out| notice::warning(out, &none));
+                return None;
+            }
+            Transaction::Isolation { .. } => return None,
+            Transaction::Commit { chain: true } => "COMMIT AND CHAIN",
+            Transaction::Rollback { chain: true } => "ROLLBACK AND CHAIN",
+            Transaction::Savepoint { .. } => "SAVEPOINT",
+            Transaction::Release { .. } => "RELEASE SAVEPOINT",
+            Transaction::RollbackTo { .. } => "ROLLBACK TO SAVEPOINT",
+        };
+        let why = format!("{refused} can only be used in transaction blocks");
+        self.poison(Fault::error(SqlState::NO_ACTIVE_TRANSACTION, why), 0);
+        Some(Step::Next)
+    }
+
+    /// Whether the Query is one statement.
+    fn stands_alone(&self) -> bool {
+        self.segment.script.as_ref().is_some_and(|s| s.alone)
+    }
+
+    fn script_commit(&mut self, text: Bytes, chain: bool, shift: u32) -> Step {
         if !self.owed.is_empty() {
             self.drain(AfterDrain::Script);
             return Step::Wait;
         }
         self.step_script();
-        if !self.has_effects() {
-            let (note, _) = self.note_for(&plan.action, &text);
-            self.sent_transaction(&plan.action);
-            let done = Done { note, marks: plan.marks, memory: None };
-            self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
-            self.drain(AfterDrain::Script);
-        } else {
+        let refused = chain && self.block != Block::Explicit;
+        if self.has_effects() && !refused {
             self.begin_commit(CommitVia::Script(text));
+            return Step::Wait;
         }
+        let commit = Transaction::Commit { chain };
+        self.sent_transaction(&commit);
+        let done = Done { note: Note::Transaction(commit), ..Done::default() };
+        self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
+        self.drain(AfterDrain::Script);
         Step::Wait
     }
 
     fn script_utility(&mut self, text: Bytes, shift: u32) -> Step {
-        let alone = self.segment.script.as_ref().is_some_and(|s| s.statements.len() == 1);
-        if !alone || self.block != Block::None {
+        if !self.stands_alone() || self.block != Block::None {
             // The leader's own error: it cannot run inside a transaction block.
             self.wrap();
             self.send(&text, &[], Shape::Whole, Execution::Pass { done: Done::default() }, shift);
@@ -275,7 +363,7 @@ pub(super) fn with_append(text: &[u8], append: &str) -> Bytes {
     [text, append.as_bytes()].concat().into()
 }
 
-pub(super) fn shape_of(write: &crate::plan::Write) -> Shape {
+pub(super) fn shape_of(write: &Write) -> Shape {
     match write.client_columns {
         crate::plan::ClientColumns::None => Shape::Nothing,
         crate::plan::ClientColumns::Known(_) => Shape::Without(write.effect.columns.len() as u16),
@@ -284,7 +372,7 @@ pub(super) fn shape_of(write: &crate::plan::Write) -> Shape {
 
 impl Session {
     /// Result formats of a write: what the client wants for its columns, and ours for ours.
-    pub(super) fn result_formats(&self, write: &crate::plan::Write, wanted: &[i16]) -> Vec<i16> {
+    pub(super) fn result_formats(&self, write: &Write, wanted: &[i16]) -> Vec<i16> {
         let theirs = match write.client_columns {
             crate::plan::ClientColumns::None => 0,
             crate::plan::ClientColumns::Known(count) => usize::from(count),

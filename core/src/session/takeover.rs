@@ -9,8 +9,6 @@
 //!
 //! If the node is healthy and had said why it ends the connection (pg_terminate_backend), the client is told just that.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::{Action, Block, Gate, Segment, Session};
@@ -18,7 +16,7 @@ use crate::cluster::{MemberState, Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::plan::Memory as Learned;
-use crate::reply::{Own, Ready, Statement, To, Undo, What};
+use crate::reply::{Maker, Own, Ready, Statement, To, Undo, What};
 use crate::unit::Outcome;
 use crate::wire::backend::{self, Status};
 use crate::wire::{frontend, notice};
@@ -92,7 +90,8 @@ impl Session {
         self.lost = Some(Lost { block: self.told_block == Block::Explicit });
         self.leader_in.clear();
         self.leader_out.clear();
-        self.owed.clear();
+        self.unnote_owed();
+        self.again = None;
         self.copy_asked = false;
         self.copy_words = None;
         self.after_drain = None;
@@ -234,15 +233,15 @@ impl Session {
         }
         let statements: Vec<(Bytes, Statement)> = self.statements.iter().map(|(n, s)| (n.clone(), s.clone())).collect();
         for (name, statement) in statements {
+            if statement.maker == Maker::Sql {
+                self.own_query(&statement.sql, Own::Memory);
+                continue;
+            }
             let sql = self.leader_text(&statement);
             frontend::parse(&mut self.leader_out, &name, &sql, &statement.types);
             frontend::sync(&mut self.leader_out);
             self.owe(What::Ack { to: To::Nobody, undo: Undo::Forget(name) }, 0);
             self.owe(What::Ready(Ready::Ours), 0);
-        }
-        let prepared: Vec<Arc<str>> = self.prepared.values().map(|p| p.leader_sql.clone()).collect();
-        for sql in prepared {
-            self.own_query(sql.as_bytes(), Own::Memory);
         }
     }
 }

@@ -79,13 +79,14 @@ fn the_proxys_own_schema_is_reached_by_no_search_path() {
 #[test]
 fn prepared_statements_have_the_plan_of_what_they_prepare() {
     match &plan("PREPARE p AS UPDATE tree SET title = $1 WHERE id = $2").action {
-        Action::Prepare { name, inner: Some(inner) } => {
+        Action::Prepare { name, inner } => {
             assert_eq!(name, "p");
             assert!(matches!(inner.action, Action::Write(_)));
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(plan("PREPARE p AS SELECT 1").action, Action::Prepare { name: "p".into(), inner: None });
+    let read = Action::Prepare { name: "p".into(), inner: plan("SELECT 1") };
+    assert_eq!(plan("PREPARE p AS SELECT 1").action, read);
     assert_refused("PREPARE p AS SELECT writes()", "public.writes");
     assert_eq!(plan("EXECUTE p(1)").action, Action::Execute { name: "p".into() });
     assert_refused("EXECUTE p(writes())", "public.writes");

@@ -169,7 +169,6 @@ fn a_follower_that_hangs_stalls_writers_for_a_bounded_time() {
 }
 
 #[test]
-#[ignore = "a session keeps a plan of a table that was made while no node was there"]
 fn with_no_node_at_all_the_proxy_stays_and_works_again_when_one_is_back() {
     let mut cluster = Cluster::start(1);
     cluster.create_database("lonely");

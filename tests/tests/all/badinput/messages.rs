@@ -1,9 +1,11 @@
 //! Broken messages of a client that has logged in.
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 use lockstep_core::wire::{backend, frontend};
 use lockstep_tests::cluster::Cluster;
-use lockstep_tests::raw::{Client, Failure};
+use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::postgres::Server;
+use lockstep_tests::raw::{Client, Failure, transcript};
 use lockstep_tests::users::APP;
 
 use super::{Bystander, states_until_closed};
@@ -80,7 +82,48 @@ fn copy_messages_outside_a_copy_are_ignored() {
 }
 
 #[test]
-#[ignore = "a Query during COPY ends the session"]
+fn a_message_in_the_middle_of_a_copy_is_answered_as_postgresql_does() {
+    let cluster = Cluster::shared();
+    cluster.create_database("intruded");
+    let alone = Server::start_new();
+    lockstep_tests::cluster::create_database(&alone, "intruded");
+    for server in cluster.nodes.iter().chain([&alone]) {
+        server.connect_as(&APP, "intruded").query("CREATE TABLE t (id int PRIMARY KEY)");
+    }
+    let copies: [fn(&mut BytesMut); 3] = [
+        |out| frontend::query(out, b"COPY t FROM STDIN"),
+        |out| frontend::query(out, b"COPY t FROM STDIN; SELECT 1"),
+        |out| {
+            frontend::parse(out, b"", b"COPY t FROM STDIN", &[]);
+            frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, &[]);
+            frontend::execute(out, b"", 0);
+            frontend::flush(out);
+        },
+    ];
+    let intruders: [fn(&mut BytesMut); 4] = [
+        |out| frontend::query(out, b"INSERT INTO t VALUES (2)"),
+        |out| frontend::parse(out, b"", b"INSERT INTO t VALUES (3)", &[]),
+        |out| frontend::execute(out, b"", 0),
+        |out| frontend::message(out, frontend::FUNCTION_CALL, |body| body.put_u32(177)),
+    ];
+    for (copy, intruder, row) in copies.iter().flat_map(|copy| {
+        intruders.iter().flat_map(move |intruder| [&b"1\n"[..], b"not a number\n"].map(|row| (copy, intruder, row)))
+    }) {
+        let play = |mut client: Client| {
+            client.put(copy).flush();
+            client.until(backend::COPY_IN_RESPONSE);
+            client.put(|out| frontend::copy_data(out, row)).put(intruder).put(frontend::sync).put(frontend::terminate);
+            client.flush();
+            transcript::lines(&client.until_closed())
+        };
+        assert_eq!(play(cluster.connect("intruded")), play(alone.connect_as(&APP, "intruded")));
+    }
+    let rows = "SELECT count(*) FROM t";
+    assert_eq!(cluster.connect("intruded").value(rows), alone.connect_as(&APP, "intruded").value(rows));
+    assert_identical_database(&cluster.nodes, "intruded");
+}
+
+#[test]
 fn a_query_in_the_middle_of_a_copy_ends_it_with_an_error() {
     let cluster = Cluster::shared();
     cluster.create_database("midcopy");

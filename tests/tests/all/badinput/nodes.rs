@@ -26,7 +26,6 @@ fn impostor(greeting: &'static [u8]) -> String {
 }
 
 #[test]
-#[ignore = "the configuration of the test names one data directory twice"]
 fn a_node_that_is_no_postgresql_is_no_node() {
     let greetings: [&[u8]; 4] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",

@@ -7,6 +7,7 @@ mod calls;
 mod copy;
 mod ddl;
 mod keyed;
+mod overtaken;
 mod prepared;
 mod refused;
 mod roles;

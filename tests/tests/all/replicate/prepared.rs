@@ -40,6 +40,22 @@ fn prepared_statements_are_run_as_the_schema_is_now() {
     replicated_or_refused("renewed", RENEWED);
 }
 
+#[test]
+fn a_script_goes_on_with_the_schema_that_it_has_committed() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("goes_on");
+    let mut client = cluster.proxy.connect_as(&APP, "goes_on");
+    client.query(
+        "BEGIN; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); COMMIT; INSERT INTO t VALUES (2);
+         BEGIN; ALTER TABLE t ADD v int DEFAULT 7; COMMIT; INSERT INTO t VALUES (3); UPDATE t SET v = id",
+    );
+    client.query("PREPARE p AS INSERT INTO t VALUES ($1, $2); EXECUTE p(4, 4); ALTER TABLE t ADD w int DEFAULT 1");
+    client.query("EXECUTE p(5, 5)");
+    let sum = cluster.nodes[1].connect_as(&APP, "goes_on").rows("SELECT sum(v) || ' ' || sum(w) FROM t");
+    assert_eq!(sum[0][0].as_deref(), Some("15 5"));
+    assert_identical_database(&cluster.nodes, "goes_on");
+}
+
 /// The case's own schema is on the path when a client connects; `other` is a temporary detour.
 const TWO: &str = "CREATE TABLE t (id int PRIMARY KEY, v int);
     DO $$ BEGIN EXECUTE format('CREATE SCHEMA %I', 'other_' || current_schema);

@@ -25,7 +25,8 @@ fn in_encodings_whose_letters_hide_quotes() {
         client.put(|out| frontend::query(out, text)).try_flush().unwrap();
         client.answer().unwrap_or_else(|failure| panic!("{}: {failure}", text.escape_ascii()));
     }
-    let rows = cluster.nodes[1].connect_as(&APP, "letters").rows("SELECT string_agg(id || t, ' ' ORDER BY id) FROM word");
+    let rows =
+        cluster.nodes[1].connect_as(&APP, "letters").rows("SELECT string_agg(id || t, ' ' ORDER BY id) FROM word");
     assert_eq!(rows[0][0].as_deref(), Some("2ソ表\n 3ｱ';x 12ソ表\n€ 13ｱ';x€"));
     assert_identical_database(&cluster.nodes, "letters");
 }

@@ -1,0 +1,250 @@
+//! What the leader's answers mean, each by what is owed for it.
+
+use bytes::BytesMut;
+
+use super::encoding::Encoding;
+use super::{AfterDrain, Block, Gate, Session};
+use crate::fault::{Fault, SqlState};
+use crate::reply::{Execution, Own, Ready, Shape, To, What, cut_description};
+use crate::wire::backend::{self, Status};
+use crate::wire::{Frame, Malformed};
+
+impl Session {
+    pub(super) fn leader_answer(&mut self, frame: Frame) -> Result<(), Malformed> {
+        let Some(mut front) = self.owed.pop_front() else {
+            self.fail(format!("the leader sent a message of type {:?} to nothing", char::from(frame.tag)));
+            return Ok(());
+        };
+        let shift = front.shift;
+        let again = match (&mut front.what, frame.tag) {
+            (What::Ack { to, .. }, backend::PARSE_COMPLETE | backend::BIND_COMPLETE | backend::CLOSE_COMPLETE) => {
+                if *to == To::Client {
+                    self.tell_raw(&frame.raw);
+                }
+                false
+            }
+            (What::Statement { .. }, backend::PARAMETER_DESCRIPTION) => {
+                self.tell_raw(&frame.raw);
+                true
+            }
+            (What::Statement { shape }, backend::ROW_DESCRIPTION | backend::NO_DATA) => {
+                self.description(&frame, *shape, To::Client)?;
+                false
+            }
+            (What::Portal { shape, to }, backend::ROW_DESCRIPTION | backend::NO_DATA) => {
+                self.description(&frame, *shape, *to)?;
+                false
+            }
+            (What::Execution(_), _) => {
+                let What::Execution(execution) = front.what else { return Ok(()) };
+                self.execution_answer(execution, shift, frame)?;
+                return Ok(());
+            }
+            (What::Raw { .. } | What::Own { .. }, _) => self.query_answer(&mut front.what, &frame)?,
+            (What::Ready(ready), backend::READY_FOR_QUERY) => {
+                let ready = *ready;
+                self.leader_ready(Status::read(frame.body())?);
+                if ready == Ready::Segment {
+                    self.segment_end();
+                }
+                false
+            }
+            (what, tag) => return self.strange_answer(what, tag),
+        };
+        if again {
+            self.owed.push_front(front);
+        }
+        Ok(())
+    }
+
+    /// The answer to a Query, of the client or of ours. True: more is to come.
+    fn query_answer(&mut self, what: &mut What, frame: &Frame) -> Result<bool, Malformed> {
+        let again = match (what, frame.tag) {
+            (What::Raw { .. }, backend::COPY_IN_RESPONSE) => {
+                self.copy_asked = true;
+                self.gate = Gate::Open;
+                self.tell_raw(&frame.raw);
+                true
+            }
+            (What::Raw { done, failed }, backend::READY_FOR_QUERY) => {
+                if !*failed {
+                    let done = done.clone();
+                    self.apply(&done);
+                }
+                self.leader_ready(Status::read(frame.body())?);
+                self.finish_segment(self.status);
+                false
+            }
+            (What::Own { tag, .. }, backend::COMMAND_COMPLETE) => {
+                *tag = Some(backend::read_command_complete(frame.body())?);
+                true
+            }
+            (What::Own { purpose, error, tag }, backend::READY_FOR_QUERY) => {
+                self.leader_ready(Status::read(frame.body())?);
+                let (purpose, error, tag) = (*purpose, error.take(), tag.take());
+                self.own_done(purpose, error, tag);
+                false
+            }
+            (What::Own { .. }, backend::ROW_DESCRIPTION | backend::DATA_ROW | backend::EMPTY_QUERY_RESPONSE) => true,
+            // Whatever the leader had to say to what is given up.
+            (What::Own { purpose: Own::Again, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
+            (what, tag) => return self.strange_answer(what, tag).map(|()| false),
+        };
+        Ok(again)
+    }
+
+    fn strange_answer(&mut self, what: &What, tag: u8) -> Result<(), Malformed> {
+        self.fail(format!("the leader answered {what:?} with a message of type {:?}", char::from(tag)));
+        Ok(())
+    }
+
+    fn leader_ready(&mut self, status: Status) {
+        self.status = status;
+        self.encoding = Encoding::Reported;
+        self.segment.open = self.owed.iter().any(|o| matches!(o.what, What::Ready(_)));
+    }
+
+    fn description(&mut self, frame: &Frame, shape: Shape, to: To) -> Result<(), Malformed> {
+        if frame.tag == backend::NO_DATA {
+            if to == To::Client {
+                self.tell_raw(&frame.raw);
+            }
+            return Ok(());
+        }
+        match shape {
+            Shape::Whole => self.tell_raw(&frame.raw),
+            Shape::Without(columns) => {
+                let mut out = BytesMut::new();
+                cut_description(frame.body(), columns, &mut out)?;
+                self.tell_raw(&out);
+            }
+            Shape::Nothing if to == To::Client => self.tell(|out| backend::bare(out, backend::NO_DATA)),
+            Shape::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// Rows and the end of an execution.
+    fn execution_answer(&mut self, mut execution: Execution, shift: u32, frame: Frame) -> Result<(), Malformed> {
+        let ended = match frame.tag {
+            backend::DATA_ROW => {
+                self.row(&mut execution, &frame)?;
+                false
+            }
+            backend::COPY_IN_RESPONSE => {
+                self.copy_begins(&execution);
+                self.tell_raw(&frame.raw);
+                false
+            }
+            backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE => true,
+            backend::PORTAL_SUSPENDED => {
+                self.tell_raw(&frame.raw);
+                return Ok(());
+            }
+            _ => return Err(Malformed::Field("type")),
+        };
+        if !ended {
+            self.owed.push_front(crate::reply::Owed { what: What::Execution(execution), shift });
+            return Ok(());
+        }
+        self.executed(execution, &frame);
+        Ok(())
+    }
+
+    fn row(&mut self, execution: &mut Execution, frame: &Frame) -> Result<(), Malformed> {
+        match execution {
+            Execution::Write(write) => {
+                let ours = write.write.effect.columns.len();
+                let mut theirs = BytesMut::new();
+                let wants = write.write.client_columns != crate::plan::ClientColumns::None;
+                write.rows.take(&frame.body(), ours, wants.then_some(&mut theirs))?;
+                if wants {
+                    self.share_row(write, theirs);
+                }
+                self.log_rows(write, false);
+            }
+            Execution::Own(_) => self.collected.push(backend::read_data_row(frame.body())?),
+            _ => self.tell_raw(&frame.raw),
+        }
+        Ok(())
+    }
+
+    fn log_rows(&mut self, write: &mut crate::reply::WriteExecution, end: bool) {
+        if !write.rows.is_empty() {
+            self.note_encoding();
+            self.note_role();
+        }
+        let effect = write.write.effect.clone();
+        if let Err(too_many) = write.rows.flush(&effect, &mut self.unit.log, end) {
+            self.doom(
+                Fault::error(SqlState::PROGRAM_LIMIT_EXCEEDED, too_many.to_string())
+                    .with_hint("Change fewer rows at once."),
+            );
+            write.rows = crate::reply::Rows::default();
+        }
+        self.spill();
+    }
+
+    /// The leader wants COPY data. Syncs that were sent before it have been passed over by it (documentation, "COPY
+    /// Operations").
+    fn copy_begins(&mut self, execution: &Execution) {
+        if matches!(execution, Execution::Copy { ended: true, .. }) {
+            return;
+        }
+        self.copy_asked = true;
+        self.owed.retain(|o| !matches!(o.what, What::Ready(_)));
+        self.after_drain.take_if(|then| matches!(then, AfterDrain::End));
+        self.segment.synced = false;
+        self.gate = Gate::Open;
+    }
+
+    fn executed(&mut self, execution: Execution, frame: &Frame) {
+        match execution {
+            Execution::Begin { by_client: None } => self.told_block = Block::Wrapped,
+            Execution::Begin { by_client: Some(done) } => {
+                self.completed(frame);
+                self.apply(&done);
+            }
+            Execution::Own(Own::Commit) => match backend::read_command_complete(frame.body()) {
+                Ok(tag) => self.leader_answered_commit(None, Some(tag)),
+                Err(malformed) => {
+                    self.fail(format!("the leader answered COMMIT with a malformed message: {malformed}"))
+                }
+            },
+            Execution::Own(purpose) => self.asked(purpose),
+            Execution::Pass { done } => {
+                self.copy_asked = false;
+                self.completed(frame);
+                self.apply(&done);
+            }
+            Execution::Write(mut write) => {
+                self.log_rows(&mut write, true);
+                self.unit.deferrable |= write.write.deferrable;
+                self.check_source(write.source.clone());
+                if write.share.is_suspended() {
+                    self.tell(|out| backend::bare(out, backend::PORTAL_SUSPENDED));
+                } else {
+                    self.completed(frame);
+                }
+                let tag = backend::read_command_complete(frame.body()).unwrap_or_default();
+                self.keep_rows(&mut write, tag);
+                self.apply(&write.done);
+            }
+            Execution::Copy { done, source, .. } => {
+                self.check_source(source);
+                self.completed(frame);
+                self.apply(&done);
+            }
+        }
+    }
+
+    /// In a script the last CommandComplete must not be told before the commit.
+    fn completed(&mut self, frame: &Frame) {
+        if self.segment.script.is_some() {
+            self.tell(|_| ());
+            self.segment.held.extend_from_slice(&frame.raw);
+        } else {
+            self.tell_raw(&frame.raw);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A segment: the client's messages up to a Sync, or one Query; and what is told of it.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Session;
+use super::commit::CommitVia;
+use crate::catalog::SchemaEpoch;
+use crate::plan::Planned;
+use crate::reply::{Owed, Ready, What};
+use crate::wire::backend::{self, Status};
+use crate::wire::{Frame, frontend};
+
+/// Why the client's next message is not taken yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    /// The segment is complete; its ReadyForQuery has not been told.
+    Ending,
+    /// Answers to all that was sent are awaited, then what [`Session::after_drain`] says.
+    Drain,
+    /// The commit of a unit.
+    Commit,
+    /// There is no leader connection; one is being made.
+    Leaderless,
+    /// The connection ends.
+    Closed,
+}
+
+/// Transactions as the client sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Block {
+    None,
+    /// An implicit transaction that writes. Its Sync waits for the followers; until then the leader keeps it open.
+    Implicit,
+    /// The same for a string of several statements. A BEGIN was put before them, for PostgreSQL runs them in a block too.
+    Wrapped,
+    Explicit,
+}
+
+/// What to do when everything owed has been answered.
+#[derive(Debug)]
+pub(super) enum AfterDrain {
+    /// Handle this message of the client (again).
+    Frame(Frame),
+    /// Handle this Query, unless what was sent before it without a Sync fails: then it is passed over up to a Sync.
+    Pipeline(Frame),
+    /// Go on with the script.
+    Script,
+    /// End the segment, whose implicit transaction has written.
+    End,
+    /// Go on with a commit whose statements the schema may have overtaken.
+    Overtaken(CommitVia),
+}
+
+/// A Query's statements.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub text: Bytes,
+    /// The text as it was planned: a copy where the client's encoding is not UTF-8, with every byte in its place.
+    pub readable: Arc<str>,
+    pub statements: Vec<Planned>,
+    pub next: usize,
+    pub planned_in: SchemaEpoch,
+    /// A statement has changed what those after it mean: each is planned again when its turn comes.
+    pub outdated: bool,
+    /// Bytes of the text that were counted, and their characters: what error positions are moved by.
+    pub counted: (usize, u32),
+    /// It is one statement at most: PostgreSQL makes no block of it.
+    pub alone: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    /// The leader was sent something for which no ReadyForQuery has come.
+    pub open: bool,
+    /// The client has sent messages of the extended protocol in it.
+    pub pipelined: bool,
+    /// An error was told: the rest of the segment is passed over.
+    pub failed: bool,
+    /// Something was told to the client: the segment cannot be run again unseen.
+    pub told: bool,
+    /// The client's Sync has come (extended), or the script is over (simple).
+    pub synced: bool,
+    pub script: Option<Script>,
+    /// The schema by which its writes were planned, if it has any.
+    pub planned_in: Option<SchemaEpoch>,
+    /// What the client sent, so that it can be run on another leader; `None`: too much, or not repeatable.
+    pub replay: Option<BytesMut>,
+    /// A CommandComplete that is told only with what follows it, so that "done" is not said before the commit.
+    pub held: BytesMut,
+    /// A statement was sent that may change what later ones mean.
+    pub unsettled: bool,
+}
+
+impl Session {
+    pub(super) fn owe(&mut self, what: What, shift: u32) {
+        self.segment.open = true;
+        self.owed.push_back(Owed { what, shift });
+    }
+
+    /// The client's Sync, or the end of its string.
+    pub(super) fn segment_over(&mut self) {
+        self.segment.synced = true;
+        match self.block {
+            Block::Implicit | Block::Wrapped => self.drain(AfterDrain::End),
+            Block::None | Block::Explicit => {
+                self.gate = Gate::Ending;
+                self.sync();
+            }
+        }
+    }
+
+    /// Ends the segment at the leader.
+    pub(super) fn sync(&mut self) {
+        frontend::sync(&mut self.leader_out);
+        self.owe(What::Ready(Ready::Segment), 0);
+    }
+
+    /// Tells the client something, after what was held back before it.
+    pub(super) fn tell(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        self.segment.told = true;
+        self.segment.replay = None;
+        if !self.segment.held.is_empty() {
+            let held = std::mem::take(&mut self.segment.held);
+            self.client_out.extend_from_slice(&held);
+        }
+        write(&mut self.client_out);
+    }
+
+    pub(super) fn tell_raw(&mut self, raw: &[u8]) {
+        self.tell(|out| out.extend_from_slice(raw));
+    }
+
+    /// Ends the segment: the client is ready for the next.
+    pub(super) fn finish_segment(&mut self, status: Status) {
+        self.tell(|out| backend::ready_for_query(out, status));
+        let failed = std::mem::take(&mut self.segment).failed;
+        self.block = if status == Status::Idle { Block::None } else { Block::Explicit };
+        self.told_block = self.block;
+        if status == Status::Idle {
+            if !failed {
+                self.learn();
+            }
+            self.end_unit();
+        }
+        self.gate = if self.owed.is_empty() { Gate::Open } else { Gate::Drain };
+        if self.client_gone {
+            self.close();
+        }
+    }
+}

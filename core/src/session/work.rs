@@ -1,0 +1,122 @@
+//! What a session's unit has come to: its log, and what is known of its transaction.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Action, Session};
+use crate::catalog::SchemaEpoch;
+use crate::fault::{Fault, SqlState};
+use crate::plan::Memory;
+use crate::reply::Source;
+use crate::unit::{Log, Mark, Order};
+use crate::wire::backend::Status;
+
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub log: Log,
+    pub savepoints: Vec<(String, Mark)>,
+    /// Deferrable constraints are checked before followers commit.
+    pub deferrable: bool,
+    pub order: Order,
+    /// DDL has run: the shared catalog does not tell what this unit sees.
+    pub own_schema: bool,
+    pub sequences: bool,
+    /// The settings that the log's DDL was last given.
+    pub settings: String,
+    /// The role that the log was last given; `None`: that of the login, unless a savepoint was gone back to.
+    pub role: Option<String>,
+    /// It has changed what names mean, perhaps for itself alone.
+    pub renames: bool,
+    /// The client's encoding when something first went into the log.
+    pub encoding: Option<Bytes>,
+    /// The schema when its first statement was planned.
+    pub began_in: Option<SchemaEpoch>,
+    /// Its snapshot is older than the schema, which its statements run on all the same: what can be read of it is not so.
+    pub old_view: bool,
+    /// Statements that ran when the schema was another than the one that they were planned by.
+    pub overtaken: Vec<Source>,
+    /// Part of the log is in the shell's file.
+    pub spilled: bool,
+    /// Why it cannot be committed.
+    pub doomed: Option<Fault>,
+    /// What a new leader must be told if the transaction succeeds.
+    pub learned: Vec<(Memory, Arc<str>)>,
+}
+
+impl Default for Unit {
+    fn default() -> Self {
+        Self {
+            log: Log::default(),
+            savepoints: Vec::new(),
+            deferrable: false,
+            order: Order::FollowersFirst,
+            own_schema: false,
+            sequences: false,
+            settings: String::new(),
+            role: None,
+            renames: false,
+            encoding: None,
+            began_in: None,
+            old_view: false,
+            overtaken: Vec::new(),
+            spilled: false,
+            doomed: None,
+            learned: Vec::new(),
+        }
+    }
+}
+
+impl Session {
+    /// What the transaction has set outlives it.
+    pub(super) fn learn(&mut self) {
+        for (memory, sql) in std::mem::take(&mut self.unit.learned) {
+            self.memory.note(memory, &sql);
+        }
+    }
+
+    /// No transaction is open any more.
+    pub(super) fn end_unit(&mut self) {
+        let unit = std::mem::take(&mut self.unit);
+        if unit.spilled {
+            self.actions.push_back(Action::CutSpill(0));
+        }
+        if unit.sequences {
+            self.actions.push_back(Action::SequencesMoved);
+        }
+        if unit.own_schema {
+            self.own_catalog = None;
+        }
+        if unit.renames {
+            self.forget_names();
+        }
+        if self.serializable_by_default {
+            self.unit.order = Order::LeaderFirst;
+        }
+        // Portals end with their transaction (documentation, "Extended Query").
+        self.portals.clear();
+    }
+
+    /// The unit cannot be replicated as it is: its COMMIT will fail with this.
+    pub(super) fn doom(&mut self, fault: Fault) {
+        self.unit.doomed.get_or_insert(fault);
+    }
+
+    /// Whether the unit's COMMIT concerns more than the leader. A failed transaction has none: its COMMIT is a ROLLBACK.
+    pub(super) fn has_effects(&self) -> bool {
+        self.status != Status::Failed && (!self.unit.log.is_empty() || self.unit.doomed.is_some())
+    }
+
+    /// The file of the unit's effects cannot be written: the unit cannot be committed.
+    pub fn spill_failed(&mut self, why: &str) {
+        let message = format!("the effects of the transaction cannot be kept on disk: {why}");
+        self.doom(Fault::error(SqlState::DISK_FULL, message).with_hint("Make room in state_dir."));
+    }
+
+    pub(super) fn spill(&mut self) {
+        if let Some(bytes) = self.unit.log.take_spill() {
+            self.unit.spilled = true;
+            self.actions.push_back(Action::Spill(bytes));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What holds in conversations of one kind each.
+
+use lockstep_core::wire::frontend::{self, Target};
+use lockstep_core::wire::take_frame;
+
+use super::stage::{Event, STEPS, Stage};
+
+/// The types of the messages that the client was told, one letter each.
+fn tags(told: &[u8]) -> String {
+    let mut rest = bytes::BytesMut::from(told);
+    let frames = std::iter::from_fn(|| take_frame(&mut rest, 1 << 20).expect("whole messages"));
+    frames.map(|frame| char::from(frame.tag)).collect()
+}
+
+fn query(sql: &'static str) -> impl Fn(&mut bytes::BytesMut) {
+    move |out| frontend::query(out, sql.as_bytes())
+}
+
+/// Parse, Bind and Execute without a name.
+fn executes(sql: &'static str, rows: i32) -> impl Fn(&mut bytes::BytesMut) {
+    move |out| {
+        frontend::parse(out, b"", sql.as_bytes(), &[]);
+        frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, &[]);
+        frontend::execute(out, b"", rows);
+    }
+}
+
+fn follower_then_leader(events: &[Event]) {
+    for pair in events.chunks(2) {
+        assert!(matches!(pair, [Event::FollowerCommitted(_), Event::LeaderCommitted(_)]), "{events:?}");
+    }
+}
+
+#[test]
+fn the_leader_commits_a_write_when_the_follower_has() {
+    let mut stage = Stage::new();
+    stage.sends(query("INSERT INTO tree VALUES (1)")).sends(executes("DELETE FROM tree", 0)).sends(frontend::sync);
+    assert_eq!(tags(&stage.settle()), "CZ12CZ");
+    assert_eq!(stage.events.len(), 4);
+    follower_then_leader(&stage.events);
+}
+
+#[test]
+fn the_client_is_told_of_a_write_in_a_string_when_it_is_committed_everywhere() {
+    let mut stage = Stage::new();
+    stage.sends(query("INSERT INTO tree VALUES (1)"));
+    while !stage.events.iter().any(|event| matches!(event, Event::FollowerCommitted(_))) {
+        assert!(stage.told.is_empty());
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+    assert!(stage.told.is_empty());
+    assert_eq!(tags(&stage.settle()), "CZ");
+}
+
+#[test]
+fn a_query_ends_the_transaction_of_a_pipeline_without_a_sync() {
+    let mut stage = Stage::new();
+    stage.sends(executes("INSERT INTO tree VALUES (1)", 0)).sends(query("SELECT 1"));
+    assert_eq!(tags(&stage.settle()), "12CTDCZ");
+    follower_then_leader(&stage.events);
+    assert_eq!(stage.events.len(), 2);
+}
+
+#[test]
+fn a_query_after_a_pipeline_that_failed_is_passed_over() {
+    let mut stage = Stage::new();
+    stage.sends(executes("SELECT 1/0", 0)).sends(query("INSERT INTO tree VALUES (1)")).sends(frontend::sync);
+    assert_eq!(tags(&stage.settle()), "1EZ");
+    assert_eq!(stage.events, []);
+}
+
+#[test]
+fn rows_beyond_the_limit_of_an_execute_wait_for_the_next() {
+    let mut stage = Stage::new();
+    stage.sends(executes("INSERT INTO tree VALUES (1), (2), (3) RETURNING id", 2));
+    stage.sends(|out| frontend::execute(out, b"", 2)).sends(|out| frontend::execute(out, b"", 0)).sends(frontend::sync);
+    assert_eq!(tags(&stage.settle()), "12DDsDCCZ");
+    follower_then_leader(&stage.events);
+}
+
+#[test]
+fn a_write_without_rows_is_executed_once() {
+    let mut stage = Stage::new();
+    stage.sends(executes("INSERT INTO tree VALUES (1)", 0)).sends(|out| frontend::execute(out, b"", 0));
+    stage.sends(frontend::sync);
+    assert_eq!(tags(&stage.settle()), "12CEZ");
+    assert_eq!(stage.events, []);
+}
+
+#[test]
+fn a_statement_is_forgotten_when_the_leader_has_not_seen_its_parse() {
+    let mut stage = Stage::new();
+    stage.sends(executes("SELECT 1/0", 0)).sends(|out| frontend::parse(out, b"s", b"SELECT 1", &[]));
+    stage.sends(frontend::sync).sends(|out| frontend::bind(out, b"", b"s", frontend::NO_PARAMETERS, &[]));
+    stage.sends(frontend::sync).sends(|out| frontend::parse(out, b"s", b"SELECT 1", &[])).sends(frontend::sync);
+    assert_eq!(tags(&stage.settle()), "1EZEZ1Z");
+}
+
+#[test]
+fn what_sql_prepares_the_protocol_can_bind_and_its_rows_reach_the_follower() {
+    let mut stage = Stage::new();
+    stage.sends(query("PREPARE w AS INSERT INTO tree VALUES (1)"));
+    stage.sends(|out| frontend::bind(out, b"", b"w", frontend::NO_PARAMETERS, &[]));
+    stage.sends(|out| frontend::describe(out, Target::Portal, b"")).sends(|out| frontend::execute(out, b"", 0));
+    stage.sends(frontend::sync).sends(query("EXECUTE w"));
+    assert_eq!(tags(&stage.settle()), "CZ2nCZCZ");
+    assert_eq!(stage.events.len(), 4);
+    follower_then_leader(&stage.events);
+}
+
+#[test]
+fn a_write_that_the_schema_has_overtaken_is_run_again_unseen() {
+    let mut stage = Stage::new();
+    stage.sends(query("INSERT INTO tree VALUES (1)"));
+    let on_its_way = |stage: &Stage| stage.session.leader_out.windows(11).any(|text| text == b"INSERT INTO");
+    while !on_its_way(&stage) {
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+    stage.schema_changes();
+    assert_eq!(tags(&stage.settle()), "CZ");
+    assert_eq!(stage.events.len(), 2, "{:?}", stage.events);
+    follower_then_leader(&stage.events);
+}
+
+#[test]
+fn a_prepared_write_is_made_again_when_the_schema_is_another() {
+    let mut stage = Stage::new();
+    let runs = |out: &mut bytes::BytesMut| {
+        frontend::bind(out, b"", b"s", frontend::NO_PARAMETERS, &[]);
+        frontend::execute(out, b"", 0);
+        frontend::sync(out);
+    };
+    stage.sends(|out| frontend::parse(out, b"s", b"INSERT INTO tree VALUES (1)", &[])).sends(frontend::sync);
+    stage.sends(runs);
+    assert_eq!(tags(&stage.settle()), "1Z2CZ");
+    stage.schema_changes();
+    stage.sends(runs);
+    assert_eq!(tags(&stage.settle()), "2CZ");
+    follower_then_leader(&stage.events);
+}
+
+#[test]
+fn an_error_is_told_once_and_the_session_goes_on() {
+    let mut stage = Stage::new();
+    stage.sends(query("INSERT INTO tree VALUES (1); SELECT 1/0; INSERT INTO tree VALUES (2)")).sends(query("SELECT 1"));
+    let told = stage.settle();
+    assert_eq!(tags(&told), "CEZTDCZ");
+    assert_eq!(told.last(), Some(&b'I'));
+    assert_eq!(stage.events, []);
+    assert!(stage.session.is_idle());
+}

@@ -1,0 +1,162 @@
+//! A session between a client and a leader that are played, with what happens in an order of the test's own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use lockstep_core::catalog::{Catalog, Cell, Loader};
+use lockstep_core::cluster::{Member, MemberState, Membership};
+use lockstep_core::id::{Epoch, NodeId, SessionId};
+use lockstep_core::plan::PlanCache;
+use lockstep_core::session::{Action, Birth, Session, World};
+use lockstep_core::unit::batch::BatchResult;
+
+use super::leader::Leader;
+
+pub const LEADER: NodeId = NodeId(0);
+
+/// What was seen to happen, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    FollowerCommitted(Bytes),
+    LeaderCommitted(Vec<String>),
+}
+
+pub struct Stage {
+    pub session: Session,
+    pub catalogs: Arc<Cell<Catalog>>,
+    pub leader: Leader,
+    /// What the client has still to send.
+    pub to_send: BytesMut,
+    /// All that the client has been sent.
+    pub told: BytesMut,
+    pub events: Vec<Event>,
+    /// What the session wants to have answered.
+    wanted: VecDeque<Action>,
+    plans: PlanCache,
+    membership: Membership,
+}
+
+/// One thing that can happen next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    ClientSends,
+    LeaderReads,
+    LeaderAnswers,
+    WorldAnswers,
+}
+
+pub const STEPS: [Step; 4] = [Step::ClientSends, Step::LeaderReads, Step::LeaderAnswers, Step::WorldAnswers];
+
+pub fn catalog() -> Catalog {
+    let mut loader = Loader::new();
+    for line in include_str!("../plans/catalog.tsv").lines() {
+        let mut columns = line.split('\t');
+        let query = columns.next().expect("the query's number").parse().expect("a number");
+        let values = columns.map(|c| (c != "\\N").then(|| Bytes::from(c.replace("\\\\", "\\")))).collect();
+        loader.row(query, values).expect("a row");
+    }
+    loader.finish().expect("a catalog")
+}
+
+thread_local! {
+    static CATALOG: Arc<Catalog> = Arc::new(catalog());
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let catalogs = Arc::new(Cell::new(0));
+        CATALOG.with(|catalog| catalogs.publish(catalogs.epoch(), catalog.clone()));
+        let birth = Birth { id: SessionId(1), leader: LEADER, catalogs: catalogs.clone(), parameters: Vec::new() };
+        let member = |name: &str| Member {
+            name: name.into(),
+            address: String::new(),
+            weight: 1,
+            state: MemberState::Active,
+            reason: String::new(),
+            since: 0,
+        };
+        Self {
+            session: Session::new(birth),
+            catalogs,
+            leader: Leader::default(),
+            to_send: BytesMut::new(),
+            told: BytesMut::new(),
+            events: Vec::new(),
+            wanted: VecDeque::new(),
+            plans: PlanCache::new(1 << 20),
+            membership: Membership {
+                epoch: Epoch(1),
+                members: vec![member("leader"), member("follower")],
+                leading: Some(LEADER),
+            },
+        }
+    }
+
+    /// The schema has changed: of another session's making, and to what it was.
+    pub fn schema_changes(&self) {
+        self.catalogs.begin_change();
+        self.catalogs.end_change();
+        CATALOG.with(|catalog| self.catalogs.publish(self.catalogs.epoch(), catalog.clone()));
+    }
+
+    pub fn sends(&mut self, write: impl FnOnce(&mut BytesMut)) -> &mut Self {
+        write(&mut self.to_send);
+        self
+    }
+
+    /// Lets everything happen that can, and returns what the client was told meanwhile.
+    pub fn settle(&mut self) -> Vec<u8> {
+        let before = self.told.len();
+        while STEPS.iter().any(|step| self.step(*step, usize::MAX)) {}
+        self.told[before..].to_vec()
+    }
+
+    /// One thing happens, with at most so many bytes; false: it cannot happen now.
+    pub fn step(&mut self, step: Step, bytes: usize) -> bool {
+        match step {
+            Step::ClientSends if self.session.wants_client() && !self.to_send.is_empty() => {
+                let piece = self.to_send.split_to(bytes.min(self.to_send.len()));
+                self.session.client_in.extend_from_slice(&piece);
+            }
+            Step::LeaderReads if !self.session.leader_out.is_empty() => {
+                let mut piece = self.session.leader_out.split_to(bytes.min(self.session.leader_out.len()));
+                self.leader.take(&mut piece);
+                let committed = self.leader.committed.drain(..).map(Event::LeaderCommitted);
+                self.events.extend(committed);
+            }
+            Step::LeaderAnswers if self.session.wants_leader() && !self.leader.out.is_empty() => {
+                let piece = self.leader.out.split_to(bytes.min(self.leader.out.len()));
+                self.session.leader_in.extend_from_slice(&piece);
+            }
+            Step::WorldAnswers if !self.wanted.is_empty() => self.answer(),
+            _ => return false,
+        }
+        self.turn();
+        true
+    }
+
+    fn turn(&mut self) {
+        let mut random = |bytes: &mut [u8]| bytes.fill(7);
+        let mut world = World { plans: &mut self.plans, membership: &self.membership, random: &mut random };
+        self.session.turn(&mut world);
+        self.told.extend_from_slice(&self.session.client_out.split());
+        while let Some(action) = self.session.poll_action() {
+            if matches!(action, Action::Lock(_) | Action::Reserve { .. } | Action::SendBatch { .. }) {
+                self.wanted.push_back(action);
+            }
+        }
+    }
+
+    fn answer(&mut self) {
+        match self.wanted.pop_front() {
+            Some(Action::Lock(_)) => self.session.locked(&self.membership),
+            Some(Action::Reserve { node, .. }) => self.session.reserved(node),
+            Some(Action::SendBatch { node, batch }) => {
+                self.events.push(Event::FollowerCommitted(batch.tail().clone()));
+                self.session.answered(node, BatchResult::Committed);
+            }
+            _ => {}
+        }
+    }
+}
