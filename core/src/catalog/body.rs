@@ -21,6 +21,10 @@ pub(super) struct Body {
     pub words: HashSet<String>,
     /// Those of them before which no dot stands.
     pub unqualified: HashSet<String>,
+    /// Those behind which a bracket opens: what is called.
+    pub called: HashSet<String>,
+    /// Those before which a dot stands: `a.f` may mean `f(a)`.
+    pub fields: HashSet<String>,
     pub operators: HashSet<String>,
     /// The first word or statement by which it would write, were it allowed to.
     pub statement: Option<String>,
@@ -75,23 +79,30 @@ const WRITES: [&str; 4] = ["insert", "delete", "merge", "update"];
 impl Body {
     pub fn read(text: &str, language: Language) -> Option<Self> {
         let tokens = lex(text).ok()?;
-        let mut reader = Reader { text, tokens: &tokens, words: HashSet::new(), unqualified: HashSet::new() };
-        reader.names()?;
+        let mut reader = Reader { text, tokens: &tokens, names: Names::default() };
+        reader.read_names()?;
         let statement = reader.writing_word(language).or_else(|| reader.unknown_start());
-        let runs_text = reader.words.contains("execute");
+        let runs_text = reader.names.words.contains("execute");
         let operators = reader.of_kind(Kind::Operator).map(str::to_owned).collect();
         let temporal = reader.of_kind(Kind::String).any(names_a_time);
         let settings = reader.settings();
-        let Reader { words, unqualified, .. } = reader;
-        Some(Self { words, unqualified, operators, statement, runs_text, temporal, settings })
+        let Names { words, unqualified, called, fields } = reader.names;
+        Some(Self { words, unqualified, called, fields, operators, statement, runs_text, temporal, settings })
     }
 }
 
 struct Reader<'a> {
     text: &'a str,
     tokens: &'a [Token],
+    names: Names,
+}
+
+#[derive(Default)]
+struct Names {
     words: HashSet<String>,
     unqualified: HashSet<String>,
+    called: HashSet<String>,
+    fields: HashSet<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -100,18 +111,24 @@ impl<'a> Reader<'a> {
         self.tokens.iter().filter(move |t| t.kind == kind).map(move |t| &text[t.start..t.end])
     }
 
-    fn names(&mut self) -> Option<()> {
+    fn read_names(&mut self) -> Option<()> {
         for (at, token) in self.tokens.iter().enumerate() {
             let Some(name) = name(self.text, token)? else { continue };
             let qualified = at > 0 && self.tokens[at - 1].is(self.text, b'.');
-            if !qualified {
-                self.unqualified.insert(name.clone());
+            let called = self.tokens.get(at + 1).is_some_and(|next| next.is(self.text, b'('));
+            // Letters beyond ASCII are folded by some encodings and not by others.
+            let folded = (token.kind == Kind::Word && !name.is_ascii()).then(|| name.to_lowercase());
+            for name in folded.into_iter().chain([name]) {
+                if qualified {
+                    self.names.fields.insert(name.clone());
+                } else {
+                    self.names.unqualified.insert(name.clone());
+                }
+                if called {
+                    self.names.called.insert(name.clone());
+                }
+                self.names.words.insert(name);
             }
-            if token.kind == Kind::Word && !name.is_ascii() {
-                // Letters beyond ASCII are folded by some encodings and not by others.
-                self.words.insert(name.to_lowercase());
-            }
-            self.words.insert(name);
         }
         Some(())
     }
@@ -262,6 +279,7 @@ mod tests {
         }
         assert!(body.unqualified.contains("public") && !body.unqualified.contains("calls"));
         assert!(body.operators.contains("|+|"));
+        assert!(body.called.contains("calls") && !body.called.contains("public") && body.fields.contains("calls"));
         assert_eq!(Body::read("SELECT U&\"\\0061\"()", Language::Sql), None);
         assert_eq!(Body::read("SELECT 'open", Language::Sql), None);
     }

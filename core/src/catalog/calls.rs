@@ -16,7 +16,7 @@ impl Loader {
         let body = row.optional()?.and_then(|hex| from_hex(&hex));
         let (arguments, path_fixed, parts) = (row.text()?, row.bool()?, row.optional()?);
         let kind = match (kind, language.as_str(), body) {
-            (b'p', _, _) => SourceKind::Procedure,
+            (b'p' | b't', _, _) => SourceKind::NotCalled,
             _ if extension.is_some() => SourceKind::Believed,
             (b'a', _, _) => SourceKind::Aggregate(oids(&parts.unwrap_or_default())),
             (_, "sql", Some(body)) => read(&body, Language::Sql),
@@ -85,7 +85,7 @@ impl Loader {
 
 fn read(body: &str, language: Language) -> SourceKind {
     let whole = body.chars().count() <= LONGEST_BODY;
-    Body::read(body, language).filter(|_| whole).map_or(SourceKind::Unknown, SourceKind::Read)
+    Body::read(body, language).filter(|_| whole).map_or(SourceKind::Unknown, |body| SourceKind::Read(Box::new(body)))
 }
 
 /// Characters; the query cuts one behind it.

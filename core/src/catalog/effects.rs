@@ -28,12 +28,13 @@ pub(super) enum SourceKind {
     /// Of an extension, which is believed.
     Believed,
     /// SQL or PL/pgSQL.
-    Read(Body),
+    Read(Box<Body>),
     /// A name for a function of the server, which has these.
     BuiltIn(Vec<String>),
     /// By its support functions.
     Aggregate(Vec<Oid>),
-    Procedure,
+    /// A procedure, or one for triggers: no expression calls it.
+    NotCalled,
     /// Another language, or a body that cannot be read.
     Unknown,
 }
@@ -84,6 +85,10 @@ pub(super) struct Effects<'a> {
 /// What is done by everything of a name.
 #[derive(Default)]
 struct Names {
+    functions: HashMap<String, Effect>,
+    /// Functions that may be called as a field.
+    fields: HashMap<String, Effect>,
+    /// Views, and types.
     words: HashMap<String, Effect>,
     operators: Vec<(String, Effect)>,
 }
@@ -113,7 +118,7 @@ impl Effects<'_> {
 
     fn effect_of(&self, source: &Source, function: &Function, names: &Names) -> (Effect, String) {
         match &source.kind {
-            SourceKind::Procedure => (Effect::WRITES, "is a procedure".into()),
+            SourceKind::NotCalled => (Effect::default(), String::new()),
             SourceKind::Unknown => (Effect::WRITES, "has a body that cannot be read here".into()),
             SourceKind::Believed if TEXT_RUNNERS.contains(&function.name.as_str()) => {
                 (Effect::WRITES, "runs text that is not known".into())
@@ -161,7 +166,12 @@ impl Effects<'_> {
 
     fn names(&self) -> Names {
         let mut names = Names::default();
-        let functions = self.catalog.functions.values().map(|f| (&f.name, f.effect));
+        for function in self.catalog.functions.values().filter(|f| !f.effect.is_none()) {
+            *names.functions.entry(function.name.clone()).or_default() |= function.effect;
+            if function.by_attribute {
+                *names.fields.entry(function.name.clone()).or_default() |= function.effect;
+            }
+        }
         let relations = self.catalog.relations.values().map(|r| (&r.name, r.reading));
         let casts = self.casts.iter().map(|c| (&c.name, self.catalog.effect_of(&c.function)));
         let domains = self.catalog.calling_domains.iter().filter_map(|(oid, calls)| {
@@ -169,7 +179,7 @@ impl Effects<'_> {
             calls.iter().for_each(|callee| effect |= self.catalog.effect_of(callee));
             Some((&self.types.get(*oid)?.name, effect))
         });
-        for (name, effect) in functions.chain(relations).chain(casts).chain(domains).filter(|(_, e)| !e.is_none()) {
+        for (name, effect) in relations.chain(casts).chain(domains).filter(|(_, e)| !e.is_none()) {
             *names.words.entry(name.clone()).or_default() |= effect;
         }
         let operators = self.operators.iter().map(|o| (o.name.clone(), self.catalog.effect_of(&o.function)));
@@ -210,7 +220,7 @@ impl Effects<'_> {
                     && source.arguments.iter().all(|t| self.types.text_is_plain(*t))
                     && !body.temporal
                     && (source.path_fixed || !known.depends_on_path(body))
-                    && body.words.iter().all(|word| self.word_is_same(word, known, same))
+                    && body.words.iter().all(|word| self.word_is_same(body, word, known, same))
             }
             (SourceKind::BuiltIn(names), _) => {
                 source.immutable && names.iter().all(|name| !self.changeable.contains(name))
@@ -220,15 +230,17 @@ impl Effects<'_> {
     }
 
     /// A word stands for nothing that may differ: no table's rows, no clock, no setting.
-    fn word_is_same(&self, word: &str, known: &Known, same: &HashSet<Oid>) -> bool {
-        let functions = self.catalog.functions_by_name.get(word).map_or(&[][..], Vec::as_slice);
+    fn word_is_same(&self, body: &Body, word: &str, known: &Known, same: &HashSet<Oid>) -> bool {
         let system = word.starts_with("pg_") && word != "pg_catalog" || word == "information_schema";
+        let called = body.called.contains(word) || body.fields.contains(word);
+        let changes = called && self.changeable.contains(word) && !PLAIN_USES.contains(&word);
+        let functions = self.catalog.functions_by_name.get(word).map_or(&[][..], Vec::as_slice);
         !system
+            && !changes
             && !known.relations.contains(word)
-            && (!self.changeable.contains(word) || PLAIN_USES.contains(&word))
             && !builtin::SERVER_VALUES.contains(&word)
             && !SETTING_TYPES.contains(&word)
-            && functions.iter().all(|oid| same.contains(oid))
+            && (!called || functions.iter().all(|oid| same.contains(oid)))
     }
 }
 
@@ -249,14 +261,31 @@ const PLAIN_USES: [&str; 13] = [
     "quote_nullable",
 ];
 
-/// Types whose text depends on a setting, where their names are not those of changeable functions as well.
-const SETTING_TYPES: [&str; 8] = ["float", "float4", "float8", "real", "double", "money", "bytea", "interval"];
+/// Types whose text depends on a setting.
+const SETTING_TYPES: [&str; 16] = [
+    "bytea",
+    "date",
+    "double",
+    "float",
+    "float4",
+    "float8",
+    "interval",
+    "money",
+    "real",
+    "regclass",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
+    "xml",
+    "zone",
+];
 
 /// Names of users' objects.
 struct Known {
     relations: HashSet<String>,
-    /// Of functions and types.
-    others: HashSet<String>,
+    functions: HashSet<String>,
+    types: HashSet<String>,
     operators: Vec<String>,
 }
 
@@ -265,13 +294,16 @@ impl Known {
         let types = effects.types.0.iter().filter(|(oid, _)| **oid >= FIRST_USER_OID).map(|(_, t)| t.name.clone());
         Self {
             relations: effects.catalog.relations.values().map(|r| r.name.clone()).collect(),
-            others: effects.catalog.functions.values().map(|f| f.name.clone()).chain(types).collect(),
+            functions: effects.catalog.functions_by_name.keys().cloned().collect(),
+            types: types.collect(),
             operators: effects.operators.iter().map(|o| o.name.clone()).collect(),
         }
     }
 
     fn depends_on_path(&self, body: &Body) -> bool {
-        body.unqualified.iter().any(|word| self.others.contains(word))
+        let named =
+            |word: &String| self.types.contains(word) || self.functions.contains(word) && body.called.contains(word);
+        body.unqualified.iter().any(named)
             || body.operators.iter().any(|run| self.operators.iter().any(|known| run.contains(known.as_str())))
     }
 }
@@ -286,22 +318,25 @@ fn body_effect(body: &Body, volatile: bool, names: &Names) -> (Effect, String) {
     }
     let mut effect = Effect::default();
     let mut why = String::new();
-    let called = body.words.iter().filter_map(|word| Some((word, set_config(body, word, *names.words.get(word)?))));
-    let used = names.operators.iter().filter(|(name, _)| body.operators.iter().any(|run| run.contains(name.as_str())));
-    for (name, found) in called.chain(used.map(|(name, found)| (name, *found))) {
+    for (name, found) in used(body, names) {
         if found.writes && !effect.writes {
             why = format!("uses {name}");
         }
         effect |= found;
     }
-    for word in &body.words {
-        let found = set_config(body, word, builtin::effect_of(word));
-        if found.writes && !effect.writes {
-            why = format!("uses {word}");
-        }
-        effect |= found;
-    }
     (effect, why)
+}
+
+/// All that a body may use, by name or by sign, with what it does.
+fn used<'a>(body: &'a Body, names: &'a Names) -> impl Iterator<Item = (&'a String, Effect)> {
+    let of = |known: &'a HashMap<String, Effect>| move |word: &'a String| Some((word, *known.get(word)?));
+    let called = body.called.iter().filter_map(of(&names.functions));
+    let built_in = body.called.iter().map(|word| (word, set_config(body, word, builtin::effect_of(word))));
+    let fields = body.fields.iter().filter_map(of(&names.fields));
+    let words = body.words.iter().filter_map(of(&names.words));
+    let signs = names.operators.iter().filter(|(name, _)| body.operators.iter().any(|run| run.contains(name.as_str())));
+    let signs = signs.map(|(name, effect)| (name, *effect));
+    called.chain(built_in).chain(fields).chain(words).chain(signs)
 }
 
 /// A setting that is known by name is told to the proxy where it says what names mean, unless it changes more than that.

@@ -93,10 +93,11 @@ pub const FOREIGN_KEYS: &str = "SELECT k.oid, k.conrelid, k.confrelid, k.confdel
      JOIN pg_catalog.pg_attribute fa ON fa.attrelid OPERATOR(pg_catalog.=) k.confrelid AND fa.attnum OPERATOR(pg_catalog.=) u.fatt \
      WHERE k.contype OPERATOR(pg_catalog.=) 'f' ORDER BY k.oid";
 
-/// oid, schema, name, kind, volatility, extension, takes a row as its only argument, language, body of a function that is
+/// oid, schema, name, kind (`t`: for triggers), volatility, extension, takes a row as its only argument, language, body of a function that is
 /// read (the server's own bytes in hexadecimal; a body beyond 64 KiB is cut, and so not understood) or other names of one
 /// that is built in, types of its arguments, its names do not depend on the search path, support functions of users of an aggregate
-pub const FUNCTIONS: &str = "SELECT p.oid, n.nspname, p.proname, p.prokind, p.provolatile, e.extname, \
+pub const FUNCTIONS: &str = "SELECT p.oid, n.nspname, p.proname, \
+     CASE WHEN p.prorettype OPERATOR(pg_catalog.=) ANY ('{trigger,event_trigger}'::pg_catalog.regtype[]) THEN 't' ELSE p.prokind END, p.provolatile, e.extname, \
      p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1 AND p.pronargs OPERATOR(pg_catalog.>=) 1, l.lanname, \
      CASE WHEN e.extname IS NULL AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,internal}') THEN pg_catalog.encode(pg_catalog.convert_to( \
      CASE WHEN l.lanname OPERATOR(pg_catalog.=) 'internal' THEN (SELECT pg_catalog.string_agg(b.proname::pg_catalog.text, ' ') FROM pg_catalog.pg_proc b \

@@ -120,4 +120,6 @@ fn what_runs_text_or_writes_past_tables_is_refused() {
 fn functions_that_give_the_same_everywhere_may_stand_in_definitions() {
     assert_written("INSERT INTO mails VALUES (1, 'a@b', 'c@d', 'e@f')");
     assert_written("UPDATE mails SET a = 'b@c'");
+    assert_written("INSERT INTO grown VALUES (1, '')");
+    assert_leader("SELECT counts_log()");
 }

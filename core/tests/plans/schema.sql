@@ -98,6 +98,10 @@ CREATE FUNCTION by_path(text) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT is_
 CREATE FUNCTION fixed_path(text) RETURNS bool IMMUTABLE LANGUAGE sql SET search_path = public AS 'SELECT is_email($1)';
 CREATE FUNCTION of_a_time(timestamptz) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1::text';
 CREATE FUNCTION of_today(text) RETURNS bool IMMUTABLE LANGUAGE sql AS $$ SELECT $1 <> 'today'::date::text $$;
+CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO heap VALUES (1); RETURN NULL; END';
+CREATE FUNCTION of_age(age int, log text) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT age > length(log)';
+CREATE FUNCTION counts_log() RETURNS int LANGUAGE sql AS 'SELECT count(log)::int FROM (SELECT 1 AS log) writes';
+CREATE TABLE grown (id int PRIMARY KEY, v text CHECK (of_age(id, v)));
 CREATE TABLE mails (id int PRIMARY KEY, a text CHECK (is_email(a)), b text CHECK (is_long_email(b)), c text CHECK (fixed_path(c)));
 CREATE INDEX ON mails (is_email(a));
 CREATE TABLE checks_looks_up (id int PRIMARY KEY, v int CHECK (looks_up(v)));
