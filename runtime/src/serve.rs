@@ -15,6 +15,7 @@ use crate::cluster::{self, Running};
 use crate::config::Config;
 use crate::listen::Doors;
 use crate::server::Server;
+use crate::session;
 use crate::session::Control;
 
 /// How long sessions may take to finish their transactions at a stop.
@@ -58,6 +59,10 @@ pub async fn serve(config: Config) -> Result<Service, ServeFault> {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<Arbiter> = (0..cores).map(|_| Arbiter::new()).collect();
+    for arbiter in &arbiters {
+        let databases = server.shared().vacated.subscribe();
+        arbiter.spawn_fn(|| drop(tokio::task::spawn_local(session::vacate(databases))));
+    }
     let handles = arbiters.iter().map(Arbiter::handle).collect();
     let accepting = tokio::task::spawn_local(doors.serve(server.clone(), handles));
     Ok(Service { server, running, accepting, arbiters, address })

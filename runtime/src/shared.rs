@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use arc_swap::ArcSwap;
 use lockstep_core::cluster::Membership;
 use lockstep_core::commitlock::CommitLock;
+use tokio::sync::{RwLock, broadcast};
 
 use crate::cluster::ClusterClient;
 use crate::config::Config;
@@ -17,6 +18,10 @@ pub struct Shared {
     /// The newest membership. Whoever commits reads it *after* entering the commit lock.
     pub membership: Arc<ArcSwap<Membership>>,
     pub commit_lock: CommitLock,
+    /// Held in common by commands that each node runs by itself, alone by whoever compares nodes or lets one in.
+    pub utilities: Arc<RwLock<()>>,
+    /// Databases that idle follower connections must leave, told to every arbiter.
+    pub vacated: broadcast::Sender<Arc<str>>,
     pub cluster: ClusterClient,
     /// Clients that are logged in.
     pub clients: AtomicUsize,

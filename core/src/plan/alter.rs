@@ -26,8 +26,10 @@ pub fn check(scope: &Scope<'_>, statement: &AlterTableStmt, facts: &Facts) -> Ou
                 return Err(refuse(reason, "Use built-in functions.").into());
             }
             AlterTableType::AtAttachPartition => partition_bound(scope, command.def.as_deref())?,
-            AlterTableType::AtDetachPartition if is_concurrent(command) => return Ok(Some(Action::Utility)),
-            AlterTableType::AtDetachPartitionFinalize => return Ok(Some(Action::Utility)),
+            AlterTableType::AtDetachPartition if is_concurrent(command) => {
+                return Ok(Some(Action::Utility { vacates: None }));
+            }
+            AlterTableType::AtDetachPartitionFinalize => return Ok(Some(Action::Utility { vacates: None })),
             _ => {}
         }
     }

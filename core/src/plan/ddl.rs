@@ -23,8 +23,12 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcom
     scope.spares_own_schema(&facts)?;
     large_objects(node)?;
     evaluated::definitions(scope, node, &facts)?;
+    if matches!(node, NodeEnum::RenameStmt(s) if s.rename_type() == ObjectType::ObjectDatabase) {
+        let reason = "it renames a database, to which the proxy itself has connections";
+        return Err(refuse(reason, "CREATE DATABASE … TEMPLATE, then DROP DATABASE.").into());
+    }
     if is_utility(node) {
-        return Ok(Action::Utility.into());
+        return Ok(Action::Utility { vacates: vacated(node) }.into());
     }
     if let Some(plan) = image(scope, node, &facts)? {
         return Ok(plan);
@@ -69,6 +73,21 @@ fn is_utility(node: &NodeEnum) -> bool {
         | NodeEnum::CreateTableSpaceStmt(_)
         | NodeEnum::DropTableSpaceStmt(_) => true,
         _ => false,
+    }
+}
+
+/// The database that the command drops, moves or copies: the server refuses it while anybody is connected there.
+fn vacated(node: &NodeEnum) -> Option<Arc<str>> {
+    match node {
+        NodeEnum::DropdbStmt(s) => Some(s.dbname.as_str().into()),
+        NodeEnum::AlterDatabaseStmt(s) => Some(s.dbname.as_str().into()),
+        NodeEnum::CreatedbStmt(s) => {
+            let template = s.options.iter().find(|option| is_option(option, "template"))?;
+            let Some(NodeEnum::DefElem(template)) = &template.node else { return None };
+            let Some(NodeEnum::String(name)) = &template.arg.as_ref()?.node else { return None };
+            Some(name.sval.as_str().into())
+        }
+        _ => None,
     }
 }
 

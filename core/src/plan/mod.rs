@@ -138,7 +138,10 @@ pub enum Action {
     /// Replicated as text, under the commit lock in exclusive mode.
     Ddl(Arc<Ddl>),
     /// Runs on the leader, then as text on each follower: it cannot run in a transaction block.
-    Utility,
+    Utility {
+        /// The database in which nobody may be, not even a connection of ours.
+        vacates: Option<Arc<str>>,
+    },
     /// SQL-level PREPARE; the inner statement's plan is used by EXECUTE.
     Prepare {
         name: String,

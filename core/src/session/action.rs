@@ -1,5 +1,7 @@
 //! Everything a session can want from the shell, besides bytes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::cluster::Membership;
@@ -19,9 +21,11 @@ pub enum Action {
     /// Give the commit lock back, or stop waiting for it.
     Unlock,
     /// Have a connection to a follower ready → `reserved` or `not_reserved`.
-    Reserve { node: NodeId, fresh: bool },
+    Reserve { node: NodeId, fresh: bool, settings: Settings },
     /// Send the batch on the reserved connection → `answered` or `broken`.
     SendBatch { node: NodeId, batch: Batch },
+    /// Close every idle follower connection to this database, whoever may have used it.
+    Vacate(Arc<str>),
     /// The unit needs no follower connections any more.
     Release,
     /// Ask the cluster about a node → `verdict`.
@@ -38,11 +42,15 @@ pub enum Action {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockMode {
-    /// None: a command that may run for minutes and waits for transactions itself (CREATE INDEX CONCURRENTLY).
-    Free,
+    /// Not the commit lock: a command may run for minutes and wait for transactions (CREATE INDEX CONCURRENTLY). Nodes
+    /// join and are compared only while none of them runs.
+    Utility,
     Shared,
     Exclusive,
 }
+
+/// Parameters that a follower connection is to be started with, by name.
+pub type Settings = Arc<[(Bytes, Bytes)]>;
 
 /// What a session sees of the world during one turn.
 pub struct World<'a> {

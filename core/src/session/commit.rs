@@ -1,9 +1,12 @@
 //! The end of a unit: constraints, the commit lock, followers, the leader's COMMIT, and what the client is told.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::client::OWN_NAME;
-use super::{Action, AfterDrain, Block, Gate, LockMode, Session};
+use super::done::connection_settings;
+use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
@@ -28,13 +31,24 @@ pub(super) enum CommitVia {
         chain: bool,
     },
     /// A command that cannot run in a transaction block, in a Query or by Execute: the leader runs it, then the others.
-    Utility(Bytes),
-    UtilityExtended(Bytes),
+    Utility(Utility),
+    UtilityExtended(Utility),
+}
+
+/// A command that each node runs by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Utility {
+    pub sql: Bytes,
+    /// The database that our own idle connections must leave before it can run.
+    pub vacates: Option<Arc<str>>,
 }
 
 impl CommitVia {
-    fn is_utility(&self) -> bool {
-        matches!(self, Self::Utility(_) | Self::UtilityExtended(_))
+    fn utility(&self) -> Option<&Utility> {
+        match self {
+            Self::Utility(utility) | Self::UtilityExtended(utility) => Some(utility),
+            _ => None,
+        }
     }
 
     /// Whether the client's segment goes on after it.
@@ -50,6 +64,8 @@ pub(super) struct Committing {
     pub order: Order,
     pub lock: LockMode,
     pub batch: Batch,
+    /// What the followers' connections must have set besides.
+    pub settings: Settings,
     /// Set when the lock is held.
     pub machine: Option<Commit>,
     /// The leader's word against its COMMIT.
@@ -82,27 +98,22 @@ impl Session {
         self.segment.replay = None;
         let mut log = std::mem::take(&mut self.unit.log);
         let mut order = self.unit.order;
-        if via.is_utility() && self.path_changed {
-            let why = "this command is refused: it is run on followers under their own search_path, and this session has another";
-            self.doom(
-                Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why)
-                    .with_hint("Run it in a session that has not set search_path."),
-            );
-        }
-        if via.is_utility() && self.has_set_role() {
+        if via.utility().is_some() && self.has_set_role() {
             let why = "this command is refused: it is run on followers by the role of the login, and another is set";
             self.doom(
                 Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("RESET ROLE, or log in as that role."),
             );
         }
-        if let CommitVia::Utility(sql) | CommitVia::UtilityExtended(sql) = &via {
+        let mut settings = Settings::default();
+        if let Some(utility) = via.utility() {
             order = Order::LeaderFirst;
             log = Log::default();
-            log.text(&String::from_utf8_lossy(sql));
+            log.text(&String::from_utf8_lossy(&utility.sql));
+            settings = connection_settings(self.settings.take());
         }
-        let schema = log.has_schema_change() || via.is_utility();
-        let lock = match (via.is_utility(), schema || order == Order::LeaderFirst) {
-            (true, _) => LockMode::Free,
+        let schema = log.has_schema_change() || via.utility().is_some();
+        let lock = match (via.utility().is_some(), schema || order == Order::LeaderFirst) {
+            (true, _) => LockMode::Utility,
             (false, true) => LockMode::Exclusive,
             (false, false) => LockMode::Shared,
         };
@@ -112,7 +123,8 @@ impl Session {
             log.defer_constraints();
         }
         let batch = log.take_batch();
-        self.committing = Some(Committing { via, order, lock, batch, machine: None, refusal: None, tag: None, schema });
+        self.committing =
+            Some(Committing { via, order, lock, batch, settings, machine: None, refusal: None, tag: None, schema });
         if let Some(fault) = self.unit.doomed.take() {
             return self.conclude(Outcome::Aborted(fault));
         }
@@ -196,8 +208,12 @@ impl Session {
         while let Some(committing) = &mut self.committing {
             let Some(task) = committing.machine.as_mut().and_then(Commit::poll) else { return };
             let action = match task {
-                Task::Reserve { node, fresh } => Action::Reserve { node, fresh },
-                Task::Send { node } => Action::SendBatch { node, batch: committing.batch.clone() },
+                Task::Reserve { node, fresh } => Action::Reserve { node, fresh, settings: committing.settings.clone() },
+                Task::Send { node } => {
+                    let send = Action::SendBatch { node, batch: committing.batch.clone() };
+                    self.vacate();
+                    send
+                }
                 Task::Suspect { node, why } => Action::Suspect { node, why },
                 Task::Degrade { node, why } => Action::Degrade { node, why },
                 Task::LeaderCommit => {
@@ -224,11 +240,21 @@ impl Session {
                 frontend::flush(&mut self.leader_out);
                 self.owe(What::Execution(Execution::Own(Own::Commit)), 0);
             }
-            Some(CommitVia::Utility(sql) | CommitVia::UtilityExtended(sql)) => {
+            Some(CommitVia::Utility(utility) | CommitVia::UtilityExtended(utility)) => {
                 // What was asked for the plan has begun an implicit transaction, in which it could not run.
                 self.sync_ours();
-                self.own_query(&sql, Own::Commit);
+                self.vacate();
+                self.own_query(&utility.sql, Own::Commit);
             }
+        }
+    }
+
+    /// A server waits some seconds for others to leave a database (documentation, "DROP DATABASE"): time enough for our
+    /// own idle connections.
+    fn vacate(&mut self) {
+        let utility = self.committing.as_ref().and_then(|committing| committing.via.utility());
+        if let Some(database) = utility.and_then(|utility| utility.vacates.clone()) {
+            self.actions.push_back(Action::Vacate(database));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::role::Role;
-use super::{AfterDrain, Block, Session, copy};
+use super::{AfterDrain, Block, Session, Settings, copy};
 use crate::auth::md5::Md5Digest;
 use crate::auth::scram::{ITERATIONS, Keys};
 use crate::catalog::SchemaEpoch;
@@ -57,7 +57,6 @@ impl Session {
         }
         self.unit.learned.extend(done.memory.clone());
         if marks.settings {
-            self.path_changed |= done.memory.as_ref().is_none_or(|(memory, _)| memory.is_about("search_path"));
             self.unit.renames = true;
             self.forget_names();
         }
@@ -94,7 +93,6 @@ impl Session {
         if all {
             self.statements.clear();
             self.temporary = false;
-            self.path_changed = false;
             self.memory.clear();
             self.serializable_by_default = false;
         }
@@ -182,9 +180,7 @@ impl Session {
 
     /// The DDL's text as all nodes get it, when the settings under which it runs are known; else they are asked first.
     pub(super) fn ready_for_ddl(&mut self, ddl: &Ddl, text: &Bytes, then: AfterDrain) -> Option<Arc<str>> {
-        if self.settings.is_none() {
-            self.ask_settings();
-            self.drain(then);
+        if !self.knows_settings(then) {
             return None;
         }
         match std::str::from_utf8(text) {
@@ -202,6 +198,15 @@ impl Session {
 }
 
 impl Session {
+    /// Whether the leader has told its settings; if not it is asked, and `then` is handled when it has.
+    pub(super) fn knows_settings(&mut self, then: AfterDrain) -> bool {
+        if self.settings.is_none() {
+            self.ask_settings();
+            self.drain(then);
+        }
+        self.settings.is_some()
+    }
+
     /// The text with a verifier in place of a password in clear: each server would salt the password in its own way.
     fn with_verifier(&self, ddl: &Ddl, text: &str) -> Arc<str> {
         let Some(literal) = &ddl.password else { return text.into() };
@@ -219,6 +224,16 @@ impl Session {
 fn setting(rows: &[Vec<Option<Bytes>>], name: &str) -> Option<String> {
     let row = rows.iter().find(|row| row.first().is_some_and(|n| n.as_deref() == Some(name.as_bytes())))?;
     String::from_utf8(row.get(1)?.as_ref()?.to_vec()).ok()
+}
+
+/// The settings of the leader's session for a follower connection that runs its command.
+pub(super) fn connection_settings(rows: Option<Vec<Vec<Option<Bytes>>>>) -> Settings {
+    let rows = rows.into_iter().flatten();
+    rows.filter_map(|row| match &row[..] {
+        [Some(name), Some(value)] if name != "role" => Some((name.clone(), value.clone())),
+        _ => None,
+    })
+    .collect()
 }
 
 /// One statement that gives a follower's transaction the settings of the leader's session.

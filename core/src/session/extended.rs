@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::commit::CommitVia;
+use super::commit::{CommitVia, Utility};
 use super::names::{Meaning, OWN_PREPARED, renamed};
 use super::planning::Planning;
 use super::portal::{Portal, Run};
@@ -210,7 +210,7 @@ impl Session {
                 let execution = self.copy_execution(copy, marks, portal.source());
                 self.execute_on_leader(&frame, execution);
             }
-            Action::Utility => self.execute_utility(text, frame),
+            Action::Utility { vacates } => self.execute_utility(text, vacates.clone(), frame),
             Action::Refuse(fault) => self.poison(fault.clone(), 0),
             action => {
                 let note = self.note_for(&plan, &text, portal.statement.epoch);
@@ -268,7 +268,7 @@ impl Session {
         self.execute_on_leader(&frame, Execution::Pass { done });
     }
 
-    fn execute_utility(&mut self, text: Bytes, frame: Frame) {
+    fn execute_utility(&mut self, sql: Bytes, vacates: Option<Arc<str>>, frame: Frame) {
         if !self.owed.is_empty() {
             return self.drain(AfterDrain::Frame(frame));
         }
@@ -277,7 +277,9 @@ impl Session {
             self.wrap();
             return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
         }
-        self.begin_commit(CommitVia::UtilityExtended(text));
+        if self.knows_settings(AfterDrain::Frame(frame)) {
+            self.begin_commit(CommitVia::UtilityExtended(Utility { sql, vacates }));
+        }
     }
 
     /// From here on the end of an implicit transaction waits for the followers.

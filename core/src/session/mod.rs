@@ -76,7 +76,7 @@ mod stale;
 mod takeover;
 mod work;
 
-pub use action::{Action, LockMode, World};
+pub use action::{Action, LockMode, Settings, World};
 use commit::Committing;
 use encoding::Encoding;
 use portal::Portal;
@@ -128,8 +128,6 @@ pub struct Session {
     /// A query whose rows are the answer to SHOW pool_nodes.
     pool_nodes: String,
     leader: NodeId,
-    /// The client has changed its search path: a command as text may name another table on a follower.
-    path_changed: bool,
     /// A statement of ours may be left on the leader connection, because an error came before its Close.
     own_left: bool,
     /// For hashing a password that stands in clear in a statement.
@@ -194,7 +192,6 @@ impl Session {
             memory: takeover::Memory::default(),
             pool_nodes: String::new(),
             leader: birth.leader,
-            path_changed: false,
             own_left: false,
             salt: [0; 16],
             lost: None,

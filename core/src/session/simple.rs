@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::commit::CommitVia;
+use super::commit::{CommitVia, Utility};
 use super::extended::changes_names;
 use super::names::{Meaning, renamed};
 use super::planning::Planning;
@@ -226,7 +226,7 @@ impl Session {
                 self.drain(AfterDrain::Script);
                 Step::Wait
             }
-            Action::Utility => self.script_utility(text, shift),
+            Action::Utility { vacates } => self.script_utility(text, vacates.clone(), shift),
             Action::Refuse(fault) => {
                 self.poison(fault.clone(), shift);
                 Step::Next
@@ -322,15 +322,18 @@ impl Session {
         Step::Wait
     }
 
-    fn script_utility(&mut self, text: Bytes, shift: u32) -> Step {
+    fn script_utility(&mut self, sql: Bytes, vacates: Option<Arc<str>>, shift: u32) -> Step {
         if !self.stands_alone() || self.block != Block::None {
             // The leader's own error: it cannot run inside a transaction block.
             self.wrap();
-            self.send(&text, &[], Shape::Whole, Execution::Pass { done: Done::default() }, shift);
+            self.send(&sql, &[], Shape::Whole, Execution::Pass { done: Done::default() }, shift);
             return Step::Next;
         }
+        if !self.knows_settings(AfterDrain::Script) {
+            return Step::Wait;
+        }
         self.step_script();
-        self.begin_commit(CommitVia::Utility(text));
+        self.begin_commit(CommitVia::Utility(Utility { sql, vacates }));
         Step::Wait
     }
 

@@ -69,7 +69,7 @@ fn what_cannot_run_in_a_transaction_is_a_utility() {
         "CLUSTER",
         "ALTER TABLE events DETACH PARTITION events_old CONCURRENTLY",
     ] {
-        assert_eq!(plan(sql).action, Action::Utility, "{sql}");
+        assert!(matches!(plan(sql).action, Action::Utility { .. }), "{sql}");
     }
 }
 

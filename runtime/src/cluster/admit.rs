@@ -6,6 +6,7 @@ use std::time::Duration;
 use lockstep_core::cluster::{Event, MemberState};
 use lockstep_core::commitlock::Pass;
 use lockstep_core::id::NodeId;
+use tokio::sync::OwnedRwLockWriteGuard;
 
 use super::actor::Cluster;
 use super::command::Trouble;
@@ -18,6 +19,12 @@ use crate::service::ServiceFault;
 const HOLD_PATIENCE: Duration = Duration::from_secs(30);
 /// Looks at sequences that clients draw from during a comparison.
 const LOOKS: u32 = 5;
+
+/// While it lives, nothing is committed and no command runs that each node runs by itself.
+pub(super) struct Hold {
+    _commits: Pass,
+    _utilities: OwnedRwLockWriteGuard<()>,
+}
 
 /// What a comparison with the leader said of a node.
 enum Finding {
@@ -74,9 +81,13 @@ impl Cluster {
         }
     }
 
-    /// Commits wait until the pass is dropped.
-    pub(super) async fn hold(&self) -> Option<Pass> {
-        tokio::time::timeout(HOLD_PATIENCE, self.shared.commit_lock.exclusive()).await.ok()
+    /// Commits, and commands that each node runs by itself, wait until the hold is dropped.
+    pub(super) async fn hold(&self) -> Option<Hold> {
+        let hold = async {
+            let utilities = self.shared.utilities.clone().write_owned().await;
+            Hold { _commits: self.shared.commit_lock.exclusive().await, _utilities: utilities }
+        };
+        tokio::time::timeout(HOLD_PATIENCE, hold).await.ok()
     }
 
     /// Compares all active nodes. Sequences that sessions have moved are levelled first; others must be level.

@@ -60,6 +60,8 @@ use state::StateDirectory;
 pub use state::StateFault;
 
 /// How long commits that are under way may take at an orderly stop.
+/// Databases that an arbiter may have to be told of at once; one that falls behind closes all its idle connections.
+const VACATED: usize = 16;
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the proxy does not start.
@@ -96,6 +98,8 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         config,
         membership: registry.membership().clone(),
         commit_lock: CommitLock::new(),
+        utilities: Arc::default(),
+        vacated: tokio::sync::broadcast::Sender::new(VACATED),
         cluster: client,
         clients: AtomicUsize::new(0),
     });

@@ -16,10 +16,10 @@ use lockstep_core::cluster::{Membership, Verdict};
 use lockstep_core::commitlock::Pass;
 use lockstep_core::fault::Fault;
 use lockstep_core::id::{NodeId, SessionId};
-use lockstep_core::session::{Action, Birth, LockMode, Session, World};
+use lockstep_core::session::{Action, Birth, LockMode, Session, Settings, World};
 use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::ReserveFault;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, mpsc};
 
 use super::exchange::{Exchanged, exchange};
 use super::link::{Link, LinkFault};
@@ -34,7 +34,7 @@ use crate::server::Server;
 
 /// The answer to something that was asked for.
 enum Event {
-    Locked(u64, Option<Slot>, Option<Pass>),
+    Locked(u64, Held),
     Reserved(NodeId, Result<Box<Follower>, LinkFault>),
     Exchanged(NodeId, Exchanged),
     Verdict(NodeId, Verdict),
@@ -43,10 +43,15 @@ enum Event {
     MembershipChanged,
 }
 
-type Pending = Pin<Box<dyn Future<Output = Event>>>;
+/// What a commit holds of what the sessions share; all of it is let go by dropping it.
+#[derive(Default)]
+struct Held {
+    _slot: Option<OwnedSemaphorePermit>,
+    _pass: Option<Pass>,
+    _utility: Option<OwnedRwLockReadGuard<()>>,
+}
 
-/// A place among the units of this arbiter that commit.
-struct Slot(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+type Pending = Pin<Box<dyn Future<Output = Event>>>;
 
 struct Leader {
     peer: Peer,
@@ -64,7 +69,7 @@ pub struct Driver {
     leader: Option<Leader>,
     reserved: HashMap<NodeId, Follower>,
     pending: FuturesUnordered<Pending>,
-    pass: Option<(Option<Slot>, Option<Pass>)>,
+    held: Held,
     /// Counts requests for the commit lock: the answer to one that was taken back is let go.
     lock_request: u64,
     spill: Option<Rc<Spill>>,
@@ -98,7 +103,7 @@ impl Driver {
             leader: Some(Leader { peer: link.peer, pid: link.pid, cancel_key: link.cancel_key }),
             reserved: HashMap::new(),
             pending: FuturesUnordered::new(),
-            pass: None,
+            held: Held::default(),
             lock_request: 0,
             spill: None,
             inbox,
@@ -159,10 +164,12 @@ impl Driver {
             }
             Action::Lock(mode) => self.lock(mode),
             Action::Unlock => {
-                self.pass = None;
+                self.held = Held::default();
                 self.lock_request += 1;
             }
-            Action::Reserve { node, fresh } => self.reserve(node, fresh),
+            Action::Reserve { node, fresh, settings } => self.reserve(node, fresh, settings),
+            // Only fails when no arbiter listens any more.
+            Action::Vacate(database) => drop(self.server.shared().vacated.send(database)),
             Action::SendBatch { node, batch } => self.send(node, batch),
             Action::Release => {
                 let mut pool = self.local.pool();
@@ -194,39 +201,39 @@ impl Driver {
     }
 
     fn lock(&mut self, mode: LockMode) {
-        let lock = self.server.shared().commit_lock.clone();
-        let slots = self.local.slots.clone();
-        let request = self.lock_request;
-        match mode {
-            LockMode::Free => return self.locked(None, None),
-            LockMode::Shared => {
-                if let Ok(slot) = slots.clone().try_acquire_owned().map(Slot)
-                    && let Some(pass) = lock.try_shared()
-                {
-                    return self.locked(Some(slot), Some(pass));
-                }
-            }
-            LockMode::Exclusive => {}
+        let shared = self.server.shared();
+        let (lock, slots) = (shared.commit_lock.clone(), self.local.slots.clone());
+        if mode == LockMode::Shared
+            && let Ok(slot) = slots.clone().try_acquire_owned()
+            && let Some(pass) = lock.try_shared()
+        {
+            return self.locked(Held { _slot: Some(slot), _pass: Some(pass), _utility: None });
         }
+        let (request, utilities) = (self.lock_request, shared.utilities.clone());
         self.pending.push(Box::pin(async move {
-            let slot = slots.acquire_owned().await.ok().map(Slot);
+            if mode == LockMode::Utility {
+                let held = Held { _utility: Some(utilities.read_owned().await), ..Held::default() };
+                return Event::Locked(request, held);
+            }
+            let slot = slots.acquire_owned().await.ok();
             let pass = if mode == LockMode::Exclusive { lock.exclusive().await } else { lock.shared().await };
-            Event::Locked(request, slot, Some(pass))
+            Event::Locked(request, Held { _slot: slot, _pass: Some(pass), _utility: None })
         }));
     }
 
-    fn locked(&mut self, slot: Option<Slot>, pass: Option<Pass>) {
-        self.pass = Some((slot, pass));
+    fn locked(&mut self, held: Held) {
+        self.held = held;
         let membership = self.server.shared().membership.load();
         self.session.locked(&membership);
     }
 
-    fn reserve(&mut self, node: NodeId, fresh: bool) {
+    fn reserve(&mut self, node: NodeId, fresh: bool, settings: Settings) {
         let kind = Kind {
             node,
             database: self.identity.database.clone(),
             user: self.identity.user.clone(),
             encoding: self.session.client_encoding(),
+            settings,
         };
         let pooled = if fresh { None } else { self.local.pool().take(&kind) };
         if let Some(follower) = pooled {
@@ -267,7 +274,7 @@ impl Driver {
 
     fn happened(&mut self, event: Event) {
         match event {
-            Event::Locked(request, slot, pass) if request == self.lock_request => self.locked(slot, pass),
+            Event::Locked(request, held) if request == self.lock_request => self.locked(held),
             Event::Locked(..) => {}
             Event::Reserved(node, Ok(follower)) => {
                 self.reserved.insert(node, *follower);
@@ -422,12 +429,12 @@ impl Drop for Driver {
         if nodes.is_empty() {
             return;
         }
-        let (server, pass) = (self.server.clone(), self.pass.take());
+        let (server, held) = (self.server.clone(), std::mem::take(&mut self.held));
         runtime.spawn(async move {
             for node in nodes {
                 server.cluster().diverged(node, "a session ended in the middle of a commit to it".into()).await;
             }
-            drop(pass);
+            drop(held);
         });
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use lockstep_core::auth::KeyCache;
 use lockstep_core::limits;
 use lockstep_core::plan::PlanCache;
-use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast};
 
 use super::pool::Pool;
 
@@ -47,5 +48,18 @@ impl Local {
     /// The derived login keys. To be borrowed for one message at a time, never while something is awaited.
     pub fn keys(&self) -> &RefCell<KeyCache> {
         &self.keys
+    }
+}
+
+/// Closes this thread's idle connections to the databases that are to be left, for as long as the proxy runs.
+pub async fn vacate(mut databases: broadcast::Receiver<Arc<str>>) {
+    let local = Local::of_this_thread();
+    loop {
+        match databases.recv().await {
+            Ok(database) => local.pool().vacate(&database),
+            // It is not known which databases were missed.
+            Err(RecvError::Lagged(_)) => *local.pool() = Pool::default(),
+            Err(RecvError::Closed) => return,
+        }
     }
 }

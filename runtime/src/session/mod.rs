@@ -31,6 +31,7 @@ mod peer;
 mod pool;
 mod spill;
 
+pub use local::vacate;
 pub use peer::StdPeer;
 
 use drive::Driver;

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use lockstep_core::auth::{KeyCache, NodeKey};
 use lockstep_core::effect::TemplateId;
 use lockstep_core::id::NodeId;
+use lockstep_core::session::Settings;
 
 use super::link::{self, Greeting, Link, LinkFault};
 use super::peer::Read;
@@ -26,6 +27,8 @@ pub struct Kind {
     pub user: String,
     /// Text values come from the leader in the client's encoding, and go on in it.
     pub encoding: Bytes,
+    /// What a command's text depends on; none for effects.
+    pub settings: Settings,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,9 @@ impl Pool {
     }
 
     pub fn put(&mut self, follower: Follower) {
+        if !follower.kind.settings.is_empty() {
+            return;
+        }
         if self.idle.len() >= IDLE
             && let Some(oldest) = self.idle.pop_front()
         {
@@ -67,6 +73,12 @@ impl Pool {
         }
         *self.counts.entry(follower.kind.clone()).or_default() += 1;
         self.idle.push_back(follower);
+    }
+
+    /// Closes the idle connections to a database.
+    pub fn vacate(&mut self, database: &str) {
+        self.idle.retain(|follower| follower.kind.database != database);
+        self.counts.retain(|kind, _| kind.database != database);
     }
 
     fn forget(&mut self, kind: &Kind) {
@@ -109,6 +121,7 @@ pub async fn dial(
         .collect();
     parameters.push((Bytes::from_static(b"database"), kind.database.clone().into()));
     parameters.push((Bytes::from_static(b"client_encoding"), kind.encoding.clone()));
+    parameters.extend(kind.settings.iter().cloned());
     let greeting = Greeting { user: &kind.user.clone(), key, parameters };
     let link = link::dial(node, greeting, keys).await?;
     Ok(Follower { kind, link, known: HashSet::new() })

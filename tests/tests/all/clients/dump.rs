@@ -58,7 +58,6 @@ fn a_plain_dump_goes_in_by_psql_in_one_transaction() {
 }
 
 #[test]
-#[ignore = "sequences of a database made a moment ago are levelled too late"]
 fn databases_are_made_and_dropped_on_every_node() {
     let cluster = lockstep_tests::cluster::Cluster::start(2);
     let port = cluster.proxy.port();

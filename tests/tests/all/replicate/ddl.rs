@@ -4,7 +4,6 @@ use super::Do::{Fails, Sql};
 use super::{Case, replicated};
 
 #[test]
-#[ignore = "a utility command in a session with another search_path is refused in this version"]
 fn of_every_kind() {
     replicated("ddl", CASES);
 }

@@ -8,7 +8,6 @@ use super::script::Step::{Ask, Call, CopyData, CopyDone, Query, Ready, Until};
 const STARTED: super::script::Step = Until(COPY_IN_RESPONSE);
 
 #[test]
-#[ignore = "a utility command in a session with another search_path is refused in this version"]
 fn or_refused() {
     agree_or_refuse(
         "refusable",

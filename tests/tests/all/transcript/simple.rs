@@ -171,7 +171,6 @@ fn one_statement_at_a_time() {
 }
 
 #[test]
-#[ignore = "a utility command in a session with another search_path is run under the wrong one"]
 fn several_statements_in_one_string() {
     agree(
         "string",
