@@ -69,7 +69,7 @@ fn an_insert_by_a_role_that_may_not_read_says_what_it_lacks() {
     let cluster = cluster_with_owner("unread");
     let mut client = cluster.proxy.connect_as(&APP, "unread");
     client.put(|out| frontend::query(out, b"INSERT INTO s.log VALUES ('a')")).try_flush().unwrap();
-    let refused = Fields::read(client.until_any(&[b'E']).unwrap().body()).unwrap();
+    let refused = Fields::read(client.until_any(b"E").unwrap().body()).unwrap();
     assert_eq!(refused.state(), b"42501");
     assert!(String::from_utf8_lossy(refused.get(b'H').expect("a hint")).contains("needs SELECT"));
     client.answer().unwrap();
