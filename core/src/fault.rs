@@ -15,11 +15,12 @@ impl SqlState {
     pub const INVALID_AUTHORIZATION: Self = Self("28000");
     pub const INVALID_PASSWORD: Self = Self("28P01");
     pub const NO_ACTIVE_TRANSACTION: Self = Self("25P01");
+    pub const READ_ONLY_TRANSACTION: Self = Self("25006");
     pub const IN_FAILED_TRANSACTION: Self = Self("25P02");
     pub const UNDEFINED_STATEMENT: Self = Self("26000");
     pub const UNDEFINED_PORTAL: Self = Self("34000");
-    pub const INSUFFICIENT_PRIVILEGE: Self = Self("42501");
     pub const SERIALIZATION_FAILURE: Self = Self("40001");
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self("42501");
     pub const INSUFFICIENT_RESOURCES: Self = Self("53000");
     pub const NOT_IN_PREREQUISITE_STATE: Self = Self("55000");
     pub const DISK_FULL: Self = Self("53100");

@@ -8,6 +8,7 @@ use lockstep_core::plan::{Action, Answer, Context, Plan, PlanCache, Planned};
 
 mod plans {
     mod calls;
+    mod copy;
     mod ddl;
     mod reads;
     mod session;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lockstep_core::catalog::{Catalog, Loader, SearchPath};
-use lockstep_core::plan::{Action, Answer, Context, PlanCache, Planned, Write};
+use lockstep_core::plan::{Action, Answer, Context, CopyRows, PlanCache, Planned, Write};
 use lockstep_core::sql::scan;
 use pg_query::NodeEnum;
 use pg_query::protobuf::ReturningClause;
@@ -35,8 +35,10 @@ pub fn check(text: &str) {
             assert_eq!((&one.span, &one.plan), (&other.span, &other.plan));
             assert!(end <= one.span.start && text.get(one.span.clone()).is_some());
             end = one.span.end;
-            if let Action::Write(write) = &one.plan.action {
-                check_write(&text[one.span.clone()], write);
+            match &one.plan.action {
+                Action::Write(write) => check_write(&text[one.span.clone()], write),
+                Action::CopyRows(copy) => check_copy(&text[one.span.clone()], copy),
+                _ => {}
             }
         }
     });
@@ -64,6 +66,31 @@ fn check_write(text: &str, write: &Write) {
         *self::returning(&mut sent) = None;
     }
     assert_eq!(asked, sent);
+}
+
+/// The leader runs the client's COPY with another table and without its WHERE, and an INSERT with that WHERE.
+fn check_copy(text: &str, copy: &CopyRows) {
+    let texts = copy.texts(text.as_bytes(), text).expect("the text that was planned");
+    let copied = |text: &str| match tree(text) {
+        Some(NodeEnum::CopyStmt(copy)) => copy,
+        other => panic!("not a COPY: {text} is {other:?}"),
+    };
+    let (asked, sent) = (copied(text), copied(utf8(&texts.copy)));
+    assert_eq!((asked.is_from, asked.options.len()), (sent.is_from, sent.options.len()));
+    let into = sent.relation.map(|table| (table.schemaname, table.relname));
+    assert_eq!(into, Some(("pg_temp".into(), "lockstep_landing".into())));
+    assert!(sent.where_clause.is_none());
+    let Some(NodeEnum::InsertStmt(insert)) = tree(utf8(&texts.insert)) else { panic!("not an INSERT") };
+    let Some(NodeEnum::SelectStmt(select)) = insert.select_stmt.and_then(|s| s.node) else {
+        panic!("without a SELECT")
+    };
+    assert_eq!(select.where_clause.is_some(), asked.where_clause.is_some());
+    assert!(insert.returning_clause.is_some());
+    assert!(tree(&copy.create).is_some(), "{}", copy.create);
+}
+
+fn utf8(text: &[u8]) -> &str {
+    std::str::from_utf8(text).expect("made of text")
 }
 
 fn tree(sql: &str) -> Option<NodeEnum> {

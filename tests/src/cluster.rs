@@ -7,6 +7,7 @@ use crate::postgres::{self, Server};
 use crate::proxy::{NodeEntry, Proxy, Settings};
 use crate::raw::Client;
 use crate::relay::Relay;
+use crate::tap::Tap;
 use crate::users::{APP, User};
 
 /// So long may a first start take, the comparison of all nodes included.
@@ -17,6 +18,7 @@ const READY: Duration = Duration::from_secs(60);
 pub struct Builder {
     nodes: usize,
     relayed: bool,
+    tap: Option<Tap>,
     durable: bool,
     server_settings: Vec<(String, String)>,
     settings: Settings,
@@ -26,6 +28,18 @@ impl Builder {
     /// Puts a relay before every node.
     pub fn relayed(mut self) -> Self {
         self.relayed = true;
+        self
+    }
+
+    /// Puts a relay before every node, and listens to what goes over it.
+    pub fn tapped(mut self, tap: Tap) -> Self {
+        self.tap = Some(tap);
+        self.relayed()
+    }
+
+    /// What the proxy logs.
+    pub fn log_level(mut self, level: &str) -> Self {
+        self.settings.log_level = level.into();
         self
     }
 
@@ -62,8 +76,7 @@ impl Builder {
     /// Starts everything and waits only until the proxy lets somebody in.
     pub fn start_without_waiting(self) -> Cluster {
         let nodes: Vec<Server> = (0..self.nodes).map(|position| self.server(position)).collect();
-        let relays: Vec<Relay> =
-            if self.relayed { nodes.iter().map(|node| Relay::to(node.address())).collect() } else { Vec::new() };
+        let relays: Vec<Relay> = if self.relayed { self.relays(&nodes) } else { Vec::new() };
         let entries = nodes.iter().enumerate().map(|(position, node)| NodeEntry {
             name: format!("node{position}"),
             address: relays.get(position).map_or_else(|| node.address(), Relay::address),
@@ -71,6 +84,14 @@ impl Builder {
         });
         let proxy = Proxy::start(entries.collect(), self.settings);
         Cluster { proxy, relays, nodes }
+    }
+
+    fn relays(&self, nodes: &[Server]) -> Vec<Relay> {
+        let relay = |(position, node): (usize, &Server)| match &self.tap {
+            Some(tap) => Relay::tapped(node.address(), tap.clone(), position),
+            None => Relay::to(node.address()),
+        };
+        nodes.iter().enumerate().map(relay).collect()
     }
 
     /// Nodes count their OIDs from different numbers, as they do in real life.

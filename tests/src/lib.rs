@@ -11,6 +11,7 @@
 //! | [`raw`] | a client that sends any bytes and reads frames with a deadline |
 //! | [`compare`] | tables, sequences, schema and roles of nodes, compared |
 //! | [`relay`] | a wire with a delay that can be cut or hung |
+//! | [`tap`], [`wires`] | what a statement costs: messages and round trips in sequence |
 //! | [`users`] | who may log in, and how |
 //! | [`programs`], [`process`], [`scratch`], [`port`], [`wait`] | what those stand on |
 
@@ -24,5 +25,7 @@ pub mod proxy;
 pub mod raw;
 pub mod relay;
 pub mod scratch;
+pub mod tap;
 pub mod users;
 pub mod wait;
+pub mod wires;

@@ -33,6 +33,7 @@ pub struct Settings {
     pub lines: Vec<(String, String)>,
     /// Lines of the users file.
     pub users: Vec<String>,
+    pub log_level: String,
 }
 
 impl Default for Settings {
@@ -42,6 +43,7 @@ impl Default for Settings {
         Self {
             lines: health.iter().map(|line| ("health".into(), (*line).into())).collect(),
             users: users::ALL.iter().map(|user| format!("{}:{}", user.name, user.password)).collect(),
+            log_level: "info".into(),
         }
     }
 }
@@ -78,7 +80,7 @@ impl Proxy {
     /// Starts the process without waiting for anything.
     pub fn launch(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("open the proxy's log");
-        let mut run = self.command(&["run"]);
+        let mut run = self.command(&["run", "--log", &self.settings.log_level]);
         run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(Process::spawn(&mut run));
     }
@@ -240,10 +242,11 @@ impl Drop for Proxy {
     }
 }
 
-/// The program, built once in the profile of the tests: Cargo tells its path only to the package that owns it.
+/// The program: the one that `LOCKSTEP_PROGRAM` names, for holding two builds against each other, or built once in the
+/// profile of the tests, for Cargo tells its path only to the package that owns it.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(build)
+    PROGRAM.get_or_init(|| std::env::var_os("LOCKSTEP_PROGRAM").map_or_else(build, PathBuf::from))
 }
 
 fn build() -> PathBuf {

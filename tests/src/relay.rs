@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::tap::{Ear, Tap};
+
 /// Chunks under way in one direction; beyond that the sender is held back, as by a full window.
 const IN_FLIGHT: usize = 1024;
 
@@ -56,6 +58,15 @@ pub struct Relay {
 impl Relay {
     /// A relay to `target`, without delay at first.
     pub fn to(target: String) -> Self {
+        Self::heard_by(None, target)
+    }
+
+    /// A relay to the node at this position, whose connections are listened to.
+    pub fn tapped(target: String, tap: Tap, node: usize) -> Self {
+        Self::heard_by(Some((tap, node)), target)
+    }
+
+    fn heard_by(tap: Option<(Tap, usize)>, target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen for a relay");
         let port = listener.local_addr().expect("its address").port();
         let none = Duration::ZERO..=Duration::ZERO;
@@ -70,7 +81,7 @@ impl Relay {
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || accept(&listener, &target, &accepting));
+        std::thread::spawn(move || accept(&listener, &target, tap.as_ref(), &accepting));
         Self { port, shared }
     }
 
@@ -140,7 +151,7 @@ fn close(state: &mut State) {
     }
 }
 
-fn accept(listener: &TcpListener, target: &str, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, target: &str, tap: Option<&(Tap, usize)>, shared: &Arc<Shared>) {
     while let Ok((client, _)) = listener.accept() {
         let mut state = shared.state();
         if state.stopped {
@@ -155,25 +166,29 @@ fn accept(listener: &TcpListener, target: &str, shared: &Arc<Shared>) {
             state.open.extend(stream.try_clone());
         }
         drop(state);
-        pump(&client, &server, Way::Up, shared);
-        pump(&server, &client, Way::Down, shared);
+        let ear = tap.map(|(tap, node)| tap.connection(*node));
+        pump(&client, &server, Way::Up, ear.clone(), shared);
+        pump(&server, &client, Way::Down, ear, shared);
     }
 }
 
 struct Chunk {
     due: Instant,
     bytes: Vec<u8>,
+    /// The tap's clock reading that travels with it.
+    reading: usize,
 }
 
-fn pump(from: &TcpStream, to: &TcpStream, way: Way, shared: &Arc<Shared>) {
+fn pump(from: &TcpStream, to: &TcpStream, way: Way, ear: Option<Ear>, shared: &Arc<Shared>) {
     let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
     let (sender, receiver) = sync_channel(IN_FLIGHT);
     let (reading, writing) = (Arc::clone(shared), Arc::clone(shared));
-    std::thread::spawn(move || read(from, way, &sender, &reading));
-    std::thread::spawn(move || write(to, &receiver, &writing));
+    let listening = ear.clone();
+    std::thread::spawn(move || read(from, way, &sender, listening.as_ref(), &reading));
+    std::thread::spawn(move || write(to, way, &receiver, ear.as_ref(), &writing));
 }
 
-fn read(mut from: TcpStream, way: Way, sender: &SyncSender<Chunk>, shared: &Shared) {
+fn read(mut from: TcpStream, way: Way, sender: &SyncSender<Chunk>, ear: Option<&Ear>, shared: &Shared) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let count = match from.read(&mut buffer) {
@@ -181,10 +196,11 @@ fn read(mut from: TcpStream, way: Way, sender: &SyncSender<Chunk>, shared: &Shar
             Ok(count) => count,
         };
         let mut bytes = buffer[..count].to_vec();
+        let reading = ear.map_or(0, |ear| if way == Way::Up { ear.sent(&bytes) } else { ear.answered() });
         if way == Way::Down && shared.state().garbled {
             bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
         }
-        let chunk = Chunk { due: Instant::now() + delay(way, shared), bytes };
+        let chunk = Chunk { due: Instant::now() + delay(way, shared), bytes, reading };
         if sender.send(chunk).is_err() {
             return;
         }
@@ -205,11 +221,16 @@ fn random_byte() -> u8 {
 }
 
 /// Ends when the reader has ended and all that it read is written; then the other side learns of the end.
-fn write(mut to: TcpStream, receiver: &Receiver<Chunk>, shared: &Shared) {
+fn write(mut to: TcpStream, way: Way, receiver: &Receiver<Chunk>, ear: Option<&Ear>, shared: &Shared) {
     while let Ok(chunk) = receiver.recv() {
         std::thread::sleep(chunk.due.saturating_duration_since(Instant::now()));
         let state = shared.state();
         drop(shared.changed.wait_while(state, |state| state.hung && !state.stopped));
+        match (ear, way) {
+            (Some(ear), Way::Up) => ear.delivered(chunk.reading),
+            (Some(ear), Way::Down) => ear.heard(chunk.reading),
+            (None, _) => {}
+        }
         if to.write_all(&chunk.bytes).is_err() {
             break;
         }

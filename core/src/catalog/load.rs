@@ -217,6 +217,7 @@ impl Loader {
         let text_exact = self.types.text_is_exact(type_oid);
         let exact = format == Format::Binary || text_exact;
         let (letters, padded) = (self.types.has_letters(type_oid), self.types.is_padded(type_oid));
+        let reads_alike = self.types.reads_alike(type_oid);
         let Some(relation) = self.catalog.relations.get_mut(&relation) else { return Ok(()) };
         relation.unreadable |= row.unreadable || type_name.is_none();
         let type_name = type_name.unwrap_or_default();
@@ -229,6 +230,7 @@ impl Loader {
             text_exact,
             letters,
             padded,
+            reads_alike,
             not_null,
             generated,
             identity,

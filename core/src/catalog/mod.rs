@@ -27,6 +27,7 @@ pub use path::SearchPath;
 pub use queries::SEARCH_PATH as SEARCH_PATH_QUERY;
 pub use row::CatalogFault;
 
+use crate::quote::quote_identifier;
 use model::{Callee, Effect, ForeignKey};
 
 #[derive(Debug, Default)]
@@ -140,6 +141,11 @@ impl Catalog {
             }
             Callee::BuiltIn(name) => name.clone(),
         }
+    }
+
+    /// Whether the column's type is a domain that has a default; one of another schema with the same name counts, too.
+    pub fn has_domain_default(&self, column: &Column) -> bool {
+        self.domains_with_default.iter().any(|name| column.type_name.ends_with(&format!(".{}", quote_identifier(name))))
     }
 
     /// Foreign keys of other tables, or the table's own, that refer to it.

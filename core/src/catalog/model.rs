@@ -78,6 +78,8 @@ pub struct Column {
     pub letters: bool,
     /// `character`: blanks at its end belong to it.
     pub padded: bool,
+    /// Text is read as the same value on every node, under the same DateStyle, IntervalStyle and TimeZone.
+    pub reads_alike: bool,
     pub not_null: bool,
     pub generated: bool,
     pub identity: Identity,

@@ -143,6 +143,21 @@ impl Types {
         }
     }
 
+    /// Whether text is read as the same value on every node, under the same DateStyle, IntervalStyle and TimeZone: no
+    /// number of an object, no name that a search path finds, and no currency.
+    pub fn reads_alike(&self, oid: Oid) -> bool {
+        let Some((oid, base)) = self.base(oid) else { return false };
+        match base.kind {
+            Kind::Enum => true,
+            Kind::Base | Kind::Range if base.element != 0 => self.reads_alike(base.element),
+            Kind::Base if oid >= FIRST_USER_OID => true,
+            Kind::Base => base.name != "money" && !is_reference(&base.name),
+            Kind::Range => oid < FIRST_USER_OID,
+            Kind::Composite => !base.fields.is_empty() && base.fields.iter().all(|f| self.reads_alike(*f)),
+            Kind::Domain | Kind::Pseudo => false,
+        }
+    }
+
     /// Date and time, and what may hold one.
     pub fn is_temporal(&self, oid: Oid) -> bool {
         let Some((oid, base)) = self.base(oid) else { return true };
@@ -264,6 +279,17 @@ mod tests {
         }
         for inexact in [2205, 2210, 20009, 20010, 99999] {
             assert!(!types.text_is_exact(inexact), "{inexact}");
+        }
+    }
+
+    #[test]
+    fn text_that_each_server_reads_in_its_own_way_is_known() {
+        let types = types();
+        for alike in [23, 701, 1184, 3904, 4451, 20000, 20001, 20005, 20009, 20010] {
+            assert!(types.reads_alike(alike), "{alike}");
+        }
+        for other in [2205, 2210, 99999] {
+            assert!(!types.reads_alike(other), "{other}");
         }
     }
 

@@ -67,6 +67,7 @@ impl PlanCache {
             return Answer::Ready(script(&scanned.tokens, &plans));
         }
         let exact = TextKey::of(&scanned, Masking::Nothing);
+        tracing::trace!("a text is parsed");
         let fresh = scanned.parse(|parsed| match plan_all(parsed, context) {
             Fresh::Need(answer) => (answer, None),
             Fresh::Ready { plans, uses } => (Answer::Ready(script(&parsed.tokens, &plans)), Some((plans, uses))),
@@ -167,6 +168,18 @@ fn script(tokens: &[Token], plans: &[(Range<usize>, Arc<Plan>)]) -> Script {
     Script { statements: plans.iter().map(planned).collect() }
 }
 
+/// The statements of a text, each to be planned when its turn comes.
+pub fn unplanned(text: &str) -> Script {
+    let plan: Arc<Plan> = Arc::new(Action::Leader.into());
+    let statements = scan(text).and_then(|scanned| {
+        scanned.parse(|parsed| {
+            let spans = parsed.statements.iter().map(|statement| span(&parsed.tokens, &statement.tokens));
+            spans.map(|span| Planned { span, plan: plan.clone() }).collect()
+        })
+    });
+    statements.map_or_else(|why| not_parsed(text, why), |statements| Script { statements })
+}
+
 fn not_parsed(text: &str, why: Unparsed) -> Script {
     let plan: Plan = match why {
         Unparsed::Syntax => Action::Unparsed.into(),
@@ -189,13 +202,13 @@ fn weight(plans: &[(Range<usize>, Arc<Plan>)]) -> usize {
 
 fn plan_weight(plan: &Plan) -> usize {
     match &plan.action {
-        Action::Write(write) => {
-            let columns = write.effect.columns.iter().map(|c| 128 + c.name.len() + c.type_name.len()).sum::<usize>();
-            256 + write.append.len() + write.effect.table.len() + write.effect.single.sql.len() + columns
-        }
-        Action::CopyIn(copy) => 64 + copy.follower_sql.len(),
+        Action::Write(write) => write.weight(),
+        Action::CopyRows(copy) => copy.weight(),
+        Action::CopyIn(copy) => 128 + copy.follower_sql.len(),
         Action::Prepare { name, inner } => name.len() + size_of::<Plan>() + plan_weight(inner),
-        Action::Refuse(fault) => 64 + fault.message.len() + fault.hint.as_ref().map_or(0, |h| h.len()),
+        Action::Refuse(fault) | Action::CopyUnknown(fault) => {
+            64 + fault.message.len() + fault.hint.as_ref().map_or(0, |h| h.len())
+        }
         _ => 32,
     }
 }

@@ -40,7 +40,8 @@ mod settings;
 mod statement;
 mod write;
 
-pub use cache::PlanCache;
+pub use cache::{PlanCache, unplanned};
+pub use copy::landing::{self, CopyRows};
 
 /// One statement of a client's text, and its plan.
 #[derive(Debug, Clone)]
@@ -135,6 +136,11 @@ pub enum Action {
     Transaction(Transaction),
     Write(Arc<Write>),
     CopyIn(Arc<CopyIn>),
+    /// COPY … FROM STDIN whose rows the leader makes whole.
+    CopyRows(Arc<CopyRows>),
+    /// COPY … FROM STDIN into what the catalog does not know: the leader is asked to begin it, for its own error; if it
+    /// asks for data, it is refused with this.
+    CopyUnknown(Fault),
     /// Replicated as text, under the commit lock in exclusive mode.
     Ddl(Arc<Ddl>),
     /// Runs on the leader, then as text on each follower: it cannot run in a transaction block.
@@ -168,6 +174,8 @@ pub enum Transaction {
     /// `serializable`: what the statement itself says of the isolation level, if anything.
     Begin {
         serializable: Option<bool>,
+        /// What its CommandComplete says.
+        tag: &'static str,
     },
     Commit {
         chain: bool,
@@ -203,6 +211,14 @@ pub struct Write {
     pub deferrable: bool,
 }
 
+impl Write {
+    /// Bytes that it takes, roughly.
+    fn weight(&self) -> usize {
+        let columns = self.effect.columns.iter().map(|c| 128 + c.name.len() + c.type_name.len()).sum::<usize>();
+        256 + self.append.len() + self.effect.table.len() + self.effect.single.sql.len() + columns
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientColumns {
     /// No RETURNING: the client expects no rows.
@@ -210,14 +226,31 @@ pub enum ClientColumns {
     Known(u16),
 }
 
-/// COPY ... FROM STDIN.
+/// COPY ... FROM STDIN whose data followers get as it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CopyIn {
     /// The same COPY with the table's name qualified, for followers.
     pub follower_sql: String,
     pub deferrable: bool,
-    /// The table has date or time columns: fields such as `now` mean another value on each node.
-    pub temporal: bool,
+    pub times: Option<Times>,
+}
+
+/// Where data in text may hold a date or time: words such as `now` mean another value on each node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Times {
+    /// For each column of the data.
+    pub columns: Vec<bool>,
+    pub delimiter: u8,
+    /// The data is CSV.
+    pub quoting: Option<Quoting>,
+    /// The first line may be one of names.
+    pub header: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quoting {
+    pub quote: u8,
+    pub escape: u8,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -16,8 +16,9 @@ pub fn transaction(statement: &TransactionStmt) -> Plan {
     let chain = statement.chain;
     let name = statement.savepoint_name.clone();
     let transaction = match statement.kind() {
-        Kind::TransStmtBegin | Kind::TransStmtStart => {
-            Transaction::Begin { serializable: isolation(&statement.options) }
+        Kind::TransStmtBegin => Transaction::Begin { serializable: isolation(&statement.options), tag: "BEGIN" },
+        Kind::TransStmtStart => {
+            Transaction::Begin { serializable: isolation(&statement.options), tag: "START TRANSACTION" }
         }
         Kind::TransStmtCommit => Transaction::Commit { chain },
         Kind::TransStmtRollback => Transaction::Rollback { chain },

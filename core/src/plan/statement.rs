@@ -35,7 +35,7 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
         NodeEnum::MergeStmt(_) => {
             Err(refuse("MERGE is not replicated", "Use INSERT … ON CONFLICT, UPDATE and DELETE.").into())
         }
-        NodeEnum::CopyStmt(copy) => copy::plan(scope, copy, &Facts::of(node)),
+        NodeEnum::CopyStmt(copy) => copy::plan(scope, statement, copy, &Facts::of(node)),
         NodeEnum::TransactionStmt(transaction) => Ok(settings::transaction(transaction)),
         NodeEnum::VariableSetStmt(set) => Ok(settings::set(set)),
         NodeEnum::VariableShowStmt(show) => Ok(self::show(show)),

@@ -76,11 +76,16 @@ pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outco
             (RowKind::Upsert, Some(target.key(&assigned)?))
         }
     };
-    let columns = target.relation.columns.iter().filter(|c| !c.generated);
-    let columns = columns.map(|c| target.effect_column(c, key)).collect();
-    let whole = safety::refers_to_itself(target.catalog, target.relation);
-    let effect = target.effect(kind, columns, whole, !whole, false)?;
+    let effect = target.inserted(kind, key)?;
     target.plan(scope, statement.returning_clause.as_ref(), &[], statement.with_clause.is_some(), effect)
+}
+
+/// Rows that COPY puts into a table, all of whose columns the leader returns.
+pub fn of_copy(scope: &Scope<'_>, range: &RangeVar, relation: &Relation) -> Outcome<Write> {
+    let (catalog, converts) = (scope.catalog()?, scope.converts()?);
+    let target = Target { catalog, relation, range, marks: Marks::default(), converts };
+    let effect = target.inserted(RowKind::Insert, None)?;
+    target.write(scope, None, &[], false, effect)
 }
 
 pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outcome {
@@ -220,6 +225,14 @@ impl<'a> Target<'a> {
         assigned.iter().filter(|name| !kept(name)).cloned().collect()
     }
 
+    /// Inserted rows: with all their columns but those that every server computes from them.
+    fn inserted(&self, kind: RowKind, key: Option<&Key>) -> Result<RowEffect, Fault> {
+        let columns = self.relation.columns.iter().filter(|c| !c.generated);
+        let columns = columns.map(|c| self.effect_column(c, key)).collect();
+        let whole = safety::refers_to_itself(self.catalog, self.relation);
+        self.effect(kind, columns, whole, !whole, false)
+    }
+
     fn effect(
         &self,
         kind: RowKind,
@@ -253,11 +266,22 @@ impl<'a> Target<'a> {
         with: bool,
         effect: RowEffect,
     ) -> Outcome {
+        let write = self.write(scope, clause, from, with, effect)?;
+        Ok(Plan { marks: self.marks, ..Action::Write(Arc::new(write)).into() })
+    }
+
+    fn write(
+        &self,
+        scope: &Scope<'_>,
+        clause: Option<&pg_query::protobuf::ReturningClause>,
+        from: &[Node],
+        with: bool,
+        effect: RowEffect,
+    ) -> Outcome<Write> {
         let sources = returning::Sources { scope, target: self.relation, range: self.range, from, with };
         let client_columns = sources.client_columns(clause)?;
         let append = sources.append(client_columns, &effect.columns)?;
         let deferrable = self.catalog.defers(self.relation);
-        let write = Write { append, effect: Arc::new(effect), client_columns, deferrable };
-        Ok(Plan { marks: self.marks, ..Action::Write(Arc::new(write)).into() })
+        Ok(Write { append, effect: Arc::new(effect), client_columns, deferrable })
     }
 }

@@ -90,6 +90,12 @@ pub enum Execution {
         done: Done,
         ended: bool,
     },
+    /// COPY into the landing table; `ended` as above.
+    Landing {
+        ended: bool,
+    },
+    /// COPY that must fail at the leader; if it takes data, the client is told this.
+    Unknown(Fault),
     /// Rows of a query of ours, in the middle of a client's pipeline.
     Own(Own),
     /// BEGIN put before a string of statements; or the client's own in such a string: what the leader has to remark of it
@@ -113,6 +119,8 @@ pub struct WriteExecution {
     pub rows: Rows,
     pub source: Source,
     pub done: Done,
+    /// It ends a COPY, and the client is told so.
+    pub copies: bool,
     /// What the client sees of the rows.
     pub share: Share,
 }
@@ -190,6 +198,8 @@ pub enum Maker {
 /// Queries of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
+    /// A BEGIN of the client's, of which it has been told that it is done.
+    Begin,
     Rollback,
     /// The unit's COMMIT, or a utility command in its place.
     Commit,
@@ -202,6 +212,8 @@ pub enum Own {
     Settings,
     /// A statement that PREPARE has made, once more with our columns.
     Prepare,
+    /// What is done around a COPY into the landing table.
+    Landing,
     /// The ROLLBACK of a segment that is run again.
     Again,
     /// An empty message in the middle of a COPY.

@@ -5,9 +5,9 @@ use bytes::BytesMut;
 use super::encoding::Encoding;
 use super::{AfterDrain, Block, Gate, Session};
 use crate::fault::{Fault, SqlState};
-use crate::reply::{Execution, Own, Ready, Shape, To, What, cut_description};
+use crate::reply::{Execution, Owed, Own, Ready, Shape, To, What, cut_description};
 use crate::wire::backend::{self, Status};
-use crate::wire::{Frame, Malformed};
+use crate::wire::{Frame, Malformed, frontend};
 
 impl Session {
     pub(super) fn leader_answer(&mut self, frame: Frame) -> Result<(), Malformed> {
@@ -132,6 +132,11 @@ impl Session {
                 false
             }
             backend::COPY_IN_RESPONSE => {
+                if let Execution::Unknown(fault) = execution {
+                    frontend::copy_fail(&mut self.leader_out, "lockstep refuses this COPY");
+                    self.owed.push_front(Owed { what: What::Refusal(fault), shift });
+                    return Ok(());
+                }
                 self.copy_begins(&execution);
                 self.tell_raw(&frame.raw);
                 false
@@ -144,7 +149,7 @@ impl Session {
             _ => return Err(Malformed::Field("type")),
         };
         if !ended {
-            self.owed.push_front(crate::reply::Owed { what: What::Execution(execution), shift });
+            self.owed.push_front(Owed { what: What::Execution(execution), shift });
             return Ok(());
         }
         self.executed(execution, &frame);
@@ -188,7 +193,7 @@ impl Session {
     /// The leader wants COPY data. Syncs that were sent before it have been passed over by it (documentation, "COPY
     /// Operations").
     fn copy_begins(&mut self, execution: &Execution) {
-        if matches!(execution, Execution::Copy { ended: true, .. }) {
+        if matches!(execution, Execution::Copy { ended: true, .. } | Execution::Landing { ended: true }) {
             return;
         }
         self.copy_asked = true;
@@ -202,7 +207,7 @@ impl Session {
         match execution {
             Execution::Begin { by_client: None } => self.told_block = Block::Wrapped,
             Execution::Begin { by_client: Some(done) } => {
-                self.completed(frame);
+                self.completed(&frame.raw);
                 self.apply(&done);
             }
             Execution::Own(Own::Commit) => match backend::read_command_complete(frame.body()) {
@@ -214,17 +219,19 @@ impl Session {
             Execution::Own(purpose) => self.asked(purpose),
             Execution::Pass { done } => {
                 self.copy_asked = false;
-                self.completed(frame);
+                self.completed(&frame.raw);
                 self.apply(&done);
             }
             Execution::Write(mut write) => {
                 self.log_rows(&mut write, true);
                 self.unit.deferrable |= write.write.deferrable;
                 self.check_source(write.source.clone());
-                if write.share.is_suspended() {
+                if write.copies {
+                    self.landed(frame);
+                } else if write.share.is_suspended() {
                     self.tell(|out| backend::bare(out, backend::PORTAL_SUSPENDED));
                 } else {
-                    self.completed(frame);
+                    self.completed(&frame.raw);
                 }
                 let tag = backend::read_command_complete(frame.body()).unwrap_or_default();
                 self.keep_rows(&mut write, tag);
@@ -232,19 +239,22 @@ impl Session {
             }
             Execution::Copy { done, source, .. } => {
                 self.check_source(source);
-                self.completed(frame);
+                self.completed(&frame.raw);
                 self.apply(&done);
             }
+            // Told when its rows have been moved.
+            Execution::Landing { .. } => {}
+            Execution::Unknown(_) => self.fail("the leader has ended a COPY without data".to_owned()),
         }
     }
 
     /// In a script the last CommandComplete must not be told before the commit.
-    fn completed(&mut self, frame: &Frame) {
+    pub(super) fn completed(&mut self, complete: &[u8]) {
         if self.segment.script.is_some() {
             self.tell(|_| ());
-            self.segment.held.extend_from_slice(&frame.raw);
+            self.segment.held.extend_from_slice(complete);
         } else {
-            self.tell_raw(&frame.raw);
+            self.tell_raw(complete);
         }
     }
 }

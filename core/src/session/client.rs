@@ -1,12 +1,10 @@
 //! The client's messages, one by one.
 
-use bytes::BytesMut;
-
 use super::{AfterDrain, Block, Gate, Session, World};
 use crate::catalog::model::FIRST_USER_OID;
 use crate::fault::{Fault, SqlState};
 use crate::limits;
-use crate::reply::{Done, Execution, Own, What};
+use crate::reply::{Done, What};
 use crate::wire::frame::HEADER;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse};
 use crate::wire::{Cursor, Frame, Malformed, take_frame};
@@ -19,7 +17,7 @@ impl Session {
     /// Takes messages while the gate is open. True when something was done.
     pub(super) fn client_frames(&mut self, world: &mut World<'_>) -> bool {
         let mut progress = false;
-        while self.takes_client() && self.leader_out.len() < limits::OUT_HIGH_WATER {
+        while self.takes_client() && !self.waits_for_leader() {
             let frame = match take_frame(&mut self.client_in, limits::MESSAGE) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -97,65 +95,6 @@ impl Session {
         Ok(())
     }
 
-    /// CopyData, CopyDone and CopyFail. Outside a COPY a server passes them over, for the COPY may have failed.
-    fn copy_input(&mut self, frame: &Frame) {
-        let Some(logged) = self.copying() else { return };
-        self.leader_out.extend_from_slice(&frame.raw);
-        if logged && frame.tag != frontend::COPY_FAIL {
-            let piece = if frame.tag == frontend::COPY_DONE { b"\n" } else { &frame.raw[HEADER..] };
-            if let Some(word) = self.copy_words.as_mut().and_then(|words| words.find(piece)) {
-                self.doom(Fault::error(
-                    SqlState::FEATURE_NOT_SUPPORTED,
-                    format!("this COPY is refused: the field {word:?} means another time on each server"),
-                ));
-            }
-            self.unit.log.copy_frame(&frame.raw);
-            self.spill();
-        }
-        if frame.tag != frontend::COPY_DATA {
-            self.copy_ended();
-        }
-    }
-
-    /// A message that has no place in a COPY. Whether the COPY still goes on only the leader knows, so it is asked with an
-    /// empty message of this type: it ends the connection, or says that this is no message. Then the message has its turn.
-    fn intrude(&mut self, frame: &Frame) {
-        let simple = matches!(self.owed.front(), Some(owed) if matches!(owed.what, What::Raw { .. }));
-        frontend::message(&mut self.leader_out, frame.tag, |_| {});
-        if !(simple && matches!(frame.tag, frontend::QUERY | frontend::FUNCTION_CALL)) {
-            frontend::sync(&mut self.leader_out);
-        }
-        self.owe(What::Own { purpose: Own::Intrusion, error: None, tag: None }, 0);
-        let rest = std::mem::replace(&mut self.client_in, BytesMut::from(&frame.raw[..]));
-        self.client_in.extend_from_slice(&rest);
-        self.gate = Gate::Drain;
-    }
-
-    /// Whether a COPY takes data now, and whether followers are to have it too.
-    fn copying(&self) -> Option<bool> {
-        self.owed.iter().find_map(|owed| match &owed.what {
-            What::Execution(Execution::Copy { ended: false, .. }) => Some(true),
-            What::Execution(Execution::Pass { .. }) | What::Raw { .. } if self.copy_asked => Some(false),
-            _ => None,
-        })
-    }
-
-    fn copy_ended(&mut self) {
-        self.copy_asked = false;
-        self.copy_words = None;
-        for owed in &mut self.owed {
-            if let What::Execution(Execution::Copy { ended, .. }) = &mut owed.what {
-                *ended = true;
-            }
-        }
-        if self.segment.script.is_some() {
-            self.gate = Gate::Drain;
-            frontend::flush(&mut self.leader_out);
-        } else if matches!(self.owed.front(), Some(owed) if matches!(owed.what, What::Raw { .. })) {
-            self.gate = Gate::Ending;
-        }
-    }
-
     /// FunctionCall, the fast path: a function by its OID, so that no text tells what it does.
     fn function_call(&mut self, frame: &Frame) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(frame.body());
@@ -183,9 +122,14 @@ impl Session {
     }
 
     pub(super) fn drain(&mut self, then: AfterDrain) {
+        self.await_answers();
+        self.after_drain = Some(then);
+    }
+
+    /// Takes the client's next message when all that was sent has been answered.
+    pub(super) fn await_answers(&mut self) {
         frontend::flush(&mut self.leader_out);
         self.gate = Gate::Drain;
-        self.after_drain = Some(then);
     }
 }
 

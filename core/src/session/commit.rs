@@ -10,7 +10,7 @@ use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
-use crate::reply::{Execution, Own, Ready, What};
+use crate::reply::{Execution, Own, Ready, To, Undo, What};
 use crate::unit::batch::BatchResult;
 use crate::unit::commit::{ReserveFault, Task};
 use crate::unit::{Batch, Commit, Log, Order, Outcome};
@@ -29,6 +29,10 @@ pub(super) enum CommitVia {
     Extended {
         execute: Frame,
         chain: bool,
+    },
+    /// The same, of whose Bind the leader knows nothing; the client is told so much before the outcome.
+    Unsent {
+        answers: Bytes,
     },
     /// A command that cannot run in a transaction block, in a Query or by Execute: the leader runs it, then the others.
     Utility(Utility),
@@ -53,7 +57,7 @@ impl CommitVia {
 
     /// Whether the client's segment goes on after it.
     fn is_extended(&self) -> bool {
-        matches!(self, Self::Extended { .. } | Self::UtilityExtended(_))
+        matches!(self, Self::Extended { .. } | Self::Unsent { .. } | Self::UtilityExtended(_))
     }
 }
 
@@ -240,6 +244,7 @@ impl Session {
                 frontend::flush(&mut self.leader_out);
                 self.owe(What::Execution(Execution::Own(Own::Commit)), 0);
             }
+            Some(CommitVia::Unsent { .. }) => self.own_commit(),
             Some(CommitVia::Utility(utility) | CommitVia::UtilityExtended(utility)) => {
                 // What was asked for the plan has begun an implicit transaction, in which it could not run.
                 self.sync_ours();
@@ -262,6 +267,20 @@ impl Session {
     fn own_sync(&mut self, purpose: Own) {
         frontend::sync(&mut self.leader_out);
         self.owe(What::Own { purpose, error: None, tag: None }, 0);
+    }
+
+    /// COMMIT by the extended protocol, for a Query would end the client's unnamed statement.
+    fn own_commit(&mut self) {
+        self.close_left();
+        let out = &mut self.leader_out;
+        frontend::parse(out, OWN_NAME, b"COMMIT", &[]);
+        frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, &[]);
+        frontend::execute(out, OWN_NAME, 0);
+        for _ in 0..2 {
+            self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
+        }
+        self.own_sync(Own::Commit);
+        self.own_left = true;
     }
 
     /// Ends what was sent without a Sync.
@@ -336,6 +355,12 @@ impl Session {
                 self.told_block = self.block;
                 self.gate = Gate::Open;
             }
+            CommitVia::Unsent { answers } => {
+                self.tell_raw(&answers);
+                self.tell(|out| backend::command_complete(out, tag));
+                self.after_block();
+                self.gate = Gate::Open;
+            }
             CommitVia::UtilityExtended(_) => {
                 self.tell(|out| backend::command_complete(out, tag));
                 self.after_block();
@@ -362,6 +387,7 @@ impl Session {
     /// The leader's error is the client's; the unit is nowhere.
     fn refused(&mut self) {
         let Some(committing) = self.committing.take() else { return };
+        self.tell_answers(&committing.via);
         match &committing.refusal {
             Some(fields) => {
                 self.segment.held.clear();
@@ -379,8 +405,15 @@ impl Session {
     fn aborted(&mut self, fault: Fault) {
         let Some(committing) = self.committing.take() else { return };
         self.segment.held.clear();
+        self.tell_answers(&committing.via);
         self.tell(|out| notice::error(out, &fault));
         self.roll_back(committing.via);
+    }
+
+    fn tell_answers(&mut self, via: &CommitVia) {
+        if let CommitVia::Unsent { answers } = via {
+            self.tell_raw(answers);
+        }
     }
 
     /// Brings the leader out of the transaction, then ends or goes on with the segment.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::role::Role;
-use super::{AfterDrain, Block, Session, Settings, copy};
+use super::{AfterDrain, Block, Session, Settings};
 use crate::auth::md5::Md5Digest;
 use crate::auth::scram::{ITERATIONS, Keys};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, CopyIn, Ddl, Marks, Plan, Transaction, Write};
+use crate::plan::{Action, Ddl, Marks, Plan, Transaction, Write};
 use crate::quote::quote_literal;
-use crate::reply::{Done, Execution, Note, Rows, Share, Source, WriteExecution};
+use crate::reply::{Done, Note, Rows, Share, Source, WriteExecution};
 use crate::unit::Order;
 use crate::wire::backend::Status;
 
@@ -23,30 +23,10 @@ impl Session {
         marks: Marks,
         source: Source,
         share: Share,
-    ) -> Execution {
+    ) -> WriteExecution {
         self.writes(source.planned_in);
         let done = Done { marks, ..Done::default() };
-        Execution::Write(WriteExecution { write: write.clone(), rows: Rows::default(), source, done, share })
-    }
-
-    pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks, source: Source) -> Execution {
-        self.writes(source.planned_in);
-        self.unit.deferrable |= copy.deferrable;
-        self.copy_words = copy.temporal.then(copy::Words::default);
-        let settings = self.copy_settings();
-        self.note_encoding();
-        self.note_role();
-        self.unit.log.copy_begin(&settings, &copy.follower_sql);
-        Execution::Copy { source, done: Done { marks, ..Done::default() }, ended: false }
-    }
-
-    /// The settings by which the leader reads COPY data, which it reports.
-    fn copy_settings(&self) -> String {
-        let calls = ["DateStyle", "IntervalStyle", "TimeZone"].iter().filter_map(|name| {
-            let value = std::str::from_utf8(self.parameters.get(name.as_bytes())?).ok()?;
-            Some(format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value)))
-        });
-        format!("SELECT {}", calls.collect::<Vec<_>>().join(", "))
+        WriteExecution { write: write.clone(), rows: Rows::default(), source, done, copies: false, share }
     }
 
     pub(super) fn apply(&mut self, done: &Done) {
@@ -100,7 +80,7 @@ impl Session {
 
     fn apply_transaction(&mut self, transaction: &Transaction) {
         match transaction {
-            Transaction::Begin { serializable } => {
+            Transaction::Begin { serializable, .. } => {
                 self.told_block = Block::Explicit;
                 self.judge(*serializable);
             }
@@ -110,6 +90,7 @@ impl Session {
                 }
                 self.end_unit();
                 self.told_block = if *chain { Block::Explicit } else { Block::None };
+                self.recovered(if *chain { Status::InTransaction } else { Status::Idle });
             }
             Transaction::Savepoint { name } => self.unit.savepoints.push((name.clone(), self.unit.log.mark())),
             Transaction::Release { name } => {
@@ -118,6 +99,7 @@ impl Session {
                 }
             }
             Transaction::RollbackTo { name } => {
+                self.recovered(Status::InTransaction);
                 self.forget_names();
                 self.own_catalog = None;
                 if let Some(at) = self.savepoint(name) {
@@ -130,6 +112,14 @@ impl Session {
                 self.serializable_by_default = serializable.unwrap_or(self.serializable_by_default);
             }
             Transaction::Isolation { serializable, session: false } => self.judge(*serializable),
+        }
+    }
+
+    /// The transaction that had failed is over, which no ReadyForQuery has told yet: what follows in the same segment has
+    /// effects again.
+    fn recovered(&mut self, now: Status) {
+        if self.status == Status::Failed {
+            self.status = now;
         }
     }
 

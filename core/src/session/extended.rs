@@ -33,7 +33,7 @@ impl Session {
         let planned = match self.plan_text(&readable, world, || AfterDrain::Frame(frame.clone())) {
             // None: an empty text, or several statements, which the leader refuses.
             Planning::Known(plans) => Self::single(plans),
-            Planning::Needless => None,
+            Planning::Needless(_) => None,
             Planning::Asked => return,
         };
         let epoch = self.planned_in;
@@ -101,7 +101,7 @@ impl Session {
                     self.result_formats(write, &bind.result_formats)
                 }
             }
-            Action::Ddl(_) | Action::CopyIn(_) => {
+            Action::Ddl(_) | Action::CopyIn(_) | Action::CopyRows(_) => {
                 self.writes(statement.epoch);
                 bind.result_formats.clone()
             }
@@ -189,7 +189,7 @@ impl Session {
         let Some(Planned { span, plan: outer }) = portal.statement.planned.clone() else {
             return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
         };
-        let text = portal.statement.sql.slice(span);
+        let text = portal.statement.sql.slice(span.clone());
         let plan = portal.meaning.plan.clone();
         let marks = outer.marks.or(plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || changes_names(&plan.action);
@@ -205,12 +205,22 @@ impl Session {
                 let done = Done { note: Note::Schema(text), marks, memory: None };
                 self.execute_on_leader(&frame, Execution::Pass { done });
             }
-            Action::CopyIn(_) if !self.owed.is_empty() => self.drain(AfterDrain::Frame(frame)),
+            Action::CopyIn(_) | Action::CopyRows(_) if !self.owed.is_empty() => self.drain(AfterDrain::Frame(frame)),
             Action::CopyIn(copy) => {
                 let execution = self.copy_execution(copy, marks, portal.source());
                 self.execute_on_leader(&frame, execution);
             }
             Action::Utility { vacates } => self.execute_utility(text, vacates.clone(), frame),
+            Action::CopyRows(copy) => {
+                let before = portal.statement.readable[..span.start].chars().count();
+                if self.begin_landing(copy, &text, marks, portal.source(), before).is_some() {
+                    self.execute_on_leader(&frame, Execution::Landing { ended: false });
+                }
+            }
+            Action::CopyUnknown(fault) => {
+                self.execute_on_leader(&frame, Execution::Unknown(fault.clone()));
+                self.await_answers();
+            }
             Action::Refuse(fault) => self.poison(fault.clone(), 0),
             action => {
                 let note = self.note_for(&plan, &text, portal.statement.epoch);
@@ -234,7 +244,7 @@ impl Session {
             crate::plan::ClientColumns::Known(_) => usize::try_from(execute.max_rows).unwrap_or(0),
         };
         let share = Share::of_portal(execute.portal.clone(), portal.serial, limit);
-        let execution = self.write_execution(write, marks, portal.source(), share);
+        let execution = Execution::Write(self.write_execution(write, marks, portal.source(), share));
         match &portal.meaning.prepared {
             None => {
                 // A write runs to its end however few rows are asked for, and all of them are needed.
@@ -255,6 +265,14 @@ impl Session {
     }
 
     fn execute_commit(&mut self, chain: bool, frame: Frame) {
+        if !chain
+            && self.block == Block::Explicit
+            && self.has_effects()
+            && let Some(unsent) = self.unsent().filter(|unsent| !unsent.executed)
+        {
+            self.take_back(&unsent);
+            return self.begin_commit(CommitVia::Unsent { answers: unsent.answers.freeze() });
+        }
         if !self.owed.is_empty() {
             return self.drain(AfterDrain::Frame(frame));
         }

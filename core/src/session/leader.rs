@@ -145,7 +145,7 @@ impl Session {
         }
         let reads_back = self.owed.iter().any(|owed| reads_back_alone(&owed.what));
         if reads_back && fields.state() == SqlState::INSUFFICIENT_PRIVILEGE.0.as_bytes() {
-            fields.set_hint(READS_BACK);
+            fields.hint(READS_BACK);
         }
         let Some(front) = self.owed.front_mut() else {
             self.fail(format!("the leader sent an error to nothing: {}", fields.message()));
@@ -170,10 +170,12 @@ impl Session {
                 self.tell(|out| notice::error(out, &fault));
             }
             _ => {
-                self.cut_owed();
-                if let (Some(position), true) = (fields.position(), shift > 0) {
+                if self.landing.is_some() {
+                    self.reword_for_copy(&mut fields);
+                } else if let (Some(position), true) = (fields.position(), shift > 0) {
                     fields.set_position(position + shift);
                 }
+                self.cut_owed();
                 self.tell_error(&fields);
             }
         }
@@ -210,6 +212,7 @@ impl Session {
         self.block = self.told_block;
         self.copy_asked = false;
         self.copy_words = None;
+        self.landing = None;
         self.settings = None;
         self.loader = None;
         self.collected.clear();
@@ -218,7 +221,9 @@ impl Session {
             Some(AfterDrain::Frame(frame)) if frame.tag == frontend::QUERY => true,
             _ => self.segment.script.is_some() && !self.segment.synced,
         };
-        if sync_is_ours {
+        // Or a BEGIN that had waited has failed, and the leader passes over the Query behind it.
+        let unanswered = self.segment.synced && self.owed.is_empty();
+        if sync_is_ours || unanswered {
             self.segment.synced = true;
             self.sync();
         }

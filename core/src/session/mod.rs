@@ -5,7 +5,7 @@
 //! 1. put what was read into [`Session::client_in`] or [`Session::leader_in`] (only while [`Session::wants_client`] or
 //!    [`Session::wants_leader`] says so: that is the back-pressure), or call the method of the event that happened;
 //! 2. call [`Session::turn`];
-//! 3. carry out [`Session::poll_action`] until it gives nothing; write out `client_out` and `leader_out`.
+//! 3. carry out [`Session::poll_action`] until it gives nothing; write out `client_out` and [`Session::to_leader`].
 //!
 //! The client's messages up to a Sync (or one Query) are a *segment*. A segment is passed on as it comes, and the next one
 //! begins when the client has been told that this one is ready. Within a segment the session waits only where it must
@@ -34,11 +34,15 @@
 //! | `portal` | rows that wait for the client |
 //! | `encoding` | the client's encoding |
 //! | `role` | as whom followers apply effects |
+//! | `copying` | COPY … FROM STDIN |
 //! | `copy` | words in COPY data that mean another value on each server |
+//! | `landing` | COPY whose rows the leader makes whole |
 //! | `planning` | plans, and what they need to be known of the catalog |
 //! | `leader` | the leader's messages, by what is owed |
 //! | `answer` | what each answer means |
 //! | `done` | what a statement's success changes |
+//! | `begin` | a BEGIN that waits for what follows it |
+//! | `unsent` | messages of the client that the leader has not been given yet |
 //! | `commit` | the end of a unit |
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
@@ -59,12 +63,15 @@ use crate::wire::{Frame, frontend};
 
 mod action;
 mod answer;
+mod begin;
 mod client;
 mod commit;
 mod copy;
+mod copying;
 mod done;
 mod encoding;
 mod extended;
+mod landing;
 mod leader;
 mod names;
 mod planning;
@@ -74,6 +81,7 @@ mod segment;
 mod simple;
 mod stale;
 mod takeover;
+mod unsent;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};
@@ -90,6 +98,8 @@ pub struct Session {
     pub client_out: BytesMut,
     pub leader_in: BytesMut,
     pub leader_out: BytesMut,
+    /// So many bytes of it, a BEGIN, wait for what follows them.
+    waiting: usize,
     actions: VecDeque<Action>,
     owed: VecDeque<Owed>,
     /// Bytes of a message of the leader that go to the client without a look.
@@ -141,6 +151,7 @@ pub struct Session {
     /// The leader has asked for COPY data.
     copy_asked: bool,
     copy_words: Option<copy::Words>,
+    landing: Option<landing::Landing>,
     client_gone: bool,
 }
 
@@ -161,6 +172,7 @@ impl Session {
             client_out: BytesMut::new(),
             leader_in: BytesMut::new(),
             leader_out: BytesMut::new(),
+            waiting: 0,
             actions: VecDeque::new(),
             owed: VecDeque::new(),
             passing: 0,
@@ -200,14 +212,31 @@ impl Session {
             instead: None,
             copy_asked: false,
             copy_words: None,
+            landing: None,
             client_gone: false,
         }
+    }
+
+    /// Messages of the client may wait in `client_in` until the leader has taken what it was sent: once it has, the
+    /// session is to be turned again, for nothing else will happen.
+    pub fn waits_for_leader(&self) -> bool {
+        self.leader_out.len() >= limits::OUT_HIGH_WATER
+    }
+
+    /// What is to be written to the leader now, if there is anything.
+    pub fn to_leader(&mut self) -> Option<&mut BytesMut> {
+        if self.leader_out.len() <= self.waiting {
+            return None;
+        }
+        self.waiting = 0;
+        self.segment.given = true;
+        Some(&mut self.leader_out)
     }
 
     /// Whether the client may be read from.
     pub fn wants_client(&self) -> bool {
         self.gate != Gate::Closed
-            && self.leader_out.len() < limits::OUT_HIGH_WATER
+            && !self.waits_for_leader()
             && (self.takes_client() || self.client_in.len() < limits::OUT_HIGH_WATER)
     }
 

@@ -161,6 +161,10 @@ impl Session {
         let Some(Planned { span, plan }) = &statement.planned else { return statement.sql.clone() };
         match &plan.action {
             Action::Write(write) => with_append(&statement.sql[..span.end], &write.append),
+            Action::CopyRows(copy) => {
+                let texts = copy.texts(&statement.sql[span.clone()], &statement.readable[span.clone()]);
+                texts.map_or(statement.sql.clone(), |texts| texts.copy)
+            }
             Action::ShowPoolNodes => self.pool_nodes.clone().into_bytes().into(),
             _ => statement.sql.clone(),
         }

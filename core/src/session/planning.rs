@@ -14,7 +14,7 @@ use super::{AfterDrain, Session, World};
 use crate::catalog::{self, Catalog, Loader, SearchPath};
 use crate::cluster::{MemberState, Membership};
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Answer, Context, Planned, Script as Plans};
+use crate::plan::{Action, Answer, Context, Planned, Script as Plans, unplanned};
 use crate::quote::quote_literal;
 use crate::reply::{Execution, Own, To, Undo, What};
 use crate::wire::backend::Status;
@@ -33,8 +33,9 @@ const SETTINGS_QUERY: &str = "SELECT name, setting FROM pg_catalog.pg_settings \
 /// What is known of a client's text.
 pub(super) enum Planning {
     Known(Plans),
-    /// The leader will refuse it, whatever it is.
-    Needless,
+    /// The leader will refuse the first statement, whatever it is, or it ends the failed transaction and the others have
+    /// to be planned after it.
+    Needless(Plans),
     /// Something has to be asked first; then it is handled again.
     Asked,
 }
@@ -101,7 +102,7 @@ impl Session {
         }
         match world.plans.script(text, &Context { catalog: None, search_path: None, converts: None }) {
             Answer::Ready(plans) => Planning::Known(plans),
-            Answer::NeedCatalog | Answer::NeedSearchPath => Planning::Needless,
+            Answer::NeedCatalog | Answer::NeedSearchPath => Planning::Needless(unplanned(text)),
         }
     }
 
@@ -136,10 +137,7 @@ impl Session {
     /// Runs a statement of ours in the client's pipeline, under a name of ours, for the client may have an unnamed one.
     pub(super) fn run_own(&mut self, sql: &[u8], formats: &[i16], execution: Execution) {
         let ack = || What::Ack { to: To::Nobody, undo: Undo::Nothing };
-        if std::mem::take(&mut self.own_left) {
-            frontend::close(&mut self.leader_out, Target::Statement, OWN_NAME);
-            self.owe(ack(), 0);
-        }
+        self.close_left();
         let out = &mut self.leader_out;
         frontend::parse(out, OWN_NAME, sql, &[]);
         frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, formats);
@@ -151,6 +149,14 @@ impl Session {
         self.owe(What::Execution(execution), 0);
         self.owe(ack(), 0);
         self.owe(ack(), 0);
+    }
+
+    /// Closes a statement of ours that may be left on the leader connection.
+    pub(super) fn close_left(&mut self) {
+        if std::mem::take(&mut self.own_left) {
+            frontend::close(&mut self.leader_out, Target::Statement, OWN_NAME);
+            self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
+        }
     }
 
     /// All rows of a query of ours have come.
@@ -168,7 +174,13 @@ impl Session {
                 self.take_lock();
                 Ok(())
             }
-            Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => Ok(()),
+            Own::Landing => {
+                self.landing_made();
+                Ok(())
+            }
+            Own::Begin | Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => {
+                Ok(())
+            }
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));

@@ -75,6 +75,8 @@ pub(super) struct Script {
 pub(super) struct Segment {
     /// The leader was sent something for which no ReadyForQuery has come.
     pub open: bool,
+    /// The shell was given bytes of it for the leader.
+    pub given: bool,
     /// The client has sent messages of the extended protocol in it.
     pub pipelined: bool,
     /// An error was told: the rest of the segment is passed over.
@@ -103,6 +105,13 @@ impl Session {
     /// The client's Sync, or the end of its string.
     pub(super) fn segment_over(&mut self) {
         self.segment.synced = true;
+        if !self.segment.open && self.segment.told {
+            // A commit has ended it at the leader.
+            return self.finish_segment(self.status);
+        }
+        if self.begin_by_execute() {
+            return;
+        }
         match self.block {
             Block::Implicit | Block::Wrapped => self.drain(AfterDrain::End),
             Block::None | Block::Explicit => {

@@ -55,14 +55,16 @@ impl Session {
         let readable = self.readable(&sql);
         let plans = match self.plan_text(&readable, world, || AfterDrain::Frame(frame.clone())) {
             Planning::Known(plans) => plans.statements,
-            Planning::Needless => return self.query_raw(&frame, Done::default()),
+            Planning::Needless(plans) if plans.statements.len() <= 1 => return self.query_raw(&frame, Done::default()),
+            Planning::Needless(plans) => return self.begin_script(sql, readable, plans.statements, true, world),
             Planning::Asked => return,
         };
         // What was sent without a Sync has begun a transaction, which this Query ends.
         let whole = if self.segment.open { None } else { self.as_a_whole(&sql, &plans) };
         match whole {
+            Some(done) if self.begin_by_query(&sql, &done) => {}
             Some(done) => self.query_raw(&frame, done),
-            None => self.begin_script(sql, readable, plans, world),
+            None => self.begin_script(sql, readable, plans, false, world),
         }
     }
 
@@ -110,13 +112,20 @@ impl Session {
         self.portals.remove(&b""[..]);
     }
 
-    fn begin_script(&mut self, text: Bytes, readable: Arc<str>, statements: Vec<Planned>, world: &mut World<'_>) {
+    /// `outdated`: each statement is to be planned when its turn comes.
+    fn begin_script(
+        &mut self,
+        text: Bytes,
+        readable: Arc<str>,
+        statements: Vec<Planned>,
+        outdated: bool,
+        world: &mut World<'_>,
+    ) {
         if statements.is_empty() {
             self.send(&text, &[], Shape::Whole, Execution::Pass { done: Done::default() }, 0);
         }
         let (alone, planned_in) = (statements.len() <= 1, self.planned_in);
-        let script =
-            Script { text, readable, statements, next: 0, planned_in, outdated: false, counted: (0, 0), alone };
+        let script = Script { text, readable, statements, next: 0, planned_in, outdated, counted: (0, 0), alone };
         self.segment.script = Some(script);
         self.gate = Gate::Ending;
         self.run_script(world);
@@ -182,7 +191,7 @@ impl Session {
         }
         let plan = match self.plan_text(&text, world, || AfterDrain::Script) {
             Planning::Known(plans) => Self::single(plans).map_or(plan, |planned| planned.plan),
-            Planning::Needless => plan,
+            Planning::Needless(_) => plan,
             Planning::Asked => return None,
         };
         Some(Source { text, plan, planned_in: self.planned_in })
@@ -202,7 +211,7 @@ impl Session {
         }
         match &plan.action {
             Action::Write(write) => {
-                let execution = self.write_execution(write, marks, source, Share::default());
+                let execution = Execution::Write(self.write_execution(write, marks, source, Share::default()));
                 self.script_write(&text, write, &meaning, execution, shift);
                 Step::Next
             }
@@ -215,14 +224,11 @@ impl Session {
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
-            Action::CopyIn(copy) => {
-                if !self.owed.is_empty() {
-                    self.drain(AfterDrain::Script);
-                    return Step::Wait;
+            Action::CopyIn(_) | Action::CopyRows(_) | Action::CopyUnknown(_) => {
+                if self.owed.is_empty() {
+                    self.script_copy(&plan.action, text, marks, source, shift);
+                    self.step_script();
                 }
-                let execution = self.copy_execution(copy, marks, source);
-                self.send(&text, &[], Shape::Whole, execution, shift);
-                self.step_script();
                 self.drain(AfterDrain::Script);
                 Step::Wait
             }
@@ -339,7 +345,7 @@ impl Session {
 
     /// One statement by the extended protocol, unnamed. The client, who knows nothing of it, sees the rows' description
     /// and what the execution lets through.
-    fn send(&mut self, sql: &[u8], formats: &[i16], shape: Shape, execution: Execution, shift: u32) {
+    pub(super) fn send(&mut self, sql: &[u8], formats: &[i16], shape: Shape, execution: Execution, shift: u32) {
         let out = &mut self.leader_out;
         frontend::parse(out, b"", sql, &[]);
         frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, formats);

@@ -90,10 +90,12 @@ impl Session {
         self.lost = Some(Lost { block: self.told_block == Block::Explicit });
         self.leader_in.clear();
         self.leader_out.clear();
+        self.waiting = 0;
         self.unnote_owed();
         self.again = None;
         self.copy_asked = false;
         self.copy_words = None;
+        self.landing = None;
         self.after_drain = None;
         if self.passing > 0 {
             // Half a message has been passed on: nothing can be said any more that the client would understand.
@@ -147,6 +149,7 @@ impl Session {
         self.lost.get_or_insert(Lost { block: false });
         self.leader_in.clear();
         self.leader_out.clear();
+        self.waiting = 0;
         self.owed.clear();
         self.lead_again();
     }

@@ -55,10 +55,28 @@ impl Fields {
         }
     }
 
-    /// Unless it has one.
-    pub fn set_hint(&mut self, hint: &'static str) {
+    /// Moves the position by so many characters; without a number, or out of the text, there is none.
+    pub fn move_position(&mut self, shift: Option<i64>) {
+        let moved = self.position().zip(shift).and_then(|(position, shift)| i64::from(position).checked_add(shift));
+        match moved.and_then(|position| u32::try_from(position).ok()).filter(|position| *position > 0) {
+            Some(position) => self.set_position(position),
+            None => self.0.retain(|(code, _)| *code != b'P'),
+        }
+    }
+
+    /// Puts other words in the place of these, in the message and in its context.
+    pub fn reword(&mut self, from: &str, to: &str) {
+        for (_, value) in self.0.iter_mut().filter(|(code, _)| matches!(code, b'M' | b'W')) {
+            if let Ok(text) = std::str::from_utf8(value) {
+                *value = text.replace(from, to).into();
+            }
+        }
+    }
+
+    /// Adds a hint where there is none.
+    pub fn hint(&mut self, hint: &'static str) {
         if self.get(b'H').is_none() {
-            self.0.push((b'H', Bytes::from_static(hint.as_bytes())));
+            self.0.push((b'H', hint.into()));
         }
     }
 

@@ -119,8 +119,9 @@ impl Stage {
                 let piece = self.to_send.split_to(bytes.min(self.to_send.len()));
                 self.session.client_in.extend_from_slice(&piece);
             }
-            Step::LeaderReads if !self.session.leader_out.is_empty() => {
-                let mut piece = self.session.leader_out.split_to(bytes.min(self.session.leader_out.len()));
+            Step::LeaderReads => {
+                let Some(out) = self.session.to_leader() else { return false };
+                let mut piece = out.split_to(bytes.min(out.len()));
                 self.leader.take(&mut piece);
                 let committed = self.leader.committed.drain(..).map(Event::LeaderCommitted);
                 self.events.extend(committed);

@@ -155,34 +155,3 @@ fn a_password_in_clear_is_found_where_it_stands() {
     assert_eq!(ddl(&md5).password, None);
     assert_eq!(ddl("ALTER ROLE app PASSWORD NULL").password, None);
 }
-
-#[test]
-fn copy_in_names_its_table_and_columns() {
-    let copy = |sql: &str| match &plan(sql).action {
-        Action::CopyIn(copy) => copy.clone(),
-        other => panic!("{sql}: {other:?}"),
-    };
-    let csv = copy("COPY tree FROM STDIN WITH (FORMAT csv, HEADER, FREEZE, NULL 'x''y', FORCE_NOT_NULL (title))");
-    assert_eq!(
-        csv.follower_sql,
-        "COPY \"public\".\"tree\" (\"id\", \"parent\", \"title\") FROM STDIN \
-         WITH (\"format\" 'csv', \"header\", \"null\" 'x''y', \"force_not_null\" (\"title\"))"
-    );
-    assert!(!csv.temporal);
-    assert!(copy("COPY events FROM STDIN").temporal);
-    assert_eq!(
-        copy("COPY tree (title, id) FROM STDIN DELIMITER ','").follower_sql,
-        "COPY \"public\".\"tree\" (\"title\", \"id\") FROM STDIN WITH (\"delimiter\" ',')"
-    );
-    assert!(copy("COPY lines FROM STDIN (FORMAT binary)").follower_sql.ends_with("WITH (\"format\" 'binary')"));
-    for (sql, why) in [
-        ("COPY users (name) FROM STDIN", "leaves out"),
-        ("COPY tree FROM STDIN WHERE id > 1", "WHERE"),
-        ("COPY moods FROM STDIN (FORMAT binary)", "binary"),
-        ("COPY tree FROM STDIN (ON_ERROR ignore)", "on_error"),
-        ("COPY triggered FROM '/x'", "file"),
-        ("COPY guarded_events FROM STDIN", "trigger"),
-    ] {
-        assert_refused(sql, why);
-    }
-}

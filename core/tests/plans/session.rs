@@ -8,12 +8,15 @@ fn transactions_are_told_apart() {
         Action::Transaction(transaction) => transaction.clone(),
         other => panic!("{sql}: {other:?}"),
     };
-    assert_eq!(transaction("BEGIN"), Transaction::Begin { serializable: None });
+    assert_eq!(transaction("BEGIN"), Transaction::Begin { serializable: None, tag: "BEGIN" });
     assert_eq!(
         transaction("START TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY"),
-        Transaction::Begin { serializable: Some(true) }
+        Transaction::Begin { serializable: Some(true), tag: "START TRANSACTION" }
     );
-    assert_eq!(transaction("BEGIN ISOLATION LEVEL REPEATABLE READ"), Transaction::Begin { serializable: Some(false) });
+    assert_eq!(
+        transaction("BEGIN ISOLATION LEVEL REPEATABLE READ"),
+        Transaction::Begin { serializable: Some(false), tag: "BEGIN" }
+    );
     assert_eq!(transaction("END AND CHAIN"), Transaction::Commit { chain: true });
     assert_eq!(transaction("ABORT"), Transaction::Rollback { chain: false });
     assert_eq!(transaction("SAVEPOINT a"), Transaction::Savepoint { name: "a".into() });

@@ -117,9 +117,13 @@ impl Driver {
         self.watch_membership();
         while !self.closing {
             self.turn();
+            let waited = self.session.waits_for_leader();
             self.flush();
             if self.closing {
                 break;
+            }
+            if waited && !self.session.waits_for_leader() {
+                continue;
             }
             self.wait().await;
         }
@@ -315,8 +319,8 @@ impl Driver {
         if self.client_open && self.client.write(&mut self.session.client_out).is_err() {
             self.client_gone();
         }
-        if let Some(leader) = &self.leader
-            && let Err(error) = leader.peer.write(&mut self.session.leader_out)
+        if let (Some(leader), Some(out)) = (&self.leader, self.session.to_leader())
+            && let Err(error) = leader.peer.write(out)
         {
             self.leader_lost(error.to_string());
         }
@@ -341,7 +345,7 @@ impl Driver {
         let reads_client = self.client_open && self.session.wants_client();
         let writes_client = self.client_open && !self.session.client_out.is_empty();
         let reads_leader = self.session.wants_leader();
-        let writes_leader = !self.session.leader_out.is_empty();
+        let writes_leader = self.session.to_leader().is_some();
         let leader = self.leader.as_ref().map(|l| &l.peer);
         tokio::select! {
             biased;

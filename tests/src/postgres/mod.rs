@@ -38,7 +38,7 @@ impl Builder {
 
     /// With fsync, as in production; tests do without, because nobody cuts the power.
     pub fn durable(self) -> Self {
-        self.setting("fsync", "on").setting("synchronous_commit", "on")
+        self.setting("fsync", "on").setting("full_page_writes", "on").setting("synchronous_commit", "on")
     }
 
     /// The OID that the next table, type or function gets. Two nodes count from different numbers in real life.

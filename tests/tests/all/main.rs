@@ -7,6 +7,7 @@ mod compare;
 mod failover;
 mod harness;
 mod replicate;
+mod roundtrips;
 mod stress;
 mod tidy;
 mod torture;

@@ -17,14 +17,12 @@ const NODE_MODULES: &str = "/usr/share/nodejs:/usr/lib/nodejs";
 const JDBC: &str = "/usr/share/java/postgresql.jar";
 
 #[test]
-#[ignore = "COPY that leaves out a serial column is refused in this version"]
 fn psycopg_3() {
     needs(python("import psycopg"), "python3-psycopg");
     leaves_equal_nodes("psycopg", python_script("psycopg3.py"));
 }
 
 #[test]
-#[ignore = "COPY that leaves out a serial column is refused in this version"]
 fn asyncpg() {
     needs(python("import asyncpg"), "python3-asyncpg");
     leaves_equal_nodes("asyncpg", python_script("asyncpg_client.py"));
@@ -47,7 +45,6 @@ fn node_postgres() {
 }
 
 #[test]
-#[ignore = "COPY that leaves out a serial column is refused in this version"]
 fn pgjdbc() {
     assert!(Path::new(JDBC).is_file(), "pgjdbc is not installed: apt-get install libpostgresql-jdbc-java");
     let mut run = Command::new(programs::in_path("java", "default-jdk-headless"));

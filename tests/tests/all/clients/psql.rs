@@ -62,7 +62,6 @@ fn shows_the_same_as_on_the_leader_itself() {
 }
 
 #[test]
-#[ignore = "COPY that leaves out a column with a default that computes is refused in this version"]
 fn copies_from_a_file_and_into_one() {
     let cluster = stage("psql_copies");
     let scratch = Scratch::new("psql");

@@ -39,6 +39,8 @@ enum Do {
     Fails(&'static str, &'static str),
     /// COPY FROM STDIN with all its data.
     Copy(&'static str, &'static str),
+    /// The same, which ends with this SQLSTATE.
+    FailingCopy(&'static str, &'static str, &'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -162,8 +164,10 @@ impl Stage {
             let answer = act(&mut client, way, number, *what);
             let state = answer.as_ref().err().map_or("00000", |failure| failure.state()).to_owned();
             match (what, answer) {
-                (Do::Fails(_, expected), Err(_)) if state == *expected => Ok(()),
-                (Do::Fails(..), answer) => Err(Stopped { state, message: format!("{what:?}: {answer:?}") }),
+                (Do::Fails(_, expected) | Do::FailingCopy(_, _, expected), Err(_)) if state == *expected => Ok(()),
+                (Do::Fails(..) | Do::FailingCopy(..), answer) => {
+                    Err(Stopped { state, message: format!("{what:?}: {answer:?}") })
+                }
                 (_, Err(failure)) => Err(Stopped { state, message: format!("{what:?}: {failure}") }),
                 (_, Ok(_)) => Ok(()),
             }
@@ -198,7 +202,7 @@ fn act(client: &mut Client, way: Way, number: usize, what: Do) -> Result<Answer,
     match what {
         Do::Sql(sql) | Do::Fails(sql, _) => send(client, way, number, sql, &[]),
         Do::With(sql, values) => send(client, way, number, sql, values),
-        Do::Copy(sql, data) => copy(client, sql, data),
+        Do::Copy(sql, data) | Do::FailingCopy(sql, data, _) => copy(client, sql, data),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Units of several statements: savepoints, rollbacks, errors, and what of them reaches the followers.
 
 use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical_database;
 
 use super::Do::{Fails, Sql, With};
 use super::{Case, replicated};
@@ -181,4 +182,25 @@ fn a_question_of_ours_that_fails_is_that_statements_error_and_not_the_sessions_e
         client.query("INSERT INTO t DEFAULT VALUES");
     }
     assert!(failed > 0, "no question was slow enough to fail");
+}
+
+/// What ends a failed transaction and what comes after it arrive together, so that no ReadyForQuery stands between them.
+#[test]
+fn what_follows_the_end_of_a_failed_transaction_in_one_string_is_replicated() {
+    let cluster = Cluster::shared();
+    cluster.create_database("recovered");
+    let mut client = cluster.connect("recovered");
+    client.query("CREATE TABLE t (id int PRIMARY KEY)");
+    for (n, end) in ["COMMIT", "ROLLBACK", "ROLLBACK TO s; RELEASE s", "ROLLBACK AND CHAIN"].iter().enumerate() {
+        for (way, rest) in
+            ["INSERT INTO t VALUES ({}); COMMIT", "COMMIT; BEGIN; INSERT INTO t VALUES ({}); COMMIT"].iter().enumerate()
+        {
+            client.query("BEGIN; SAVEPOINT s");
+            assert_eq!(client.try_query("SELECT 1 / 0").expect_err("a division by zero").state(), "22012");
+            client.query(&format!("{end}; {}", rest.replace("{}", &(10 * n + way).to_string())));
+        }
+    }
+    assert_eq!(cluster.nodes[0].connect("recovered").value("SELECT count(*) FROM t"), "8");
+    assert_identical_database(&cluster.nodes, "recovered");
+    assert_eq!(cluster.proxy.node_states(), ["active", "active"]);
 }

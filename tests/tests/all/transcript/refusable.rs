@@ -1,40 +1,14 @@
 //! Statements that the proxy may refuse for now: what it does not refuse, it does as PostgreSQL does.
 
-use lockstep_core::wire::backend::COPY_IN_RESPONSE;
-
 use super::agree_or_refuse;
-use super::script::Step::{Ask, Call, CopyData, CopyDone, Query, Ready, Until};
-
-const STARTED: super::script::Step = Until(COPY_IN_RESPONSE);
+use super::script::Step::{Call, Query};
 
 #[test]
 fn or_refused() {
     agree_or_refuse(
         "refusable",
         &[
-            (
-                "defaults and a sequence of columns that are left out",
-                &[
-                    Ask("COPY counted (v) FROM STDIN"),
-                    STARTED,
-                    CopyData(b"5\n6\n\\N\n"),
-                    CopyDone,
-                    Ready,
-                    Query("SELECT * FROM counted ORDER BY id"),
-                    Query("INSERT INTO counted (v) VALUES (1) RETURNING id"),
-                ],
-            ),
-            (
-                "with a WHERE clause",
-                &[
-                    Ask("COPY parent FROM STDIN WHERE id > 10"),
-                    STARTED,
-                    CopyData(b"10\n11\n12\n"),
-                    CopyDone,
-                    Ready,
-                    Query("SELECT id FROM parent ORDER BY id"),
-                ],
-            ),
+            ("a file of the server", &[Query("COPY item FROM '/etc/passwd'"), Query("COPY item TO '/tmp/item'")]),
             (
                 "rows that a write returns",
                 &[
