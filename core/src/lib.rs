@@ -19,8 +19,8 @@
 //! | 6 | [`reply`] | what the client is still owed |
 //! | 5 | [`plan`], [`unit`](mod@unit) | statement + catalog → what runs where; a write transaction over all nodes |
 //! | 4 | [`effect`] | what a write did |
-//! | 3 | [`sql`], [`catalog`], [`commitlock`], [`cluster`] | do not know each other |
-//! | 2 | [`auth`] | both sides of a login |
+//! | 3 | [`catalog`], [`commitlock`], [`cluster`] | do not know each other |
+//! | 2 | [`auth`], [`sql`] | both sides of a login; what SQL text says |
 //! | 1 | [`wire`] | bytes ⇄ frames |
 //! | 0 | [`id`], [`limits`], [`fault`], [`quote`], [`sync`] | words |
 #![forbid(unsafe_code)]
@@ -40,7 +40,6 @@ pub mod quote;
 pub mod reply;
 #[cfg(feature = "sql")]
 pub mod session;
-#[cfg(feature = "sql")]
 pub mod sql;
 pub mod sync;
 pub mod unit;

@@ -7,6 +7,7 @@ use lockstep_core::catalog::{Catalog, Loader, SearchPath};
 use lockstep_core::plan::{Action, Answer, Context, Plan, PlanCache, Planned};
 
 mod plans {
+    mod calls;
     mod copy;
     mod ddl;
     mod reads;
@@ -32,9 +33,13 @@ thread_local! {
 }
 
 pub fn script(sql: &str) -> Vec<Planned> {
-    let path = SearchPath::new(["pg_catalog", "public"]);
+    script_under(&["public"], sql)
+}
+
+fn script_under(path: &[&str], sql: &str) -> Vec<Planned> {
+    let path = SearchPath::new(["pg_catalog"].iter().chain(path).copied());
     CATALOG.with(|catalog| {
-        let context = Context { catalog: Some(catalog), search_path: Some(&path) };
+        let context = Context { catalog: Some(catalog), search_path: Some(&path), converts: Some(false) };
         match PlanCache::new(1 << 20).script(sql, &context) {
             Answer::Ready(script) => script.statements,
             other => panic!("{sql}: {other:?}"),
@@ -49,7 +54,16 @@ pub fn plan(sql: &str) -> Arc<Plan> {
 }
 
 pub fn refused(sql: &str) -> String {
-    match &plan(sql).action {
+    reason(sql, &plan(sql))
+}
+
+pub fn assert_refused_under(path: &[&str], sql: &str, why: &str) {
+    let message = reason(sql, &script_under(path, sql).remove(0).plan);
+    assert!(message.contains(why), "{sql}: {message}");
+}
+
+fn reason(sql: &str, plan: &Plan) -> String {
+    match &plan.action {
         Action::Refuse(fault) => {
             assert_eq!(fault.state.0, "0A000", "{sql}");
             assert!(fault.hint.is_some(), "{sql}");

@@ -25,7 +25,7 @@ fn catalog() -> Catalog {
 pub fn check(text: &str) {
     let path = SearchPath::new(["pg_catalog", "public"]);
     CATALOG.with(|catalog| {
-        let context = Context { catalog: Some(catalog), search_path: Some(&path) };
+        let context = Context { catalog: Some(catalog), search_path: Some(&path), converts: Some(false) };
         let mut plans = PlanCache::new(1 << 20);
         let first = statements(plans.script(text, &context));
         let again = statements(plans.script(text, &context));

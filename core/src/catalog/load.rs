@@ -1,14 +1,15 @@
 //! Rows of the catalog queries → [`Catalog`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::Catalog;
+use super::effects::{Behind, Source};
 use super::model::{
-    Call, Column, Event, ForeignKey, ForeignKeyAction, Function, Identity, KeyColumn, Oid, Place, Relation,
-    RelationKind, Rule, Trigger, Volatility,
+    Callee, Column, Effect, Event, ForeignKey, ForeignKeyAction, Identity, KeyColumn, Oid, Relation, RelationKind,
+    Rule, Trigger,
 };
 use super::queries;
 use super::row::{CatalogFault, Row};
@@ -22,6 +23,7 @@ pub const QUERIES: &[&str] = &[
     queries::TYPES,
     queries::FIELDS,
     queries::FUNCTIONS,
+    queries::CHANGEABLE,
     queries::RELATIONS,
     queries::COLUMNS,
     queries::KEYS,
@@ -48,6 +50,12 @@ pub struct Loader {
     pub(super) indexes: Vec<Index>,
     pub(super) foreign_keys: HashMap<Oid, ForeignKey>,
     pub(super) digest: Sha256,
+    pub(super) sources: HashMap<Oid, Source>,
+    pub(super) operators: Vec<Behind>,
+    pub(super) casts: Vec<Behind>,
+    pub(super) domain_defaults: HashMap<Oid, Vec<Callee>>,
+    /// Functions of the server that are not IMMUTABLE.
+    pub(super) changeable: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -69,11 +77,18 @@ impl Loader {
         self.note(query, &row);
         let query = QUERIES.get(query).copied().ok_or(CatalogFault::Malformed("an answer"))?;
         let row = &mut Row::new(&row, self.foreign_encoding);
+        let taken = self.take(query, row);
+        self.catalog.unreadable |= row.unreadable;
+        taken
+    }
+
+    fn take(&mut self, query: &str, row: &mut Row<'_>) -> Result<(), CatalogFault> {
         match query {
             queries::ENCODING => self.encoding(row),
             queries::TYPES => self.type_(row),
             queries::FIELDS => self.field(row),
             queries::FUNCTIONS => self.function(row),
+            queries::CHANGEABLE => self.changeable(row),
             queries::RELATIONS => self.relation(row),
             queries::COLUMNS => self.column(row),
             queries::KEYS => self.key(row),
@@ -86,7 +101,8 @@ impl Loader {
             queries::CALLS => self.call(row),
             queries::VIEWS => self.view(row),
             queries::DEFERRABLE => {
-                self.catalog.deferrable = true;
+                row.what = "a deferrable constraint";
+                self.catalog.deferrable.insert(row.number()?);
                 Ok(())
             }
             _ => {
@@ -140,22 +156,6 @@ impl Loader {
         Ok(())
     }
 
-    fn function(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
-        row.what = "a function";
-        let (oid, schema, name): (Oid, _, _) = (row.number()?, row.text()?, row.text()?);
-        let procedure = row.letter()? == b'p';
-        let volatility = match row.letter()? {
-            b'i' => Volatility::Immutable,
-            b's' => Volatility::Stable,
-            _ => Volatility::Volatile,
-        };
-        let (extension, by_attribute) = (row.optional()?, row.bool()?);
-        self.catalog.functions_by_name.entry(name.clone()).or_default().push(oid);
-        let function = Function { schema, name, procedure, volatility, extension, by_attribute };
-        self.catalog.functions.insert(oid, function);
-        Ok(())
-    }
-
     fn relation(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
         row.what = "a relation";
         let (oid, schema, name): (Oid, String, String) = (row.number()?, row.text()?, row.text()?);
@@ -192,6 +192,7 @@ impl Loader {
             parents: Vec::new(),
             calls: Vec::new(),
             reads: Vec::new(),
+            reading: Effect::default(),
         };
         self.catalog.relations.insert(oid, relation);
         Ok(())
@@ -213,7 +214,9 @@ impl Loader {
         let type_name = found.map(|t| quote_qualified(&t.schema, &t.name));
         let temporal = self.types.is_temporal(type_oid);
         let format = self.types.format(type_oid);
-        let exact = format == Format::Binary || self.types.text_is_exact(type_oid);
+        let text_exact = self.types.text_is_exact(type_oid);
+        let exact = format == Format::Binary || text_exact;
+        let (letters, padded) = (self.types.has_letters(type_oid), self.types.is_padded(type_oid));
         let reads_alike = self.types.reads_alike(type_oid);
         let Some(relation) = self.catalog.relations.get_mut(&relation) else { return Ok(()) };
         relation.unreadable |= row.unreadable || type_name.is_none();
@@ -224,6 +227,9 @@ impl Loader {
             type_name,
             format,
             exact,
+            text_exact,
+            letters,
+            padded,
             reads_alike,
             not_null,
             generated,
@@ -321,61 +327,6 @@ impl Loader {
         Ok(())
     }
 
-    fn operator(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
-        row.what = "an operator";
-        let (function, schema, name) = (row.number()?, row.text()?, row.text()?);
-        if self.may_write(function) {
-            if ["=", "<", ">", "<=", ">="].contains(&name.as_str()) {
-                self.implicit_writer(format!("the operator {schema}.{name}"));
-            }
-            self.catalog.writing_operators.entry(name).or_default().push(schema);
-        }
-        Ok(())
-    }
-
-    fn cast(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
-        row.what = "a cast";
-        let (function, target, explicit) = (row.number()?, row.text()?, row.bool()?);
-        if self.may_write(function) {
-            if !explicit {
-                self.implicit_writer(format!("the cast to {target}"));
-            }
-            self.catalog.writing_types.insert(target);
-        }
-        Ok(())
-    }
-
-    fn call(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
-        row.what = "a call";
-        let place = match row.letter()? {
-            b'd' => Place::Default,
-            b'g' => Place::Generated,
-            b'c' => Place::Check,
-            b'i' => Place::Index,
-            b'v' => Place::View,
-            b'p' => Place::Policy,
-            b't' => return self.domain_call(row),
-            _ => return Err(row.fault()),
-        };
-        let (relation, function): (Oid, Oid) = (row.number()?, row.number()?);
-        if let Some(relation) = self.catalog.relations.get_mut(&relation) {
-            relation.calls.push(Call { place, function });
-        }
-        Ok(())
-    }
-
-    fn domain_call(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
-        let (domain, function): (Oid, Oid) = (row.number()?, row.number()?);
-        self.catalog.calling_domains.entry(domain).or_default().push(function);
-        if self.may_write(function)
-            && let Some(name) = self.types.get(domain).map(|d| d.name.clone())
-        {
-            self.implicit_writer(format!("the domain {name}"));
-            self.catalog.writing_types.insert(name);
-        }
-        Ok(())
-    }
-
     fn view(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
         row.what = "a view";
         let (view, reads): (Oid, Oid) = (row.number()?, row.number()?);
@@ -383,13 +334,5 @@ impl Loader {
             view.reads.push(reads);
         }
         Ok(())
-    }
-
-    fn implicit_writer(&mut self, what: String) {
-        self.catalog.implicit_writer.get_or_insert(what);
-    }
-
-    fn may_write(&self, function: Oid) -> bool {
-        self.catalog.functions.get(&function).is_none_or(Function::may_write)
     }
 }

@@ -7,7 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+mod body;
+pub mod builtin;
+mod calls;
 pub mod cell;
+mod effects;
 mod finish;
 mod load;
 pub mod model;
@@ -24,7 +28,7 @@ pub use queries::SEARCH_PATH as SEARCH_PATH_QUERY;
 pub use row::CatalogFault;
 
 use crate::quote::quote_identifier;
-use model::ForeignKey;
+use model::{Callee, Effect, ForeignKey};
 
 #[derive(Debug, Default)]
 pub struct Catalog {
@@ -38,28 +42,40 @@ pub struct Catalog {
     pub(crate) functions: HashMap<Oid, Function>,
     /// Functions of users by name, in whatever schema.
     pub(crate) functions_by_name: HashMap<String, Vec<Oid>>,
-    /// Names of operators of users whose function may write, with their schemas.
-    pub(crate) writing_operators: HashMap<String, Vec<String>>,
-    /// Names of types whose casts or domain checks may write.
-    pub(crate) writing_types: HashSet<String>,
+    /// What operators of users do: by name, then by schema.
+    pub(crate) operators: HashMap<String, Vec<(String, Effect)>>,
+    /// What casts of users, and checks of domains, do: by the name of the type that they make.
+    pub(crate) converted: HashMap<String, Effect>,
+    /// Names of operators of users, and of types to which users have made casts, that may give another value elsewhere.
+    pub(crate) odd_operators: HashSet<String>,
+    pub(crate) odd_casts: HashSet<String>,
     /// What may write though no statement names it: an implicit cast, an operator that the system uses, a domain.
     pub(crate) implicit_writer: Option<String>,
+    /// What else may happen though no statement names it, short of that.
+    pub(crate) unnamed: Effect,
     /// Names of domains with a default of their own.
     pub(crate) domains_with_default: HashSet<String>,
-    /// Domains whose checks call functions of users.
-    pub(crate) calling_domains: HashMap<Oid, Vec<Oid>>,
+    /// What the checks of domains call.
+    pub(crate) calling_domains: HashMap<Oid, Vec<Callee>>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
     pub(crate) event_triggers: Vec<String>,
-    /// Some constraint or constraint trigger of the database can be deferred.
-    pub(crate) deferrable: bool,
+    /// Relations of which constraints or triggers can be deferred.
+    pub(crate) deferrable: HashSet<Oid>,
     pub(crate) sequences: Vec<String>,
     pub(crate) temporary: bool,
+    /// It was read in an encoding in which some name is not understood: others may understand it.
+    pub(crate) unreadable: bool,
 }
 
 impl Catalog {
     /// Whether it shows temporary relations of the session that read it.
     pub fn has_temporary(&self) -> bool {
         self.temporary
+    }
+
+    /// Whether every session of the database may plan with it.
+    pub fn is_for_all(&self) -> bool {
+        !self.temporary && !self.unreadable
     }
 
     /// Schema-qualified, quoted names of all sequences that are not temporary.
@@ -101,6 +117,32 @@ impl Catalog {
         self.functions.get(&oid)
     }
 
+    pub fn effect_of(&self, callee: &Callee) -> Effect {
+        match callee {
+            // What is not known is not harmless.
+            Callee::User(oid) => self.functions.get(oid).map_or(Effect::WRITES, |f| f.effect),
+            Callee::BuiltIn(name) => builtin::effect_of(name),
+        }
+    }
+
+    /// Whether it gives the same for the same arguments on every server. What of the server's own is named here does not.
+    pub fn is_same_everywhere(&self, callee: &Callee) -> bool {
+        match callee {
+            Callee::User(oid) => self.functions.get(oid).is_some_and(|f| f.same_everywhere),
+            Callee::BuiltIn(_) => false,
+        }
+    }
+
+    /// For people.
+    pub fn name_of(&self, callee: &Callee) -> String {
+        match callee {
+            Callee::User(oid) => {
+                self.functions.get(oid).map_or_else(|| "of a user".into(), |f| format!("{}.{}", f.schema, f.name))
+            }
+            Callee::BuiltIn(name) => name.clone(),
+        }
+    }
+
     /// Whether the column's type is a domain that has a default; one of another schema with the same name counts, too.
     pub fn has_domain_default(&self, column: &Column) -> bool {
         self.domains_with_default.iter().any(|name| column.type_name.ends_with(&format!(".{}", quote_identifier(name))))
@@ -109,6 +151,24 @@ impl Catalog {
     /// Foreign keys of other tables, or the table's own, that refer to it.
     pub fn references_to(&self, oid: Oid) -> impl Iterator<Item = &ForeignKey> {
         self.foreign_keys.iter().filter(move |k| k.referred == oid)
+    }
+
+    /// Whether something of what changes with the relation's rows may be judged only at the end of the transaction: of its
+    /// own, of its partitions, or of what is reached by foreign keys.
+    pub fn defers(&self, relation: &Relation) -> bool {
+        let mut seen: HashSet<Oid> = HashSet::new();
+        let mut next = vec![relation.oid];
+        while let Some(oid) = next.pop() {
+            if !seen.insert(oid) {
+                continue;
+            }
+            if self.deferrable.contains(&oid) {
+                return true;
+            }
+            next.extend(self.references_to(oid).map(|key| key.referring));
+            next.extend(self.relations.get(&oid).into_iter().flat_map(|r| r.children.iter().copied()));
+        }
+        false
     }
 
     /// A relation with all its partitions or heirs, itself first.

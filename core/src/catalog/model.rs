@@ -42,6 +42,8 @@ pub struct Relation {
     pub calls: Vec<Call>,
     /// Relations that a view reads.
     pub reads: Vec<Oid>,
+    /// What reading it does besides.
+    pub reading: Effect,
 }
 
 impl Relation {
@@ -70,6 +72,12 @@ pub struct Column {
     pub format: Format,
     /// What the leader returns means the same on a follower, whatever the settings of the session.
     pub exact: bool,
+    /// Its text does.
+    pub text_exact: bool,
+    /// It may hold letters, which are converted to the client's encoding.
+    pub letters: bool,
+    /// `character`: blanks at its end belong to it.
+    pub padded: bool,
     /// Text is read as the same value on every node, under the same DateStyle, IntervalStyle and TimeZone.
     pub reads_alike: bool,
     pub not_null: bool,
@@ -156,63 +164,68 @@ pub struct ForeignKey {
     pub referred_columns: Vec<String>,
 }
 
-/// Where a table's definition calls a function of a user.
+/// What a call does besides computing a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effect {
+    /// May move a sequence.
+    pub sequences: bool,
+    /// May change a setting of the session.
+    pub settings: bool,
+    /// May change anything else, or what is not known.
+    pub writes: bool,
+}
+
+impl Effect {
+    pub const WRITES: Self = Self { sequences: true, settings: true, writes: true };
+
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl std::ops::BitOrAssign for Effect {
+    fn bitor_assign(&mut self, other: Self) {
+        self.sequences |= other.sequences;
+        self.settings |= other.settings;
+        self.writes |= other.writes;
+    }
+}
+
+/// Where a definition calls a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Default,
     Generated,
     Check,
+    /// Of an index or of a partition key.
     Index,
     View,
     Policy,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call {
-    pub place: Place,
-    pub function: Oid,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Callee {
+    User(Oid),
+    /// A function of the server, by name: one that does more than compute, or depends on more than its arguments.
+    BuiltIn(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Volatility {
-    Immutable,
-    Stable,
-    Volatile,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    pub place: Place,
+    pub callee: Callee,
 }
 
 #[derive(Debug, Clone)]
 pub struct Function {
     pub schema: String,
     pub name: String,
-    pub procedure: bool,
-    pub volatility: Volatility,
     pub extension: Option<String>,
     /// May be called as `row.function`.
     pub by_attribute: bool,
-}
-
-/// Extensions whose volatile functions only compute: they read the clock or random bytes and write nothing.
-const AUDITED: [&str; 11] = [
-    "pg_buffercache",
-    "pg_freespacemap",
-    "pg_stat_statements",
-    "pg_trgm",
-    "pg_uuidv7",
-    "pgcrypto",
-    "pgrowlocks",
-    "pgstattuple",
-    "tsm_system_rows",
-    "tsm_system_time",
-    "uuid-ossp",
-];
-
-impl Function {
-    /// Whether a call may do more than compute a value.
-    pub fn may_write(&self) -> bool {
-        self.procedure || self.volatility == Volatility::Volatile && !self.is_audited()
-    }
-
-    pub fn is_audited(&self) -> bool {
-        self.extension.as_deref().is_some_and(|e| AUDITED.contains(&e))
-    }
+    pub effect: Effect,
+    /// Why it may write, if it may.
+    pub why: String,
+    /// Gives the same for the same arguments on every server, under whatever settings.
+    pub same_everywhere: bool,
 }

@@ -19,7 +19,8 @@ impl SearchPath {
     pub fn from_row(row: &[Option<Bytes>]) -> Result<Self, CatalogFault> {
         let Some(Some(list)) = row.first() else { return Ok(Self { schemas: Vec::new() }) };
         let list = std::str::from_utf8(list).map_err(|_| CatalogFault::Malformed("the search path"))?;
-        let schemas = list.split_ascii_whitespace().map(from_hex).collect::<Option<_>>();
+        let exact = |hex: &str| String::from_utf8(bytes_of(hex)?).ok();
+        let schemas = list.split_ascii_whitespace().map(exact).collect::<Option<_>>();
         Ok(Self { schemas: schemas.ok_or(CatalogFault::Malformed("the search path"))? })
     }
 
@@ -28,10 +29,14 @@ impl SearchPath {
     }
 }
 
-fn from_hex(hex: &str) -> Option<String> {
+/// What is not UTF-8 in it is replaced.
+pub(super) fn from_hex(hex: &str) -> Option<String> {
+    Some(String::from_utf8_lossy(&bytes_of(hex)?).into_owned())
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = hex.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
-    let bytes = digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
-    String::from_utf8(bytes).ok()
+    Some(digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
 #[cfg(test)]

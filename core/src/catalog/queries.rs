@@ -5,6 +5,8 @@
 //! one item a row. Objects of the system are left out except where a rule of ours needs them: user objects have OIDs from
 //! 16384 (src/include/access/transam.h, `FirstNormalObjectId`).
 
+use super::builtin::writers;
+
 /// Shared by several queries: schemas whose relations may be written through the proxy, the session's own temporary one
 /// included.
 macro_rules! user_schemas {
@@ -91,50 +93,76 @@ pub const FOREIGN_KEYS: &str = "SELECT k.oid, k.conrelid, k.confrelid, k.confdel
      JOIN pg_catalog.pg_attribute fa ON fa.attrelid OPERATOR(pg_catalog.=) k.confrelid AND fa.attnum OPERATOR(pg_catalog.=) u.fatt \
      WHERE k.contype OPERATOR(pg_catalog.=) 'f' ORDER BY k.oid";
 
-/// oid, schema, name, kind, volatility, extension, takes a row as its only argument; support functions of an aggregate
-/// count for the aggregate
-pub const FUNCTIONS: &str = "SELECT p.oid, n.nspname, p.proname, p.prokind, \
-     CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc s \
-     ON s.oid OPERATOR(pg_catalog.=) ANY (ARRAY[g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, \
-     g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[]) WHERE g.aggfnoid OPERATOR(pg_catalog.=) p.oid AND s.oid OPERATOR(pg_catalog.>=) 16384 AND s.provolatile OPERATOR(pg_catalog.=) 'v') \
-     THEN 'v' ELSE p.provolatile END, e.extname, p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1 AND p.pronargs OPERATOR(pg_catalog.>=) 1 \
+/// oid, schema, name, kind (`t`: for triggers), volatility, extension, takes a row as its only argument, language, body of a function that is
+/// read (the server's own bytes in hexadecimal; a body beyond 64 KiB is cut, and so not understood) or other names of one
+/// that is built in, types of its arguments, its names do not depend on the search path, support functions of users of an aggregate
+pub const FUNCTIONS: &str = "SELECT p.oid, n.nspname, p.proname, \
+     CASE WHEN p.prorettype OPERATOR(pg_catalog.=) ANY ('{trigger,event_trigger}'::pg_catalog.regtype[]) THEN 't' ELSE p.prokind END, p.provolatile, e.extname, \
+     p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1 AND p.pronargs OPERATOR(pg_catalog.>=) 1, l.lanname, \
+     CASE WHEN e.extname IS NULL AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,internal}') THEN pg_catalog.encode(pg_catalog.convert_to( \
+     CASE WHEN l.lanname OPERATOR(pg_catalog.=) 'internal' THEN (SELECT pg_catalog.string_agg(b.proname::pg_catalog.text, ' ') FROM pg_catalog.pg_proc b \
+     WHERE b.oid OPERATOR(pg_catalog.<) 16384 AND b.prosrc OPERATOR(pg_catalog.=) p.prosrc AND b.prolang OPERATOR(pg_catalog.=) p.prolang) \
+     WHEN p.prosqlbody IS NULL THEN pg_catalog.left(p.prosrc, 65537) ELSE pg_catalog.left(pg_catalog.pg_get_function_sqlbody(p.oid), 65537) END, \
+     pg_catalog.getdatabaseencoding()), 'hex') END, p.proargtypes::pg_catalog.text, \
+     p.prosqlbody IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) c WHERE c OPERATOR(pg_catalog.~) '^search_path='), \
+     (SELECT pg_catalog.string_agg(s.id::pg_catalog.text, ' ' ORDER BY s.id) FROM pg_catalog.pg_aggregate g CROSS JOIN LATERAL pg_catalog.unnest(\
+     ARRAY[g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::pg_catalog.oid[]) AS s(id) \
+     WHERE g.aggfnoid OPERATOR(pg_catalog.=) p.oid AND s.id OPERATOR(pg_catalog.>=) 16384) \
      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+     JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
      LEFT JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid \
      AND d.deptype OPERATOR(pg_catalog.=) 'e' LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid WHERE p.oid OPERATOR(pg_catalog.>=) 16384";
 
-/// function, schema and name of an operator that calls it
-pub const OPERATORS: &str = "SELECT o.oprcode::pg_catalog.oid, n.nspname, o.oprname FROM pg_catalog.pg_operator o \
-     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace WHERE o.oprcode OPERATOR(pg_catalog.>=) 16384";
+/// name of a function of the server that is not IMMUTABLE; none where no function of a user says that it is
+pub const CHANGEABLE: &str = "SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.<) 16384 \
+     AND p.provolatile OPERATOR(pg_catalog.<>) 'i' AND EXISTS (SELECT FROM pg_catalog.pg_proc u JOIN pg_catalog.pg_language l \
+     ON l.oid OPERATOR(pg_catalog.=) u.prolang WHERE u.oid OPERATOR(pg_catalog.>=) 16384 AND u.provolatile OPERATOR(pg_catalog.=) 'i' \
+     AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,internal}'))";
 
-/// function, the name of the type to which it casts, only where it is asked for
-pub const CASTS: &str = "SELECT c.castfunc, t.typname, c.castcontext OPERATOR(pg_catalog.=) 'e' FROM pg_catalog.pg_cast c \
-     JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) c.casttarget WHERE c.castfunc OPERATOR(pg_catalog.>=) 16384";
+/// function, its name if it is the server's, schema and name of an operator of users that calls it
+pub const OPERATORS: &str = "SELECT p.oid, CASE WHEN p.oid OPERATOR(pg_catalog.<) 16384 THEN p.proname END, n.nspname, o.oprname \
+     FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid \
+     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace WHERE o.oid OPERATOR(pg_catalog.>=) 16384";
 
-/// what depends on a function: where it stands (`d` default, `g` generated column, `c` check, `i` index, `v` view,
-/// `p` policy, `t` domain), the relation or type, the function
-pub const CALLS: &str = "SELECT CASE WHEN a.attgenerated OPERATOR(pg_catalog.<>) '' THEN 'g' ELSE 'd' END, d.adrelid, x.refobjid \
-     FROM pg_catalog.pg_depend x JOIN pg_catalog.pg_attrdef d ON d.oid OPERATOR(pg_catalog.=) x.objid \
-     JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.adrelid AND a.attnum OPERATOR(pg_catalog.=) d.adnum \
-     WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
-     AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND x.refobjid OPERATOR(pg_catalog.>=) 16384 \
+/// function, its name if it is the server's, the schema and name of the type to which it casts, not only where it is
+/// asked for
+pub const CASTS: &str = "SELECT p.oid, CASE WHEN p.oid OPERATOR(pg_catalog.<) 16384 THEN p.proname END, n.nspname, t.typname, \
+     c.castcontext OPERATOR(pg_catalog.<>) 'e' FROM pg_catalog.pg_cast c \
+     JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) c.casttarget \
+     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE c.oid OPERATOR(pg_catalog.>=) 16384";
+
+/// What a definition calls: where it stands (`d` default, `g` generated column, `c` check, `i` index or partition key, `v`
+/// view, `p` policy, `t` check of a domain, `D` default of a domain), the relation or domain, the function, its name if it
+/// is the server's. Of the server's functions, those that do more than compute, and in checks and keys those that depend
+/// on more than their arguments; so do the time and the role, which are no functions, and texts of times and fractions.
+///
+/// The trees are read as text, for the server notes no dependence on what is its own.
+pub const CALLS: &str = concat!(
+    "WITH definition(place, owner, tree) AS (SELECT CASE WHEN a.attgenerated OPERATOR(pg_catalog.<>) '' THEN 'g' ELSE 'd' END, d.adrelid, \
+     d.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a \
+     ON a.attrelid OPERATOR(pg_catalog.=) d.adrelid AND a.attnum OPERATOR(pg_catalog.=) d.adnum WHERE d.adrelid OPERATOR(pg_catalog.>=) 16384 \
      UNION ALL SELECT CASE WHEN k.conrelid OPERATOR(pg_catalog.<>) 0 THEN 'c' ELSE 't' END, \
-     CASE WHEN k.conrelid OPERATOR(pg_catalog.<>) 0 THEN k.conrelid ELSE k.contypid END, x.refobjid \
-     FROM pg_catalog.pg_depend x JOIN pg_catalog.pg_constraint k ON k.oid OPERATOR(pg_catalog.=) x.objid \
-     WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass \
-     AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND x.refobjid OPERATOR(pg_catalog.>=) 16384 \
-     UNION ALL SELECT 'i', i.indrelid, x.refobjid FROM pg_catalog.pg_depend x \
-     JOIN pg_catalog.pg_index i ON i.indexrelid OPERATOR(pg_catalog.=) x.objid WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
-     AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND x.refobjid OPERATOR(pg_catalog.>=) 16384 \
-     UNION ALL SELECT 'v', r.ev_class, x.refobjid FROM pg_catalog.pg_depend x \
-     JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) x.objid WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
-     AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND x.refobjid OPERATOR(pg_catalog.>=) 16384 \
-     UNION ALL SELECT 'v', r.ev_class, o.oprcode::pg_catalog.oid FROM pg_catalog.pg_depend x \
-     JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) x.objid JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.refobjid \
-     WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
-     AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oprcode OPERATOR(pg_catalog.>=) 16384 \
-     UNION ALL SELECT 'p', p.polrelid, x.refobjid FROM pg_catalog.pg_depend x \
-     JOIN pg_catalog.pg_policy p ON p.oid OPERATOR(pg_catalog.=) x.objid WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::pg_catalog.regclass \
-     AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND x.refobjid OPERATOR(pg_catalog.>=) 16384";
+     CASE WHEN k.conrelid OPERATOR(pg_catalog.<>) 0 THEN k.conrelid ELSE k.contypid END, k.conbin::pg_catalog.text \
+     FROM pg_catalog.pg_constraint k WHERE k.conbin IS NOT NULL AND k.oid OPERATOR(pg_catalog.>=) 16384 \
+     UNION ALL SELECT 'i', i.indrelid, pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text) FROM pg_catalog.pg_index i \
+     WHERE i.indexrelid OPERATOR(pg_catalog.>=) 16384 AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) \
+     UNION ALL SELECT 'i', k.partrelid, k.partexprs::pg_catalog.text FROM pg_catalog.pg_partitioned_table k WHERE k.partexprs IS NOT NULL \
+     UNION ALL SELECT 'v', r.ev_class, r.ev_action::pg_catalog.text FROM pg_catalog.pg_rewrite r \
+     WHERE r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.>=) 16384 \
+     UNION ALL SELECT 'p', p.polrelid, pg_catalog.concat(p.polqual::pg_catalog.text, p.polwithcheck::pg_catalog.text) FROM pg_catalog.pg_policy p \
+     UNION ALL SELECT 'D', t.oid, t.typdefaultbin::pg_catalog.text FROM pg_catalog.pg_type t WHERE t.typdefaultbin IS NOT NULL) \
+     SELECT DISTINCT t.place, t.owner, f.oid, CASE WHEN f.oid OPERATOR(pg_catalog.<) 16384 THEN f.proname::pg_catalog.text END FROM definition t \
+     CROSS JOIN LATERAL pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([1-9][0-9]*)', 'g') AS m(id) \
+     JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) m.id[1]::pg_catalog.oid \
+     WHERE f.oid OPERATOR(pg_catalog.>=) 16384 OR f.proname OPERATOR(pg_catalog.=) ANY ('",
+    writers!(),
+    "') OR (t.place OPERATOR(pg_catalog.=) ANY ('{c,t,i}') AND f.provolatile OPERATOR(pg_catalog.<>) 'i') \
+     UNION ALL SELECT t.place, t.owner, 0, 'CURRENT_DATE or the like' FROM definition t \
+     WHERE t.place OPERATOR(pg_catalog.=) ANY ('{c,t}') AND t.tree OPERATOR(pg_catalog.~) '{SQLVALUEFUNCTION ' \
+     UNION ALL SELECT t.place, t.owner, 0, 'the text of a time or a fraction' FROM definition t \
+     WHERE t.place OPERATOR(pg_catalog.=) ANY ('{c,t}') AND t.tree OPERATOR(pg_catalog.~) '{COERCEVIAIO ' AND t.tree OPERATOR(pg_catalog.~) \
+     ':(vartype|resulttype|funcresulttype|opresulttype|consttype|typeId) (17|700|701|790|1082|1083|1114|1184|1186|1266) '"
+);
 
 /// view, relation that it reads
 pub const VIEWS: &str = "SELECT DISTINCT r.ev_class, x.refobjid FROM pg_catalog.pg_depend x \
@@ -142,14 +170,16 @@ pub const VIEWS: &str = "SELECT DISTINCT r.ev_class, x.refobjid FROM pg_catalog.
      AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.>=) 16384 \
      AND x.refobjid OPERATOR(pg_catalog.>=) 16384 AND x.refobjid OPERATOR(pg_catalog.<>) r.ev_class";
 
-/// what may be deferred: one row if there is anything
-pub const DEFERRABLE: &str = "SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable) \
-     OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND NOT tgisinternal)";
+/// a relation with a constraint that can be deferred, or to which one refers, or with such a trigger
+pub const DEFERRABLE: &str = "SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE k.condeferrable AND k.conrelid OPERATOR(pg_catalog.<>) 0 \
+     UNION SELECT k.confrelid FROM pg_catalog.pg_constraint k WHERE k.condeferrable AND k.confrelid OPERATOR(pg_catalog.<>) 0 \
+     UNION SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE t.tgdeferrable AND NOT t.tgisinternal";
 
 /// name
 pub const EVENT_TRIGGERS: &str =
     "SELECT evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.=) ANY ('{O,A}')";
 
-/// The schemas that are searched, in their order, each in hexadecimal UTF-8 and without doubt where it ends.
+/// The schemas that are searched, in their order, each in hexadecimal UTF-8 and without doubt where it ends; the client's
+/// encoding; the role that is set.
 pub const SEARCH_PATH: &str = "SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(s.name::pg_catalog.text, \
-     'UTF8'), 'hex'), ' ' ORDER BY s.n) FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS s(name, n)";
+     'UTF8'), 'hex'), ' ' ORDER BY s.n), pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('role') FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS s(name, n)";

@@ -1,6 +1,6 @@
 //! How a column's type is named and travels.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::model::{FIRST_USER_OID, Oid};
 use crate::wire::frontend::Format;
@@ -53,16 +53,17 @@ impl Types {
         None
     }
 
-    /// All domains from this type down to its base; none if it is no domain.
+    /// All domains that a value of this type goes through, itself or what is in it.
     pub fn domains(&self, oid: Oid) -> Vec<Oid> {
         let mut found = Vec::new();
-        let mut oid = oid;
-        while let Some(t) = self.0.get(&oid)
-            && t.kind == Kind::Domain
-            && found.len() < MOST_DOMAINS
-        {
-            found.push(oid);
-            oid = t.base;
+        let mut seen = HashSet::new();
+        let mut next = vec![oid];
+        while let Some(oid) = next.pop() {
+            let Some(t) = self.0.get(&oid).filter(|_| seen.insert(oid)) else { continue };
+            if t.kind == Kind::Domain {
+                found.push(oid);
+            }
+            next.extend([t.element, t.base].into_iter().chain(t.fields.iter().copied()));
         }
         found
     }
@@ -82,7 +83,8 @@ impl Types {
         }
         match base.kind {
             Kind::Enum => true,
-            Kind::Base if base.element == 0 => oid < FIRST_USER_OID && !is_reference(&base.name),
+            // A type of an extension, in a form of its own: no such form has the number of an object in it.
+            Kind::Base if base.element == 0 => !is_reference(&base.name),
             Kind::Base => self.is_system_in_binary(base.element),
             // No OID of the bounds' type is in it.
             Kind::Range if base.element != 0 => self.format(base.element) == Format::Binary,
@@ -103,11 +105,41 @@ impl Types {
         match base.kind {
             Kind::Enum => true,
             Kind::Base if base.element != 0 => self.text_is_exact(base.element),
-            Kind::Base if oid >= FIRST_USER_OID => true,
+            Kind::Base if oid >= FIRST_USER_OID => EXACT_OF_EXTENSIONS.contains(&base.name.as_str()),
             Kind::Base => !is_date_or_time(&base.name) && !is_inexact(&base.name),
             Kind::Range => base.element != 0 && self.text_is_exact(base.element),
             Kind::Composite => !base.fields.is_empty() && base.fields.iter().all(|f| self.text_is_exact(*f)),
             Kind::Domain | Kind::Pseudo => false,
+        }
+    }
+
+    /// Whether a value, as it travels, has letters that are converted to the client's encoding.
+    pub fn has_letters(&self, oid: Oid) -> bool {
+        let Some((oid, base)) = self.base(oid) else { return true };
+        if self.format(oid) == Format::Text {
+            return true;
+        }
+        match base.kind {
+            Kind::Base | Kind::Range if base.element != 0 => self.has_letters(base.element),
+            Kind::Base => oid >= FIRST_USER_OID || LETTERS.contains(&base.name.as_str()),
+            Kind::Range => oid >= FIRST_USER_OID,
+            Kind::Composite => base.fields.iter().any(|field| self.has_letters(*field)),
+            Kind::Enum | Kind::Domain | Kind::Pseudo => true,
+        }
+    }
+
+    pub fn is_padded(&self, oid: Oid) -> bool {
+        self.base(oid).is_some_and(|(oid, base)| oid < FIRST_USER_OID && base.name == "bpchar")
+    }
+
+    /// Whether turning a value into text and back depends on nothing, and holds nothing that could differ.
+    pub fn text_is_plain(&self, oid: Oid) -> bool {
+        let Some((oid, base)) = self.base(oid) else { return false };
+        match base.kind {
+            Kind::Enum => true,
+            Kind::Base if base.element != 0 => self.text_is_plain(base.element),
+            Kind::Base => oid < FIRST_USER_OID && PLAIN.contains(&base.name.as_str()) || base.name == "citext",
+            _ => false,
         }
     }
 
@@ -144,9 +176,43 @@ impl Types {
     }
 }
 
+const LETTERS: [&str; 12] =
+    ["bpchar", "char", "cstring", "json", "jsonb", "jsonpath", "name", "text", "tsquery", "tsvector", "varchar", "xml"];
+
+const PLAIN: [&str; 16] = [
+    "bool", "int2", "int4", "int8", "numeric", "oid", "text", "varchar", "bpchar", "char", "name", "uuid", "json",
+    "jsonb", "inet", "cidr",
+];
+
 fn is_date_or_time(name: &str) -> bool {
     matches!(name, "date" | "time" | "timetz" | "timestamp" | "timestamptz" | "abstime")
 }
+
+/// Types of extensions whose text depends on no setting.
+const EXACT_OF_EXTENSIONS: [&str; 22] = [
+    "citext",
+    "ean13",
+    "geography",
+    "geometry",
+    "halfvec",
+    "hstore",
+    "isbn",
+    "isbn13",
+    "ismn",
+    "ismn13",
+    "issn",
+    "issn13",
+    "lquery",
+    "ltree",
+    "ltxtquery",
+    "query_int",
+    "raster",
+    "seg",
+    "semver",
+    "sparsevec",
+    "upc",
+    "vector",
+];
 
 /// Types whose text depends on a setting. Roles and schemas are never made short.
 fn is_inexact(name: &str) -> bool {
@@ -197,10 +263,10 @@ mod tests {
     #[test]
     fn only_what_holds_no_oid_of_a_user_travels_in_binary() {
         let types = types();
-        for oid in [23, 1007, 1184, 3904, 4451, 20000, 20002, 20003, 20004, 20006] {
+        for oid in [23, 1007, 1184, 3904, 4451, 20000, 20002, 20003, 20004, 20006, 20007] {
             assert_eq!(types.format(oid), Format::Binary, "{oid}");
         }
-        for oid in [2205, 2210, 20001, 20005, 20007, 20008, 20009, 20010, 99999] {
+        for oid in [2205, 2210, 20001, 20005, 20008, 20009, 20010, 99999] {
             assert_eq!(types.format(oid), Format::Text, "{oid}");
         }
     }

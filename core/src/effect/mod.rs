@@ -8,4 +8,4 @@
 pub mod rows;
 mod template;
 
-pub use rows::{EffectColumn, RowEffect, RowKind, Rows, Template, TemplateId};
+pub use rows::{EffectColumn, RowEffect, RowKind, Rows, Template, TemplateId, Text};

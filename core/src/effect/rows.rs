@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::template;
 use crate::limits;
+use crate::quote::quote_identifier;
 use crate::wire::frontend::Format;
 
 /// What happened to the rows.
@@ -16,6 +17,14 @@ pub enum RowKind {
     Upsert,
     Update,
     Delete,
+}
+
+/// How a value becomes text with nothing lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Text {
+    ByCast,
+    /// `character`: a cast would cut the blanks at its end.
+    Padded,
 }
 
 /// A column whose value the leader returns and the followers get as one parameter.
@@ -29,11 +38,35 @@ pub struct EffectColumn {
     pub format: Format,
     /// For a part of the key by which the row is found: the operator of its index, as `OPERATOR("pg_catalog".=)`.
     pub equality: Option<String>,
+    /// It travels as the bytes of its text in the database's own encoding, for the client's may lack some of its letters.
+    pub as_bytes: Option<Text>,
     /// An upsert leaves it alone in a row that exists: GENERATED ALWAYS AS IDENTITY.
     pub fixed: bool,
 }
 
 impl EffectColumn {
+    /// What the leader returns of it.
+    pub fn returned(&self, table: &str) -> String {
+        let column = format!("{}.{}", quote_identifier(table), quote_identifier(&self.name));
+        let text = match self.as_bytes {
+            None => return column,
+            Some(Text::ByCast) => format!("{column}::pg_catalog.text"),
+            Some(Text::Padded) => format!("pg_catalog.textin(pg_catalog.bpcharout({column}))"),
+        };
+        format!("pg_catalog.convert_to({text}, pg_catalog.getdatabaseencoding())")
+    }
+
+    /// The value on a follower, from this parameter.
+    pub(super) fn applied(&self, parameter: usize) -> String {
+        let kind = &self.type_name;
+        match self.as_bytes {
+            None => format!("${parameter}::{kind}"),
+            Some(_) => format!(
+                "pg_catalog.convert_from(${parameter}::pg_catalog.bytea, pg_catalog.getdatabaseencoding())::{kind}"
+            ),
+        }
+    }
+
     pub fn is_key(&self) -> bool {
         self.equality.is_some()
     }

@@ -66,7 +66,7 @@ fn values(columns: &[EffectColumn], rows: usize) -> String {
 
 /// Column `n`'s type around parameter `parameter`, both counted from 1.
 fn cast(columns: &[EffectColumn], n: usize, parameter: usize) -> String {
-    format!("${parameter}::{}", columns[n - 1].type_name)
+    columns[n - 1].applied(parameter)
 }
 
 fn list(columns: &[EffectColumn], item: impl Fn(usize, &EffectColumn) -> String) -> String {
@@ -104,6 +104,7 @@ fn counted(sql: &str, rows: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effect::rows::Text;
     use crate::wire::frontend::Format;
 
     fn columns() -> Vec<EffectColumn> {
@@ -112,6 +113,7 @@ mod tests {
             type_name: type_name.into(),
             format: Format::Binary,
             equality: key.then(|| "OPERATOR(\"pg_catalog\".=)".into()),
+            as_bytes: None,
             fixed: false,
         };
         vec![column("id", "\"pg_catalog\".\"int4\"", true), column("a b", "\"public\".\"mood\"", false)]
@@ -146,6 +148,19 @@ mod tests {
              AS v(c1,c2) WHERE t.\"id\" OPERATOR(\"pg_catalog\".=) v.c1 RETURNING 1) SELECT 1 OPERATOR(pg_catalog./) \
              (pg_catalog.count(*) OPERATOR(pg_catalog.=) 2)::pg_catalog.int4 FROM w"
         );
+    }
+
+    #[test]
+    fn a_text_that_travels_as_bytes_is_read_in_the_databases_encoding() {
+        let mut columns = columns();
+        columns[1].as_bytes = Some(Text::ByCast);
+        assert_eq!(
+            columns[1].returned("t"),
+            "pg_catalog.convert_to(\"t\".\"a b\"::pg_catalog.text, pg_catalog.getdatabaseencoding())"
+        );
+        assert!(single("t", RowKind::Update, &columns, false).contains(
+            "\"a b\"=pg_catalog.convert_from($2::pg_catalog.bytea, pg_catalog.getdatabaseencoding())::\"public\".\"mood\""
+        ));
     }
 
     #[test]

@@ -18,7 +18,8 @@ use crate::sql::{Masking, Parsed, TextKey, Token, Unparsed, scan, span};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     text: TextKey,
-    catalog: Option<u128>,
+    /// With whether letters are converted.
+    catalog: Option<(u128, bool)>,
     path: Option<u64>,
 }
 
@@ -94,7 +95,8 @@ impl PlanCache {
         if bytes > limits::PLAN_CACHE_ENTRY || plans.iter().any(|(_, plan)| holds_secret(plan)) {
             return;
         }
-        let catalog = context.catalog.filter(|_| uses.catalog).map(|c| c.fingerprint);
+        let Some(converts) = context.converts else { return };
+        let catalog = context.catalog.filter(|_| uses.catalog).map(|c| (c.fingerprint, converts));
         let path = context.search_path.filter(|_| uses.path).map(hash);
         let mut text = text;
         if uses.literals && masking == Masking::Literals {
@@ -110,7 +112,7 @@ impl PlanCache {
         if let Some(entry) = self.get(nothing) {
             return Some(entry);
         }
-        let catalog = context.catalog?.fingerprint;
+        let catalog = (context.catalog?.fingerprint, context.converts?);
         let with_catalog = Key { catalog: Some(catalog), ..nothing };
         if let Some(entry) = self.get(with_catalog) {
             return Some(entry);
@@ -215,7 +217,7 @@ fn plan_weight(plan: &Plan) -> usize {
 mod tests {
     use super::*;
 
-    const NOTHING: Context<'_> = Context { catalog: None, search_path: None };
+    const NOTHING: Context<'_> = Context { catalog: None, search_path: None, converts: Some(false) };
 
     fn plan(cache: &mut PlanCache, sql: &str) -> Arc<Plan> {
         match cache.script(sql, &NOTHING) {
@@ -269,7 +271,8 @@ mod tests {
     #[test]
     fn a_password_is_not_kept() {
         let catalog = crate::catalog::Catalog::default();
-        let context = Context { catalog: Some(&catalog), search_path: None };
+        let path = crate::catalog::SearchPath::new(["public"]);
+        let context = Context { catalog: Some(&catalog), search_path: Some(&path), converts: Some(false) };
         let mut cache = PlanCache::new(1 << 20);
         let sql = "CREATE ROLE a PASSWORD 'secret'";
         assert!(matches!(cache.script(sql, &context), Answer::Ready(_)));

@@ -3,66 +3,16 @@
 //! The leader evaluates every expression, so a function may be as volatile as it likes as long as it only computes. What
 //! writes is another matter: its rows would be changed on the leader alone.
 
+use std::fmt::Display;
+
 use super::Marks;
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
-use crate::catalog::model::Place;
+use crate::catalog::builtin::{self, NAMING_SETTINGS, WATCHED_SETTINGS};
+use crate::catalog::model::{Callee, Effect, Place};
 use crate::catalog::{Catalog, Function, Oid, Relation};
 use crate::fault::Fault;
 use crate::sql::{Facts, Name};
-
-/// Functions of the server itself that change what all nodes must have alike, or run text that is not known.
-const WRITING_BUILT_INS: [&str; 35] = [
-    "lo_creat",
-    "lo_create",
-    "lo_from_bytea",
-    "lo_import",
-    "lo_export",
-    "lo_put",
-    "lo_truncate",
-    "lo_truncate64",
-    "lo_unlink",
-    "lowrite",
-    "pg_import_system_collations",
-    "pg_replication_origin_create",
-    "pg_replication_origin_drop",
-    "pg_replication_origin_session_setup",
-    "pg_nextoid",
-    "pg_stop_making_pinned_objects",
-    "pg_extension_config_dump",
-    "pg_promote",
-    "pg_file_write",
-    "pg_file_rename",
-    "pg_file_unlink",
-    "query_to_xml",
-    "query_to_xmlschema",
-    "query_to_xml_and_xmlschema",
-    "table_to_xml",
-    "table_to_xml_and_xmlschema",
-    "schema_to_xml",
-    "schema_to_xml_and_xmlschema",
-    "database_to_xml",
-    "database_to_xml_and_xmlschema",
-    "ts_rewrite",
-    "ts_stat",
-    "pg_restore_relation_stats",
-    "pg_restore_attribute_stats",
-    "pg_clear_relation_stats",
-];
-
-/// Functions of extensions that run text which is not known, whatever they say of themselves.
-const TEXT_RUNNERS: [&str; 6] = ["connectby", "crosstab", "crosstab2", "crosstab3", "crosstab4", "xpath_table"];
-
-/// Settings whose change the proxy must see coming.
-pub const WATCHED_SETTINGS: [&str; 7] = [
-    "transaction_isolation",
-    "default_transaction_isolation",
-    "session_replication_role",
-    "standard_conforming_strings",
-    "session_authorization",
-    "allow_system_table_mods",
-    "row_security",
-];
 
 /// Refuses what may write behind our back; else what the statement may change besides rows.
 pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
@@ -72,9 +22,10 @@ pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
     }
     for call in &facts.functions {
         built_in(scope, call, facts, &mut marks)?;
-        user_function(scope, call)?;
+        user_function(scope, call, &mut marks)?;
     }
     let catalog = scope.catalog()?;
+    scope.spares_own_schema(facts)?;
     if let Some(what) = &catalog.implicit_writer {
         return Err(refuse(
             format_args!("{what} calls a function that may write, wherever it is needed"),
@@ -82,25 +33,25 @@ pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
         )
         .into());
     }
+    note_effect(catalog.unnamed, &mut marks);
     for attribute in &facts.attributes {
-        if let Some(function) = catalog.functions_named(attribute).find(|f| f.by_attribute && f.may_write()) {
-            return Err(writing(function).into());
+        for function in catalog.functions_named(attribute).filter(|f| f.by_attribute) {
+            note(function, &mut marks)?;
         }
     }
     for operator in &facts.operators {
-        if let Some(schemas) = catalog.writing_operators.get(&operator.name)
-            && operator.schema.as_ref().is_none_or(|s| schemas.contains(s))
-        {
-            return Err(
-                refuse(format_args!("the operator {operator} calls a function that may write"), WRITING_HINT).into()
-            );
+        let named = catalog.operators.get(&operator.name).into_iter().flatten();
+        for (_, effect) in named.filter(|(schema, _)| operator.schema.as_ref().is_none_or(|s| s == schema)) {
+            note_unless_writing(*effect, format_args!("the operator {operator}"), &mut marks)?;
         }
     }
-    if let Some(name) = facts.types.iter().find(|t| catalog.writing_types.contains(&t.name)) {
-        return Err(refuse(format_args!("a cast to {name} calls a function that may write"), WRITING_HINT).into());
+    for name in &facts.types {
+        if let Some(effect) = catalog.converted.get(&name.name) {
+            note_unless_writing(*effect, format_args!("a cast to {name}"), &mut marks)?;
+        }
     }
     for relation in &facts.relations {
-        readable(scope, catalog, relation)?;
+        readable(scope, catalog, relation, &mut marks)?;
     }
     Ok(marks)
 }
@@ -109,7 +60,8 @@ pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
 const DUMP_PROBE: &str = "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings \
     WHERE name = 'restrict_nonsystem_relation_kind'";
 
-const WRITING_HINT: &str = "If the function only computes, declare it STABLE or IMMUTABLE.";
+const WRITING_HINT: &str =
+    "Functions are let through that only read and compute, in SQL or PL/pgSQL without EXECUTE, or built in.";
 
 fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) -> Outcome<()> {
     if call.schema.as_deref().is_some_and(|schema| schema != "pg_catalog") {
@@ -125,67 +77,98 @@ fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) ->
                 let reason = "set_config may change a setting that the proxy must know";
                 return Err(refuse(reason, "Give the setting's name as a plain literal, or use SET.").into());
             }
-            marks.settings = true;
+            let naming = |name: &Option<String>| name.as_ref().is_none_or(|n| is_naming(n));
+            marks.settings |= facts.settings.iter().any(naming);
         }
-        name if name.starts_with("binary_upgrade_") || WRITING_BUILT_INS.contains(&name) => {
-            let reason = format!("{name} changes what is not replicated");
-            return Err(refuse(
-                reason,
-                "Large objects and files on the server are not replicated; use a bytea column.",
-            )
-            .into());
+        name if builtin::effect_of(name).writes => {
+            let reason = format!("{name} changes what is not replicated, or runs text that is not known");
+            let hint =
+                "Large objects, files and slots of a server are not replicated; use tables, and queries by themselves.";
+            return Err(refuse(reason, hint).into());
         }
         _ => {}
     }
     Ok(())
 }
 
-fn user_function(scope: &Scope<'_>, call: &Name) -> Outcome<()> {
+pub fn is_naming(setting: &str) -> bool {
+    NAMING_SETTINGS.iter().any(|known| known.eq_ignore_ascii_case(setting))
+}
+
+fn user_function(scope: &Scope<'_>, call: &Name, marks: &mut Marks) -> Outcome<()> {
     let catalog = scope.catalog()?;
-    if TEXT_RUNNERS.contains(&call.name.as_str()) && catalog.functions_named(&call.name).any(|f| f.extension.is_some())
-    {
-        return Err(refuse(format_args!("{call} runs text that is not known"), "Run the query by itself.").into());
-    }
-    let writing_ones = || catalog.functions_named(&call.name).filter(|f| f.may_write());
-    if writing_ones().next().is_none() {
+    let mut named = catalog.functions_named(&call.name).filter(|f| !f.effect.is_none()).peekable();
+    if named.peek().is_none() {
         return Ok(());
     }
-    let found = match call.schema.as_deref() {
-        Some("pg_temp") => writing_ones().find(|f| f.schema.starts_with("pg_temp_")),
-        Some(schema) => writing_ones().find(|f| f.schema == schema),
+    match call.schema.as_deref() {
+        Some("pg_temp") => named.filter(|f| f.schema.starts_with("pg_temp_")).try_for_each(|f| note(f, marks))?,
+        Some(schema) => named.filter(|f| f.schema == schema).try_for_each(|f| note(f, marks))?,
         None => {
             let path = scope.path()?;
-            writing_ones().find(|f| path.schemas().any(|schema| schema == f.schema))
+            let found = |f: &&Function| path.schemas().any(|schema| schema == f.schema);
+            named.filter(found).try_for_each(|f| note(f, marks))?;
         }
-    };
-    found.map_or(Ok(()), |function| Err(writing(function).into()))
-}
-
-pub fn writing(function: &Function) -> Fault {
-    let Function { schema, name, .. } = function;
-    refuse(
-        format_args!("the function {schema}.{name} is VOLATILE and may write, which would reach one server only"),
-        WRITING_HINT,
-    )
-}
-
-/// A name that is read: a view, or a table with row security, must not call what may write.
-fn readable(scope: &Scope<'_>, catalog: &Catalog, name: &Name) -> Outcome<()> {
-    if !catalog.relations_named(&name.name).any(|relation| view_writes(catalog, relation).is_some()) {
-        return Ok(());
-    }
-    if let Some(relation) = scope.named(name)?
-        && let Some(function) = view_writes(catalog, relation)
-    {
-        let Function { schema, name: function, .. } = function;
-        let reason = format!("reading {name} calls the function {schema}.{function}, which is VOLATILE and may write");
-        return Err(refuse(reason, WRITING_HINT).into());
     }
     Ok(())
 }
 
-/// The function that may write when this relation is read, in it or in what it reads.
-fn view_writes<'a>(catalog: &'a Catalog, relation: &'a Relation) -> Option<&'a Function> {
+/// What a call of the function does, besides computing a value.
+fn note(function: &Function, marks: &mut Marks) -> Result<(), Fault> {
+    if function.effect.writes {
+        return Err(writing(function));
+    }
+    note_effect(function.effect, marks);
+    Ok(())
+}
+
+fn note_unless_writing(effect: Effect, what: impl Display, marks: &mut Marks) -> Result<(), Fault> {
+    if effect.writes {
+        return Err(refuse(format_args!("{what} calls a function that may write"), WRITING_HINT));
+    }
+    note_effect(effect, marks);
+    Ok(())
+}
+
+pub fn note_effect(effect: Effect, marks: &mut Marks) {
+    marks.sequences |= effect.sequences;
+    marks.settings |= effect.settings;
+}
+
+fn writing(function: &Function) -> Fault {
+    let Function { schema, name, why, .. } = function;
+    let reason = format!("the function {schema}.{name} may write, which would reach one server only: it {why}");
+    refuse(reason, WRITING_HINT)
+}
+
+/// Why what a definition calls must not be called.
+pub fn writing_callee(catalog: &Catalog, callee: &Callee) -> Fault {
+    match callee {
+        Callee::User(oid) => catalog
+            .function(*oid)
+            .map_or_else(|| refuse("it calls a function that is not known", "Run it again."), writing),
+        Callee::BuiltIn(name) => {
+            refuse(format_args!("its definition calls {name}, which would reach one server only"), WRITING_HINT)
+        }
+    }
+}
+
+/// A name that is read: a view, or a table with row security, must not call what may write.
+fn readable(scope: &Scope<'_>, catalog: &Catalog, name: &Name, marks: &mut Marks) -> Outcome<()> {
+    if catalog.relations_named(&name.name).all(|relation| relation.reading.is_none()) {
+        return Ok(());
+    }
+    let Some(relation) = scope.named(name)? else { return Ok(()) };
+    if relation.reading.writes {
+        let culprit = culprit(catalog, relation).unwrap_or_default();
+        return Err(refuse(format_args!("reading {name} calls {culprit} that may write"), WRITING_HINT).into());
+    }
+    note_effect(relation.reading, marks);
+    Ok(())
+}
+
+/// What may write when this relation is read, in it or in what it reads.
+fn culprit(catalog: &Catalog, relation: &Relation) -> Option<String> {
     let mut seen: Vec<Oid> = Vec::new();
     let mut next = vec![relation];
     while let Some(relation) = next.pop() {
@@ -194,9 +177,8 @@ fn view_writes<'a>(catalog: &'a Catalog, relation: &'a Relation) -> Option<&'a F
         }
         seen.push(relation.oid);
         let calls = relation.calls.iter().filter(|c| matches!(c.place, Place::View | Place::Policy));
-        let found = calls.filter_map(|c| catalog.function(c.function)).find(|f| f.may_write());
-        if found.is_some() {
-            return found;
+        if let Some(call) = calls.into_iter().find(|c| catalog.effect_of(&c.callee).writes) {
+            return Some(format!("the function {}", catalog.name_of(&call.callee)));
         }
         next.extend(relation.reads.iter().filter_map(|oid| catalog.relation(*oid)));
     }

@@ -9,7 +9,7 @@ use pg_query::protobuf::{CopyStmt, Node};
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Plan, calls};
+use super::{Action, Plan, calls};
 use crate::catalog::{Column, Event, Relation};
 use crate::sql::{Facts, Statement};
 
@@ -46,18 +46,21 @@ fn from_stdin(scope: &Scope<'_>, statement: &Statement, copy: &CopyStmt, facts: 
     let range = copy.relation.as_ref().ok_or(Stop::Unknown)?;
     let catalog = scope.catalog()?;
     let relation = scope.relation_of(range)?.ok_or(Stop::Unknown)?;
-    let called = calls::check(scope, facts)?;
-    if relation.temporary && relation.triggers.is_empty() {
-        return Ok(Action::Leader.into());
+    let mut called = calls::check(scope, facts)?;
+    calls::note_effect(safety::defaults(catalog, relation), &mut called);
+    if relation.temporary {
+        safety::temporary(catalog, relation)?;
+        return Ok(Plan { marks: called, ..Action::Leader.into() });
     }
     safety::check(catalog, relation, Change { event: Event::Insert, assigned: &[], defaults: true }, true)?;
+    // The data goes on in the encoding in which it comes: that must be known.
+    scope.converts()?;
     let columns = columns(relation, &copy.attlist)?;
     if let Some(copy) = data::plan(catalog, relation, copy, &columns)? {
         return Ok(Action::CopyIn(Arc::new(copy)).into());
     }
     let rows = landing::plan(scope, statement, relation, copy, &columns)?;
-    let sequences = called.sequences || relation.columns.iter().any(Column::moves_sequence);
-    Ok(Plan { marks: Marks { sequences, ..called }, ..Action::CopyRows(Arc::new(rows)).into() })
+    Ok(Plan { marks: called, ..Action::CopyRows(Arc::new(rows)).into() })
 }
 
 /// The columns that the data has: all but generated ones, unless they are named. A generated one cannot be.

@@ -10,7 +10,7 @@ use pg_query::protobuf::{
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Ddl, Marks, PasswordLiteral, Plan, alter, calls, role, settings};
+use super::{Action, Ddl, Marks, PasswordLiteral, Plan, alter, calls, evaluated, role, settings};
 use crate::catalog::Event;
 use crate::sql::{Facts, Statement};
 
@@ -19,6 +19,10 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcom
     if let Some(plan) = temporary(scope, statement, node, &facts)? {
         return Ok(plan);
     }
+    scope.path()?;
+    scope.spares_own_schema(&facts)?;
+    large_objects(node)?;
+    evaluated::definitions(scope, node, &facts)?;
     if matches!(node, NodeEnum::RenameStmt(s) if s.rename_type() == ObjectType::ObjectDatabase) {
         let reason = "it renames a database, to which the proxy itself has connections";
         return Err(refuse(reason, "CREATE DATABASE … TEMPLATE, then DROP DATABASE.").into());
@@ -129,10 +133,7 @@ fn temporary(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &
     };
     let mut marks = Marks { temporary: true, ..Marks::default() };
     if made || names_pg_temp(scope, statement) {
-        if matches!(node, NodeEnum::CreateTableAsStmt(_)) {
-            let called = calls::check(scope, facts)?;
-            marks.sequences = called.sequences;
-        }
+        marks.sequences = calls::check(scope, facts)?.sequences;
         return Ok(Some(Plan { marks, ..Action::Leader.into() }));
     }
     let catalog = scope.catalog()?;
@@ -150,7 +151,11 @@ fn temporary(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &
     }
     match (of_leader, of_all) {
         (0, _) => Ok(None),
-        (_, 0) => Ok(Some(Plan { marks, ..Action::Leader.into() })),
+        (_, 0) => {
+            evaluated::definitions(scope, node, facts)?;
+            marks.sequences = calls::check(scope, facts)?.sequences;
+            Ok(Some(Plan { marks, ..Action::Leader.into() }))
+        }
         _ if matches!(node, NodeEnum::ViewStmt(_)) => Ok(Some(Plan { marks, ..Action::Leader.into() })),
         _ => Err(refuse("it concerns temporary objects and others", "Use one statement for each.").into()),
     }
@@ -214,8 +219,18 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
             Some(action) => Ok(Special::Instead(action)),
             None => none,
         },
-        NodeEnum::CreateStmt(s) => create_table(s).and(none),
-        NodeEnum::AlterDomainStmt(_) => calls::check(scope, facts).and(none),
+        NodeEnum::CreateStmt(s) => create_table(scope, s).and(none),
+        NodeEnum::IndexStmt(_) => {
+            evaluated::stored(facts)?;
+            calls::check(scope, facts).and(none)
+        }
+        NodeEnum::AlterDomainStmt(_) => {
+            evaluated::stored(facts)?;
+            calls::check(scope, facts).and(none)
+        }
+        NodeEnum::CreateDomainStmt(s) => {
+            evaluated::constraints(&s.constraints).try_for_each(evaluated::condition).and(none)
+        }
         NodeEnum::TruncateStmt(s) => truncate(scope, s, facts).and(none),
         NodeEnum::CreateRoleStmt(s) => Ok(Special::Password(role::password(scope, statement, &s.role, &s.options)?)),
         NodeEnum::AlterRoleStmt(s) => {
@@ -231,9 +246,25 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
     }
 }
 
-fn create_table(statement: &CreateStmt) -> Outcome<()> {
+fn create_table(scope: &Scope<'_>, statement: &CreateStmt) -> Outcome<()> {
+    evaluated::constraints(&statement.table_elts).try_for_each(evaluated::condition)?;
     let bound = statement.partbound.clone().map(|b| Node { node: Some(NodeEnum::PartitionBoundSpec(b)) });
-    alter::partition_bound(bound.as_ref())
+    alter::partition_bound(scope, bound.as_ref())
+}
+
+/// Large objects are named by numbers, and exist on one server only.
+fn large_objects(node: &NodeEnum) -> Outcome<()> {
+    let about = match node {
+        NodeEnum::GrantStmt(s) => s.objtype(),
+        NodeEnum::CommentStmt(s) => s.objtype(),
+        NodeEnum::SecLabelStmt(s) => s.objtype(),
+        NodeEnum::AlterOwnerStmt(s) => s.object_type(),
+        _ => return Ok(()),
+    };
+    if about == ObjectType::ObjectLargeobject {
+        return Err(refuse("large objects are not replicated", "Use a bytea column.").into());
+    }
+    Ok(())
 }
 
 /// TRUNCATE, with what it reaches by CASCADE.
@@ -269,7 +300,6 @@ fn is_plain(node: &NodeEnum) -> bool {
             | CreateTableAsStmt(_)
             | RefreshMatViewStmt(_)
             | ViewStmt(_)
-            | IndexStmt(_)
             | ReindexStmt(_)
             | ClusterStmt(_)
             | VacuumStmt(_)
@@ -296,7 +326,6 @@ fn is_plain(node: &NodeEnum) -> bool {
             | RuleStmt(_)
             | CreatePolicyStmt(_)
             | AlterPolicyStmt(_)
-            | CreateDomainStmt(_)
             | CompositeTypeStmt(_)
             | CreateEnumStmt(_)
             | AlterEnumStmt(_)

@@ -15,6 +15,7 @@
 //! | `copy` | COPY |
 //! | `settings` | SET, RESET, transactions |
 //! | `ddl`, `alter`, `role` | what goes as text |
+//! | `evaluated` | expressions that each server evaluates when it gets that text |
 //! | `refuse` | reasons and their words |
 
 use std::ops::Range;
@@ -29,6 +30,7 @@ mod cache;
 mod calls;
 mod copy;
 mod ddl;
+mod evaluated;
 mod refuse;
 mod returning;
 mod role;
@@ -106,7 +108,7 @@ impl Memory {
 pub struct Marks {
     /// May move a sequence (nextval, setval, a column's default): levelled when idle.
     pub sequences: bool,
-    /// May change search_path, role or another setting: what was read of them is stale.
+    /// May change search_path, role or encoding: what was read of them, and planned under them, is stale.
     pub settings: bool,
     /// Makes or drops a temporary object: the session needs a catalog of its own.
     pub temporary: bool,
@@ -271,6 +273,8 @@ pub struct PasswordLiteral {
 pub struct Context<'a> {
     pub catalog: Option<&'a Catalog>,
     pub search_path: Option<&'a SearchPath>,
+    /// Letters are converted between the database's encoding and the client's. It is learned with the search path.
+    pub converts: Option<bool>,
 }
 
 #[derive(Debug)]

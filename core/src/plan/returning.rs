@@ -9,7 +9,6 @@ use super::scope::{Outcome, Scope};
 use crate::catalog::Relation;
 use crate::effect::EffectColumn;
 use crate::fault::Fault;
-use crate::quote::quote_identifier;
 use crate::sql::Facts;
 
 /// Where RETURNING's columns may come from.
@@ -90,8 +89,7 @@ impl Sources<'_> {
                 refuse(reason, format!("Give the table that is written to an alias: {target} AS target.")).into()
             );
         }
-        let list: Vec<String> =
-            columns.iter().map(|c| format!("{}.{}", quote_identifier(target), quote_identifier(&c.name))).collect();
+        let list: Vec<String> = columns.iter().map(|c| c.returned(target)).collect();
         let separator = match client {
             ClientColumns::None => " RETURNING ",
             ClientColumns::Known(_) => ", ",

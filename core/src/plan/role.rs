@@ -1,4 +1,4 @@
-//! CREATE and ALTER ROLE: each server would salt a clear-text password by itself.
+//! CREATE and ALTER ROLE: each server would salt a clear-text password, and read a date such as tomorrow, by itself.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::Node;
@@ -6,7 +6,7 @@ use pg_query::protobuf::Node;
 use super::PasswordLiteral;
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
-use crate::sql::{Kind, Statement, span};
+use crate::sql::{Kind, Statement, has_temporal_word, span};
 
 /// The password in clear among a role's options, and where it stands.
 pub fn password(
@@ -15,6 +15,17 @@ pub fn password(
     role: &str,
     options: &[Node],
 ) -> Outcome<Option<PasswordLiteral>> {
+    let moves = |node: &Node| match &node.node {
+        Some(NodeEnum::DefElem(option)) if option.defname == "validUntil" => match option.arg.as_deref() {
+            Some(Node { node: Some(NodeEnum::String(until)) }) => has_temporal_word(&until.sval),
+            _ => false,
+        },
+        _ => false,
+    };
+    if options.iter().any(moves) {
+        let reason = "its VALID UNTIL would mean another time on each server";
+        return Err(refuse(reason, "Write the time out.").into());
+    }
     let mut found = options.iter().filter_map(|node| match &node.node {
         Some(NodeEnum::DefElem(option)) if option.defname == "password" => option.arg.as_deref(),
         _ => None,

@@ -2,8 +2,8 @@
 
 use super::calls;
 use super::refuse::refuse;
-use crate::catalog::model::{Call, ForeignKeyAction, Place, Volatility};
-use crate::catalog::{Catalog, Event, Function, Oid, Relation, RelationKind};
+use crate::catalog::model::{Call, Effect, ForeignKeyAction, Place};
+use crate::catalog::{Catalog, Column, Event, Oid, Relation, RelationKind};
 use crate::fault::Fault;
 
 /// A change of a table's rows.
@@ -79,7 +79,7 @@ fn table(catalog: &Catalog, relation: &Relation, change: Change<'_>) -> Result<(
             return Err(refuse(reason, format!("DROP RULE {} ON {}.", rule.name, member.name)));
         }
         if matches!(change.event, Event::Insert | Event::Update) {
-            member.calls.iter().try_for_each(|call| definition(catalog, member, *call, change.defaults))?;
+            member.calls.iter().try_for_each(|call| definition(catalog, member, call, change.defaults))?;
         }
     }
     Ok(())
@@ -94,24 +94,48 @@ fn members<'a>(catalog: &'a Catalog, relation: &'a Relation) -> Vec<&'a Relation
 }
 
 /// A default is evaluated on the leader alone; everything else also where a row is applied.
-fn definition(catalog: &Catalog, relation: &Relation, call: Call, defaults: bool) -> Result<(), Fault> {
-    let Some(function) = catalog.function(call.function) else { return Ok(()) };
+fn definition(catalog: &Catalog, relation: &Relation, call: &Call, defaults: bool) -> Result<(), Fault> {
     let place = match call.place {
-        Place::Default if defaults && function.may_write() => return Err(calls::writing(function)),
+        Place::Default if defaults && catalog.effect_of(&call.callee).writes => {
+            return Err(calls::writing_callee(catalog, &call.callee));
+        }
         Place::Default | Place::View | Place::Policy => return Ok(()),
         Place::Generated => "a generated column",
         Place::Check => "a CHECK constraint or domain",
-        Place::Index => "an index",
+        Place::Index => "an index or partition key",
     };
-    if function.extension.is_some() && function.volatility == Volatility::Immutable {
+    if catalog.is_same_everywhere(&call.callee) {
         return Ok(());
     }
-    let Function { schema, name, .. } = function;
     let reason = format!(
-        "{place} of {} calls the function {schema}.{name}, which each server would evaluate by itself",
-        relation.name
+        "{place} of {} depends on {}, which each server would evaluate by itself",
+        relation.name,
+        catalog.name_of(&call.callee)
     );
-    Err(refuse(reason, "Use built-in functions, or functions of an extension that are IMMUTABLE."))
+    let hint = "Use functions that give the same everywhere: built in and IMMUTABLE, or IMMUTABLE in SQL or PL/pgSQL over \
+        their arguments alone, with qualified names.";
+    Err(refuse(reason, hint))
+}
+
+/// A temporary table's rows are the leader's alone; what its definition calls must not reach beyond it.
+pub fn temporary(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
+    if !relation.triggers.is_empty() || !relation.rules.is_empty() {
+        let reason = format!("the temporary table {} has triggers or rules, which may write elsewhere", relation.name);
+        return Err(refuse(reason, "Use a temporary table without them."));
+    }
+    match relation.calls.iter().find(|call| catalog.effect_of(&call.callee).writes) {
+        Some(call) => Err(calls::writing_callee(catalog, &call.callee)),
+        None => Ok(()),
+    }
+}
+
+/// What defaults of the table, or of its domains, do besides giving values.
+pub fn defaults(catalog: &Catalog, relation: &Relation) -> Effect {
+    let mut effect = Effect::default();
+    let called = relation.calls.iter().filter(|call| call.place == Place::Default);
+    called.for_each(|call| effect |= catalog.effect_of(&call.callee));
+    effect.sequences |= relation.columns.iter().any(Column::moves_sequence);
+    effect
 }
 
 /// Follows foreign keys to the rows that change with these.

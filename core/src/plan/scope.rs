@@ -7,7 +7,7 @@ use pg_query::protobuf::RangeVar;
 use super::{Context, Plan, refuse};
 use crate::catalog::{Catalog, Relation, SearchPath};
 use crate::fault::Fault;
-use crate::sql::{Name, Parsed, Statement};
+use crate::sql::{Facts, Kind, Name, OWN_SCHEMA, Parsed, Statement, Token};
 
 /// Why a statement's planning ends before its plan.
 #[derive(Debug)]
@@ -77,6 +77,12 @@ impl<'a> Scope<'a> {
         Ok(path)
     }
 
+    /// Whether letters are converted between the database's encoding and the client's.
+    pub fn converts(&self) -> Outcome<bool> {
+        self.uses_catalog.set(true);
+        self.context.converts.ok_or(Stop::NeedSearchPath)
+    }
+
     pub fn reads_literals(&self) {
         self.reads_literals.set(true);
     }
@@ -99,18 +105,34 @@ impl<'a> Scope<'a> {
         self.relation(name.schema.as_deref().unwrap_or(""), &name.name)
     }
 
-    /// Whether a statement names the schema of ours, or something in it.
+    /// Whether a statement names the schema of ours, or something in it. A column or an alias may be called so, where the
+    /// name is written plainly.
     pub fn names_own_schema(&self, statement: &Statement) -> bool {
         let tokens = &self.parsed.tokens[statement.tokens.clone()];
         let about_schemas = tokens.get(1).is_some_and(|t| t.is_word(self.sql, "schema"));
-        tokens.iter().enumerate().any(|(at, token)| {
+        let escaped = |t: &Token| t.kind == Kind::Quoted && t.text(self.sql).get(1) == Some(&b'&');
+        let named = tokens.iter().enumerate().any(|(at, token)| {
             let own = token.is_word(self.sql, OWN_SCHEMA) || token.text(self.sql) == b"\"lockstep\"";
             let qualifies = tokens.get(at + 1).is_some_and(|t| t.is(self.sql, b'.'));
             let behind_schema = at > 0 && tokens[at - 1].is_word(self.sql, "schema");
             own && (qualifies || behind_schema || about_schemas)
-        })
+        });
+        named || tokens.iter().any(escaped) && Facts::of(&statement.node).own_name
+    }
+
+    /// Refuses a name of something of ours that is found by the search path, or stands in a literal.
+    pub fn spares_own_schema(&self, facts: &Facts) -> Outcome<()> {
+        if facts.names_by_text() {
+            self.reads_literals();
+            if facts.own_literal {
+                return Err(refuse::own_schema().into());
+            }
+        }
+        let catalog = self.catalog()?;
+        let ours = |name: &&Name| name.schema.is_none() && catalog.relation_in(OWN_SCHEMA, &name.name).is_some();
+        if facts.relations.iter().chain(&facts.lists).any(|name| ours(&name)) {
+            self.path()?;
+        }
+        Ok(())
     }
 }
-
-/// Where the proxy keeps its lineage.
-const OWN_SCHEMA: &str = "lockstep";

@@ -5,10 +5,12 @@ use pg_query::protobuf::{
     DefElem, Node, TransactionStmt, TransactionStmtKind as Kind, VariableSetKind, VariableSetStmt,
 };
 
-use super::calls::WATCHED_SETTINGS;
-use super::refuse::refuse;
+use super::calls;
+use super::refuse::{self, refuse};
 use super::{Action, Marks, Memory, Plan, Transaction};
+use crate::catalog::builtin::WATCHED_SETTINGS;
 use crate::fault::Fault;
+use crate::sql::Facts;
 
 pub fn transaction(statement: &TransactionStmt) -> Plan {
     let chain = statement.chain;
@@ -56,7 +58,11 @@ fn literal(node: &Node) -> Option<&str> {
 
 pub fn set(statement: &VariableSetStmt) -> Plan {
     let name = statement.name.to_ascii_lowercase();
-    let marks = Marks { settings: true, ..Marks::default() };
+    if name == "search_path" && Facts::of(&statement.args).own_literal {
+        return refuse::own_schema().into();
+    }
+    let all = statement.kind() == VariableSetKind::VarResetAll;
+    let marks = Marks { settings: all || calls::is_naming(&name), ..Marks::default() };
     let memory = memory(statement, &name);
     let value = statement.args.first().and_then(literal);
     let resets = matches!(
@@ -108,6 +114,9 @@ fn memory(statement: &VariableSetStmt, name: &str) -> Option<Memory> {
 
 /// A setting that is stored for later sessions.
 pub fn stored(statement: Option<&VariableSetStmt>) -> Result<(), Fault> {
+    if statement.is_some_and(|s| s.name.eq_ignore_ascii_case("search_path") && Facts::of(&s.args).own_literal) {
+        return Err(refuse::own_schema());
+    }
     match statement.map(|s| s.name.to_ascii_lowercase()) {
         Some(name) if WATCHED_SETTINGS.contains(&name.as_str()) => Err(watched(&name)),
         _ => Ok(()),

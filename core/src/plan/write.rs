@@ -11,10 +11,11 @@ use super::scope::{Outcome, Scope, Stop};
 use super::{Action, Marks, Plan, Write, calls, returning};
 use crate::catalog::model::Identity;
 use crate::catalog::{Catalog, Column, Event, Key, Relation};
-use crate::effect::{EffectColumn, RowEffect, RowKind, Rows};
+use crate::effect::{EffectColumn, RowEffect, RowKind, Rows, Text};
 use crate::fault::Fault;
 use crate::quote::quote_qualified;
 use crate::sql::Facts;
+use crate::wire::frontend::Format;
 
 /// A write's target, and what is known of it.
 struct Target<'a> {
@@ -22,6 +23,8 @@ struct Target<'a> {
     relation: &'a Relation,
     range: &'a RangeVar,
     marks: Marks,
+    /// Letters are converted on their way to the client.
+    converts: bool,
 }
 
 enum Found<'a> {
@@ -30,7 +33,7 @@ enum Found<'a> {
     Table(Target<'a>),
 }
 
-fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, facts: &Facts) -> Outcome<Found<'a>> {
+fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, event: Event, facts: &Facts) -> Outcome<Found<'a>> {
     let range = range.ok_or(Stop::Unknown)?;
     if facts.statements.iter().skip(1).any(|s| *s != "SelectStmt") {
         return Err(
@@ -44,24 +47,24 @@ fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, facts: &Facts) -> 
         );
     }
     let relation = scope.relation_of(range)?.ok_or(Stop::Unknown)?;
-    let marks = calls::check(scope, facts)?;
+    let mut marks = calls::check(scope, facts)?;
+    if event == Event::Insert || facts.defaults {
+        calls::note_effect(safety::defaults(catalog, relation), &mut marks);
+    }
     if !relation.temporary {
-        return Ok(Found::Table(Target { catalog, relation, range, marks }));
+        let converts = scope.converts()?;
+        return Ok(Found::Table(Target { catalog, relation, range, marks, converts }));
     }
-    if !relation.triggers.is_empty() || !relation.rules.is_empty() {
-        let reason = format!("the temporary table {} has triggers or rules, which may write elsewhere", relation.name);
-        return Err(refuse(reason, "Use a temporary table without them.").into());
-    }
+    safety::temporary(catalog, relation)?;
     Ok(Found::Temporary(marks))
 }
 
 pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outcome {
-    let mut target = match target(scope, statement.relation.as_ref(), facts)? {
+    let target = match target(scope, statement.relation.as_ref(), Event::Insert, facts)? {
         Found::Temporary(marks) => return Ok(Plan { marks, ..Action::Leader.into() }),
         Found::Table(target) => target,
     };
     target.check(Event::Insert, &[], true)?;
-    target.marks.sequences |= target.relation.columns.iter().any(Column::moves_sequence);
     let conflict = statement.on_conflict_clause.as_deref();
     let update = conflict.filter(|c| c.action == OnConflictAction::OnconflictUpdate as i32);
     let (kind, key) = match update {
@@ -79,13 +82,14 @@ pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outco
 
 /// Rows that COPY puts into a table, all of whose columns the leader returns.
 pub fn of_copy(scope: &Scope<'_>, range: &RangeVar, relation: &Relation) -> Outcome<Write> {
-    let target = Target { catalog: scope.catalog()?, relation, range, marks: Marks::default() };
+    let (catalog, converts) = (scope.catalog()?, scope.converts()?);
+    let target = Target { catalog, relation, range, marks: Marks::default(), converts };
     let effect = target.inserted(RowKind::Insert, None)?;
     target.write(scope, None, &[], false, effect)
 }
 
 pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outcome {
-    let target = match target(scope, statement.relation.as_ref(), facts)? {
+    let target = match target(scope, statement.relation.as_ref(), Event::Update, facts)? {
         Found::Temporary(marks) => return Ok(Plan { marks, ..Action::Leader.into() }),
         Found::Table(target) => target,
     };
@@ -101,12 +105,12 @@ pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outco
     }
     let mut columns = target.key_columns(key)?;
     for name in changed.iter().filter(|name| !columns.iter().any(|c| c.name == **name)).cloned().collect::<Vec<_>>() {
-        columns.push(effect_column(target.column(&name)?, None));
+        columns.push(target.effect_column(target.column(&name)?, None));
     }
     if columns.iter().all(EffectColumn::is_key) {
         // Only its key, to itself: nothing changes, but followers must find the row all the same.
         let name = columns[0].name.clone();
-        columns.push(effect_column(target.column(&name)?, None));
+        columns.push(target.effect_column(target.column(&name)?, None));
     }
     let unique = safety::unique_columns(target.catalog, target.relation);
     let free = unique.is_some_and(|unique| !changed.iter().any(|c| unique.contains(&c)));
@@ -122,7 +126,7 @@ pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outco
 }
 
 pub fn delete(scope: &Scope<'_>, statement: &DeleteStmt, facts: &Facts) -> Outcome {
-    let target = match target(scope, statement.relation.as_ref(), facts)? {
+    let target = match target(scope, statement.relation.as_ref(), Event::Delete, facts)? {
         Found::Temporary(marks) => return Ok(Plan { marks, ..Action::Leader.into() }),
         Found::Table(target) => target,
     };
@@ -151,17 +155,6 @@ fn assigned(targets: &[Node]) -> Outcome<Vec<String>> {
     Ok(names)
 }
 
-fn effect_column(column: &Column, key: Option<&Key>) -> EffectColumn {
-    let part = key.and_then(|key| key.columns.iter().find(|part| part.name == column.name));
-    EffectColumn {
-        name: column.name.clone(),
-        type_name: column.type_name.clone(),
-        format: column.format,
-        equality: part.map(|part| part.equality.clone()),
-        fixed: column.identity == Identity::Always,
-    }
-}
-
 impl<'a> Target<'a> {
     fn check(&self, event: Event, assigned: &[String], defaults: bool) -> Result<(), Fault> {
         safety::check(self.catalog, self.relation, Change { event, assigned, defaults }, !self.range.inh)
@@ -169,6 +162,20 @@ impl<'a> Target<'a> {
 
     fn column(&self, name: &str) -> Outcome<&'a Column> {
         self.relation.column(name).ok_or(Stop::Unknown)
+    }
+
+    fn effect_column(&self, column: &Column, key: Option<&Key>) -> EffectColumn {
+        let part = key.and_then(|key| key.columns.iter().find(|part| part.name == column.name));
+        let text = if column.padded { Text::Padded } else { Text::ByCast };
+        let as_bytes = (column.letters && self.converts).then_some(text);
+        EffectColumn {
+            name: column.name.clone(),
+            type_name: column.type_name.clone(),
+            format: if as_bytes.is_some() { Format::Binary } else { column.format },
+            equality: part.map(|part| part.equality.clone()),
+            as_bytes,
+            fixed: column.identity == Identity::Always,
+        }
     }
 
     /// An unknown column gets the leader's own error.
@@ -202,7 +209,7 @@ impl<'a> Target<'a> {
     }
 
     fn key_columns(&self, key: &Key) -> Outcome<Vec<EffectColumn>> {
-        key.columns.iter().map(|part| Ok(effect_column(self.column(&part.name)?, Some(key)))).collect()
+        key.columns.iter().map(|part| Ok(self.effect_column(self.column(&part.name)?, Some(key)))).collect()
     }
 
     /// The columns that get another value: those that are set to what the row is found by do not.
@@ -221,7 +228,7 @@ impl<'a> Target<'a> {
     /// Inserted rows: with all their columns but those that every server computes from them.
     fn inserted(&self, kind: RowKind, key: Option<&Key>) -> Result<RowEffect, Fault> {
         let columns = self.relation.columns.iter().filter(|c| !c.generated);
-        let columns = columns.map(|c| effect_column(c, key)).collect();
+        let columns = columns.map(|c| self.effect_column(c, key)).collect();
         let whole = safety::refers_to_itself(self.catalog, self.relation);
         self.effect(kind, columns, whole, !whole, false)
     }
@@ -234,7 +241,9 @@ impl<'a> Target<'a> {
         chunkable: bool,
         only: bool,
     ) -> Result<RowEffect, Fault> {
-        let inexact = |c: &&EffectColumn| self.relation.column(&c.name).is_none_or(|c| !c.exact);
+        let exact =
+            |c: &EffectColumn, known: &Column| if c.as_bytes.is_some() { known.text_exact } else { known.exact };
+        let inexact = |c: &&EffectColumn| self.relation.column(&c.name).is_none_or(|known| !exact(c, known));
         if let Some(column) = columns.iter().find(inexact) {
             let reason =
                 format!("the text of {}.{} depends on settings of the session", self.relation.name, column.name);
@@ -272,7 +281,7 @@ impl<'a> Target<'a> {
         let sources = returning::Sources { scope, target: self.relation, range: self.range, from, with };
         let client_columns = sources.client_columns(clause)?;
         let append = sources.append(client_columns, &effect.columns)?;
-        let deferrable = self.catalog.deferrable;
+        let deferrable = self.catalog.defers(self.relation);
         Ok(Write { append, effect: Arc::new(effect), client_columns, deferrable })
     }
 }

@@ -182,6 +182,8 @@ pub struct Statement {
     pub types: Vec<u32>,
     pub planned: Option<Planned>,
     pub epoch: SchemaEpoch,
+    /// How often the session had changed what names mean when it was planned.
+    pub renamings: u64,
     pub maker: Maker,
 }
 

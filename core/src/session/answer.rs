@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 
+use super::encoding::Encoding;
 use super::{AfterDrain, Block, Gate, Session};
 use crate::fault::{Fault, SqlState};
 use crate::reply::{Execution, Owed, Own, Ready, Shape, To, What, cut_description};
@@ -99,6 +100,7 @@ impl Session {
 
     fn leader_ready(&mut self, status: Status) {
         self.status = status;
+        self.encoding = Encoding::Reported;
         self.segment.open = self.owed.iter().any(|o| matches!(o.what, What::Ready(_)));
     }
 
@@ -173,6 +175,10 @@ impl Session {
     }
 
     fn log_rows(&mut self, write: &mut crate::reply::WriteExecution, end: bool) {
+        if !write.rows.is_empty() {
+            self.note_encoding();
+            self.note_role();
+        }
         let effect = write.write.effect.clone();
         if let Err(too_many) = write.rows.flush(&effect, &mut self.unit.log, end) {
             self.doom(

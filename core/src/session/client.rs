@@ -1,6 +1,7 @@
 //! The client's messages, one by one.
 
 use super::{AfterDrain, Block, Gate, Session, World};
+use crate::catalog::model::FIRST_USER_OID;
 use crate::fault::{Fault, SqlState};
 use crate::limits;
 use crate::reply::{Done, What};
@@ -135,14 +136,19 @@ impl Session {
 /// The name of our own statements and portals on a leader connection.
 pub(super) const OWN_NAME: &[u8] = b"lockstep";
 
-/// Why a function may not be called by its OID. Numbers: src/include/catalog/pg_proc.dat; user objects begin at
-/// `FirstNormalObjectId`, 16384.
+/// Why a function may not be called by its OID.
 fn refused_function(oid: u32) -> Option<&'static str> {
     match oid {
-        715 | 764 | 767 | 955 | 957 | 964 | 1004 | 3172 | 3457 | 3460 => {
-            Some("it writes large objects, which are not replicated in this version")
-        }
-        16384.. => Some("it calls a function of the database by its number, which may write"),
+        FIRST_USER_OID.. => Some("it calls a function of the database by its number, which may write"),
+        oid if WRITING_OIDS.contains(&oid) => Some("it changes what is not replicated, or runs text that is not known"),
         _ => None,
     }
 }
+
+/// The functions that `catalog::builtin` has by name (src/include/catalog/pg_proc.dat of PostgreSQL 15).
+const WRITING_OIDS: [u32; 68] = [
+    275, 715, 764, 765, 767, 955, 957, 964, 1004, 2078, 2923, 2924, 2926, 2927, 2929, 2930, 2933, 2935, 2936, 2938,
+    3086, 3098, 3172, 3436, 3445, 3457, 3460, 3577, 3578, 3582, 3584, 3586, 3587, 3588, 3589, 3590, 3591, 3684, 3685,
+    3689, 3690, 3779, 3780, 3782, 3783, 3786, 3878, 4083, 4101, 4220, 4221, 4222, 4223, 4224, 4390, 4391, 4545, 4546,
+    4547, 4548, 6003, 6004, 6006, 6007, 6010, 6011, 6012, 6241,
+];

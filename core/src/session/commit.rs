@@ -102,6 +102,12 @@ impl Session {
         self.segment.replay = None;
         let mut log = std::mem::take(&mut self.unit.log);
         let mut order = self.unit.order;
+        if via.utility().is_some() && self.has_set_role() {
+            let why = "this command is refused: it is run on followers by the role of the login, and another is set";
+            self.doom(
+                Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("RESET ROLE, or log in as that role."),
+            );
+        }
         let mut settings = Settings::default();
         if let Some(utility) = via.utility() {
             order = Order::LeaderFirst;

@@ -32,8 +32,10 @@ impl Session {
     pub(super) fn copy_execution(&mut self, copy: &Arc<CopyIn>, marks: Marks, source: Source) -> Execution {
         self.writes(source.planned_in);
         self.unit.deferrable |= copy.deferrable;
-        self.copy_words = Words::of(copy, self.client_encoding());
+        self.copy_words = Words::of(copy, &self.client_encoding());
         let settings = self.copy_settings();
+        self.note_encoding();
+        self.note_role();
         self.unit.log.copy_begin(&settings, &copy.follower_sql);
         Execution::Copy { source, done: Done { marks, ..Done::default() }, ended: false }
     }

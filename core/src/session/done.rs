@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::role::Role;
 use super::{AfterDrain, Block, Session, Settings};
 use crate::auth::md5::Md5Digest;
 use crate::auth::scram::{ITERATIONS, Keys};
@@ -36,7 +37,8 @@ impl Session {
         }
         self.unit.learned.extend(done.memory.clone());
         if marks.settings {
-            self.search_path = None;
+            self.unit.renames = true;
+            self.forget_names();
         }
         if marks.temporary {
             self.temporary = true;
@@ -67,7 +69,7 @@ impl Session {
 
     fn apply_discard(&mut self, all: bool) {
         self.own_catalog = None;
-        self.search_path = None;
+        self.forget_names();
         if all {
             self.statements.clear();
             self.temporary = false;
@@ -98,7 +100,7 @@ impl Session {
             }
             Transaction::RollbackTo { name } => {
                 self.recovered(Status::InTransaction);
-                self.search_path = None;
+                self.forget_names();
                 self.own_catalog = None;
                 if let Some(at) = self.savepoint(name) {
                     let mark = self.unit.savepoints[at].1;
@@ -135,6 +137,9 @@ impl Session {
     }
 
     pub(super) fn cut(&mut self, mark: crate::unit::Mark) {
+        // What set them may be among what is cut.
+        self.unit.settings.clear();
+        self.unit.role = self.unit.role.is_some().then(String::new);
         if let Some(length) = self.unit.log.cut(mark) {
             self.actions.push_back(super::Action::CutSpill(length));
         }
@@ -143,6 +148,11 @@ impl Session {
     /// DDL has run on the leader: its text goes into the log, after the settings under which it ran.
     fn apply_schema(&mut self, sql: &str) {
         let settings = self.settings.take().unwrap_or_default();
+        self.note_encoding();
+        if let Some(role) = setting(&settings, "role") {
+            self.role = Role::Set(role);
+        }
+        self.note_role();
         let text = settings_text(&settings);
         if text != self.unit.settings {
             if !text.is_empty() {
@@ -154,7 +164,7 @@ impl Session {
         self.unit.own_schema = true;
         self.unit.sequences = true;
         self.own_catalog = None;
-        self.search_path = None;
+        self.forget_names();
         self.spill();
     }
 
@@ -201,6 +211,11 @@ impl Session {
     }
 }
 
+fn setting(rows: &[Vec<Option<Bytes>>], name: &str) -> Option<String> {
+    let row = rows.iter().find(|row| row.first().is_some_and(|n| n.as_deref() == Some(name.as_bytes())))?;
+    String::from_utf8(row.get(1)?.as_ref()?.to_vec()).ok()
+}
+
 /// The settings of the leader's session for a follower connection that runs its command.
 pub(super) fn connection_settings(rows: Option<Vec<Vec<Option<Bytes>>>>) -> Settings {
     let rows = rows.into_iter().flatten();
@@ -218,7 +233,7 @@ fn settings_text(rows: &[Vec<Option<Bytes>>]) -> String {
         .filter_map(|row| {
             let name = std::str::from_utf8(row.first()?.as_ref()?).ok()?;
             let value = std::str::from_utf8(row.get(1)?.as_ref()?).ok()?;
-            if name == "role" && value == "none" {
+            if name == "role" {
                 return None;
             }
             Some(format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value)))

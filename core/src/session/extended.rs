@@ -26,7 +26,10 @@ impl Session {
         if self.segment.unsettled && !self.settle(&frame) {
             return;
         }
-        let readable = self.readable(&parse.sql);
+        if !self.knows_encoding(&parse.sql) {
+            return self.drain(AfterDrain::Frame(frame));
+        }
+        let (readable, renamings) = (self.readable(&parse.sql), self.renamings);
         let planned = match self.plan_text(&readable, world, || AfterDrain::Frame(frame.clone())) {
             // None: an empty text, or several statements, which the leader refuses.
             Planning::Known(plans) => Self::single(plans),
@@ -34,7 +37,8 @@ impl Session {
             Planning::Asked => return,
         };
         let epoch = self.planned_in;
-        let statement = Statement { sql: parse.sql, readable, types: parse.types, planned, epoch, maker: Maker::Parse };
+        let (sql, types, maker) = (parse.sql, parse.types, Maker::Parse);
+        let statement = Statement { sql, readable, types, planned, epoch, renamings, maker };
         self.send_parse(parse.name, statement);
     }
 

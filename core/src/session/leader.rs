@@ -4,13 +4,23 @@ use bytes::Buf;
 
 use super::commit::CommitVia;
 use super::{AfterDrain, Gate, Session, World};
+use crate::effect::RowKind;
 use crate::fault::SqlState;
 use crate::limits;
-use crate::reply::{Execution, Own, What};
+use crate::plan::ClientColumns;
+use crate::reply::{Execution, Own, What, WriteExecution};
 use crate::wire::backend::{self};
 use crate::wire::frontend;
 use crate::wire::notice::{self, Fields};
 use crate::wire::{Frame, Malformed, frame};
+
+/// An INSERT whose client asks for no row: only we do.
+fn reads_back_alone(what: &What) -> bool {
+    let What::Execution(Execution::Write(WriteExecution { write, .. })) = what else { return false };
+    write.client_columns == ClientColumns::None && write.effect.kind == RowKind::Insert
+}
+
+const READS_BACK: &str = "What a write has changed is read back to be replicated: besides its other rights the role needs SELECT on the table.";
 
 impl Session {
     /// Takes what the leader has sent. True when something was done.
@@ -132,6 +142,10 @@ impl Session {
             // The check of constraints, or COMMIT by Execute.
             self.leader_answered_commit(Some(fields), None);
             return Ok(());
+        }
+        let reads_back = self.owed.iter().any(|owed| reads_back_alone(&owed.what));
+        if reads_back && fields.state() == SqlState::INSUFFICIENT_PRIVILEGE.0.as_bytes() {
+            fields.hint(READS_BACK);
         }
         let Some(front) = self.owed.front_mut() else {
             self.fail(format!("the leader sent an error to nothing: {}", fields.message()));

@@ -32,6 +32,8 @@
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
 //! | `names` | prepared statements, by protocol and by SQL |
 //! | `portal` | rows that wait for the client |
+//! | `encoding` | the client's encoding |
+//! | `role` | as whom followers apply effects |
 //! | `copying` | COPY … FROM STDIN |
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `landing` | COPY whose rows the leader makes whole |
@@ -67,12 +69,14 @@ mod commit;
 mod copy;
 mod copying;
 mod done;
+mod encoding;
 mod extended;
 mod landing;
 mod leader;
 mod names;
 mod planning;
 mod portal;
+mod role;
 mod segment;
 mod simple;
 mod stale;
@@ -82,7 +86,9 @@ mod work;
 
 pub use action::{Action, LockMode, Settings, World};
 use commit::Committing;
+use encoding::Encoding;
 use portal::Portal;
+use role::Role;
 use segment::{AfterDrain, Block, Gate, Script, Segment};
 use work::Unit;
 
@@ -118,6 +124,10 @@ pub struct Session {
     own_catalogs_made: u64,
     temporary: bool,
     search_path: Option<(SchemaEpoch, SearchPath)>,
+    /// How often the session may have changed what names mean.
+    renamings: u64,
+    encoding: Encoding,
+    role: Role,
     /// Settings that were read for the DDL statement that waits to be executed.
     settings: Option<Vec<Vec<Option<Bytes>>>>,
     loader: Option<(SchemaEpoch, Loader)>,
@@ -183,6 +193,9 @@ impl Session {
             own_catalogs_made: 0,
             temporary: false,
             search_path: None,
+            renamings: 0,
+            encoding: Encoding::Reported,
+            role: Role::OfLogin,
             settings: None,
             loader: None,
             collected: Vec::new(),
@@ -264,10 +277,6 @@ impl Session {
     /// The node on which a CancelRequest of the client has something to cancel: not while the session commits.
     pub fn cancellable(&self) -> bool {
         self.committing.is_none() && self.gate != Gate::Leaderless && (self.segment.open || self.gate == Gate::Ending)
-    }
-
-    pub fn client_encoding(&self) -> &[u8] {
-        self.parameters.get(&b"client_encoding"[..]).map_or(b"UTF8", |v| v)
     }
 
     /// Idle and outside a transaction: the session can be ended without losing anything of the client's.

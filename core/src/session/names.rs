@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::encoding::Encoding;
+use super::role::Role;
 use super::simple::with_append;
 use super::{AfterDrain, Session, World};
 use crate::catalog::SchemaEpoch;
@@ -96,7 +98,7 @@ impl Session {
         }
     }
 
-    /// If the schema is another since it was planned, it is planned again, and the leader's statement is made again.
+    /// If the schema is another since it was planned, or names may mean something else, it is planned again, and the leader's statement is made again.
     fn current(
         &mut self,
         name: &[u8],
@@ -105,10 +107,12 @@ impl Session {
         then: impl Fn() -> AfterDrain,
     ) -> Option<Statement> {
         self.unit.began_in.get_or_insert(self.catalogs.epoch());
-        let settled = statement.epoch == self.catalogs.epoch() && !self.unit.own_schema && !self.temporary;
+        let as_then = statement.epoch == self.catalogs.epoch() && statement.renamings == self.renamings;
+        let settled = as_then && !self.unit.own_schema && !self.temporary;
         if settled || self.in_failed_block() {
             return Some(statement);
         }
+        statement.renamings = self.renamings;
         let plans = self.plan(&statement.readable.clone(), world, then)?;
         let columns = statement.client_columns();
         let before = std::mem::replace(&mut statement.planned, Self::single(plans));
@@ -119,6 +123,14 @@ impl Session {
         }
         self.statements.insert(Bytes::copy_from_slice(name), statement.clone());
         Some(statement)
+    }
+
+    /// Names may mean something else from here on.
+    pub(super) fn forget_names(&mut self) {
+        self.search_path = None;
+        self.renamings += 1;
+        self.role = Role::Unknown;
+        self.encoding = if self.segment.open { Encoding::Unknown } else { Encoding::Reported };
     }
 
     fn prepare_again(&mut self, name: &[u8], statement: &Statement, columns: Option<ClientColumns>) -> bool {
@@ -167,6 +179,7 @@ impl Session {
             sql,
             types: Vec::new(),
             epoch: planned_in,
+            renamings: self.renamings,
             maker: Maker::Sql,
         })
     }

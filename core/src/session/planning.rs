@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::client::OWN_NAME;
+use super::encoding::Encoding;
+use super::role::Role;
 use super::{AfterDrain, Session, World};
 use crate::catalog::{self, Catalog, Loader, SearchPath};
 use crate::cluster::{MemberState, Membership};
@@ -59,7 +61,7 @@ impl Session {
         self.unit.began_in.get_or_insert(epoch);
         let catalog = self.catalog();
         let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
-        let context = Context { catalog: catalog.as_deref(), search_path };
+        let context = Context { catalog: catalog.as_deref(), search_path, converts: self.converts() };
         match world.plans.script(text, &context) {
             Answer::Ready(plans) => {
                 self.prepare_for(&plans, world);
@@ -98,7 +100,7 @@ impl Session {
         if !self.in_failed_block() {
             return self.plan(text, world, then).map_or(Planning::Asked, Planning::Known);
         }
-        match world.plans.script(text, &Context { catalog: None, search_path: None }) {
+        match world.plans.script(text, &Context { catalog: None, search_path: None, converts: None }) {
             Answer::Ready(plans) => Planning::Known(plans),
             Answer::NeedCatalog | Answer::NeedSearchPath => Planning::Needless(unplanned(text)),
         }
@@ -106,15 +108,6 @@ impl Session {
 
     pub(super) fn in_failed_block(&self) -> bool {
         self.status == Status::Failed && !self.segment.open
-    }
-
-    /// The text as the planner reads it. In a client encoding other than UTF-8 each byte beyond ASCII becomes one that
-    /// no keyword has: names with such bytes are then unknown, and refused.
-    pub(super) fn readable(&self, text: &Bytes) -> Arc<str> {
-        match std::str::from_utf8(text) {
-            Ok(text) => text.into(),
-            Err(_) => text.iter().map(|b| if b.is_ascii() { char::from(*b) } else { '?' }).collect::<String>().into(),
-        }
     }
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
@@ -198,6 +191,9 @@ impl Session {
         let row = rows.first().ok_or("no search path was returned")?;
         let path = SearchPath::from_row(row).map_err(|e| e.to_string())?;
         self.search_path = Some((self.catalogs.epoch(), path));
+        let role = row.get(2).cloned().flatten().and_then(|role| String::from_utf8(role.into()).ok());
+        self.role = Role::Set(role.ok_or("the role's name is not understood")?);
+        self.encoding = row.get(1).cloned().flatten().map_or(Encoding::Reported, Encoding::Read);
         Ok(())
     }
 
@@ -212,7 +208,7 @@ impl Session {
         let Some((read_in, loader)) = self.loader.take() else { return Ok(()) };
         let mut catalog = loader.finish().map_err(|e| e.to_string())?;
         let current = matches!(rows, [row] if matches!(row.first(), Some(Some(level)) if level == "read committed" || level == "read uncommitted"));
-        let shared = current && !self.unit.own_schema && !catalog.has_temporary();
+        let shared = current && !self.unit.own_schema && catalog.is_for_all();
         if shared {
             catalog.version = self.catalogs.version(read_in);
             self.catalogs.publish(read_in, Arc::new(catalog));

@@ -206,7 +206,7 @@ impl Session {
         let Some(lost) = self.lost.take() else { return };
         self.leader = node;
         self.last_word = None;
-        self.search_path = None;
+        self.forget_names();
         self.own_catalog = None;
         self.passing = 0;
         for (name, value) in parameters {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{Action, Session};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
@@ -22,6 +24,12 @@ pub(super) struct Unit {
     pub sequences: bool,
     /// The settings that the log's DDL was last given.
     pub settings: String,
+    /// The role that the log was last given; `None`: that of the login, unless a savepoint was gone back to.
+    pub role: Option<String>,
+    /// It has changed what names mean, perhaps for itself alone.
+    pub renames: bool,
+    /// The client's encoding when something first went into the log.
+    pub encoding: Option<Bytes>,
     /// The schema when its first statement was planned.
     pub began_in: Option<SchemaEpoch>,
     /// Its snapshot is older than the schema, which its statements run on all the same: what can be read of it is not so.
@@ -46,6 +54,9 @@ impl Default for Unit {
             own_schema: false,
             sequences: false,
             settings: String::new(),
+            role: None,
+            renames: false,
+            encoding: None,
             began_in: None,
             old_view: false,
             overtaken: Vec::new(),
@@ -75,6 +86,9 @@ impl Session {
         }
         if unit.own_schema {
             self.own_catalog = None;
+        }
+        if unit.renames {
+            self.forget_names();
         }
         if self.serializable_by_default {
             self.unit.order = Order::LeaderFirst;

@@ -7,6 +7,9 @@ use std::fmt;
 
 use serde::ser::{self, Impossible, Serialize};
 
+/// Where the proxy keeps its lineage.
+pub const OWN_SCHEMA: &str = "lockstep";
+
 /// A name as written: folded and without quotes, as the parser gives it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
@@ -61,6 +64,10 @@ pub struct Facts {
     pub values_of_server: bool,
     /// Names given as a list: the objects of DROP and its kind.
     pub lists: Vec<Name>,
+    /// A name, however it is written, is that of the proxy's own schema.
+    pub own_name: bool,
+    /// A literal holds that name.
+    pub own_literal: bool,
 }
 
 impl Facts {
@@ -69,6 +76,15 @@ impl Facts {
         // The walk itself never fails.
         let _ = tree.serialize(&mut walk);
         walk.facts
+    }
+
+    /// A literal may be the name of an object: it is given to what takes names as text.
+    pub fn names_by_text(&self) -> bool {
+        self.types.iter().any(|t| t.name.starts_with("reg"))
+            || self.functions.iter().any(|f| {
+                f.name.starts_with("to_reg")
+                    || matches!(f.name.as_str(), "nextval" | "setval" | "currval" | "set_config")
+            })
     }
 
     /// Nothing is called and nothing read, not even an operator.
@@ -147,6 +163,7 @@ impl Walk {
     fn constant(&mut self, frame: Frame) {
         let Some((_, value)) = frame.strings.into_iter().next() else { return };
         self.facts.temporal_words |= has_temporal_word(&value);
+        self.facts.own_literal |= value.to_ascii_lowercase().contains(OWN_SCHEMA);
         let call = self.frames.iter_mut().rev().find(|f| f.node != "Node");
         if let Some(call) = call
             && (call.node, call.field, call.element) == ("FuncCall", "args", 1)
@@ -156,6 +173,8 @@ impl Walk {
     }
 
     fn string(&mut self, value: &str) {
+        let literal = self.frames.iter().rev().any(|f| f.node == "AConst");
+        self.facts.own_name |= value == OWN_SCHEMA && !literal;
         let direct = self.frames.last().is_none_or(|f| f.node != "String");
         let owner = self.frames.iter_mut().rev().find(|f| direct || !matches!(f.node, "String" | "Node"));
         if let Some(frame) = owner
@@ -170,7 +189,7 @@ impl Walk {
 const FIRST_ARGUMENT: &str = "args[0]";
 
 /// Documentation: "Date/Time Types", special values.
-fn has_temporal_word(value: &str) -> bool {
+pub fn has_temporal_word(value: &str) -> bool {
     let mut words = value.split(|c: char| !c.is_alphanumeric() && c != '_');
     value.len() <= LONGEST_TIME
         && words.any(|w| ["now", "today", "tomorrow", "yesterday"].iter().any(|known| w.eq_ignore_ascii_case(known)))
@@ -369,6 +388,17 @@ mod tests {
         assert!(facts("SELECT timestamp ' today 12:00'").temporal_words);
         assert!(!facts("SELECT 'nowhere', 'epoch', 1").temporal_words);
         assert!(facts("SELECT current_date").values_of_server);
+    }
+
+    #[test]
+    fn the_proxys_own_schema_is_known_however_it_is_written() {
+        for sql in
+            ["SELECT * FROM lockstep.members", "SELECT * FROM U&\"\\006cockstep\".members", "DROP SCHEMA LockStep"]
+        {
+            assert!(facts(sql).own_name, "{sql}");
+        }
+        assert!(!facts("SELECT 'lockstep'").own_name && facts("SELECT E'\\x6cockstep.members'").own_literal);
+        assert!(facts("SET search_path = public, lockstep").own_literal);
     }
 
     #[test]

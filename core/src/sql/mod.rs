@@ -6,13 +6,20 @@
 //!
 //! Invariant: nothing here knows a catalog; what is said about a text is true in every database.
 
+#[cfg(feature = "sql")]
 pub mod depth;
+#[cfg(feature = "sql")]
 pub mod facts;
+#[cfg(feature = "sql")]
 pub mod key;
 pub mod lexer;
+#[cfg(feature = "sql")]
 pub mod parse;
 
-pub use facts::{Facts, Name};
+#[cfg(feature = "sql")]
+pub use facts::{Facts, Name, OWN_SCHEMA, has_temporal_word};
+#[cfg(feature = "sql")]
 pub use key::{Masking, TextKey};
 pub use lexer::{Kind, Token, Unsure, lex};
+#[cfg(feature = "sql")]
 pub use parse::{Parsed, Scanned, Statement, Unparsed, scan, span};

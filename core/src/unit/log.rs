@@ -103,10 +103,15 @@ impl Log {
         self.deferred = true;
     }
 
+    /// What holds until the transaction's end.
+    pub fn within_block(&mut self, sql: &str) {
+        self.block = true;
+        self.text(sql);
+    }
+
     /// COPY, under the settings by which the leader reads the data: `settings` is a query that sets them.
     pub fn copy_begin(&mut self, settings: &str, sql: &str) {
-        self.block = true;
-        self.text(settings);
+        self.within_block(settings);
         self.text(sql);
     }
 

@@ -176,8 +176,12 @@ impl Leader {
     }
 
     fn rows(&mut self, sql: &str, rows: usize, columns: usize) {
-        // The search path, in the notation of its query: pg_catalog, public.
-        let value: &[u8] = if sql == SEARCH_PATH_QUERY { b"70675f636174616c6f67 7075626c6963" } else { b"1" };
+        if sql == SEARCH_PATH_QUERY {
+            // In its notation: pg_catalog, public; the client's encoding; the role.
+            let values: [&[u8]; 3] = [b"70675f636174616c6f67 7075626c6963", b"UTF8", b"none"];
+            return backend::data_row(&mut self.out, values.into_iter().map(Some));
+        }
+        let value: &[u8] = b"1";
         (0..rows).for_each(|_| backend::data_row(&mut self.out, (0..columns).map(|_| Some(value))));
     }
 

@@ -1,6 +1,6 @@
 use lockstep_core::plan::{Action, Memory, Transaction};
 
-use crate::{assert_leader, assert_refused, plan, script};
+use crate::{assert_leader, assert_refused, assert_refused_under, plan, script};
 
 #[test]
 fn transactions_are_told_apart() {
@@ -56,6 +56,27 @@ fn settings_that_change_what_text_means_are_refused() {
     assert_refused("SELECT set_config('session_replication_role', 'replica', false)", "set_config");
     assert_refused("SELECT set_config($1, $2, false)", "set_config");
     assert_refused("ALTER ROLE app SET standard_conforming_strings = off", "standard_conforming_strings");
+}
+
+#[test]
+fn the_proxys_own_schema_is_reached_by_no_search_path() {
+    for sql in [
+        "SET search_path = lockstep",
+        "SET LOCAL search_path TO public, \"lockstep\"",
+        "SET search_path = E'\\x6cockstep'",
+        "ALTER ROLE app SET search_path = lockstep, public",
+        "ALTER DATABASE app SET search_path = 'lockstep'",
+        "SELECT set_config('search_path', 'public, lockstep', false)",
+        "SELECT 'lockstep.members'::regclass",
+        "SELECT nextval('lockstep.counter')",
+        "SELECT count(*) FROM pg_class WHERE oid = to_regclass('lockstep.members')",
+    ] {
+        assert_refused(sql, "lockstep");
+    }
+    assert_leader("SELECT 'lockstep' AS lockstep, 'lockstep.a' FROM (SELECT 1 AS a) lockstep");
+    assert_refused_under(&["lockstep"], "SELECT * FROM members", "lockstep");
+    assert_refused_under(&["public", "lockstep"], "CREATE TABLE t (a int)", "lockstep");
+    assert_refused_under(&["lockstep"], "DROP TABLE members", "lockstep");
 }
 
 #[test]

@@ -152,6 +152,15 @@ fn sequences_that_a_default_moves_are_noted() {
 }
 
 #[test]
+fn constraints_are_checked_early_only_where_one_can_be_deferred() {
+    assert!(write("INSERT INTO deferred_key VALUES (1, 2)").deferrable);
+    assert!(write("INSERT INTO waits VALUES (1, 2)").deferrable);
+    assert!(write("DELETE FROM two_keys").deferrable, "others refer to it");
+    assert!(!write("INSERT INTO users DEFAULT VALUES").deferrable);
+    assert!(!write("DELETE FROM orders").deferrable);
+}
+
+#[test]
 fn what_else_would_happen_is_refused() {
     for (sql, why) in [
         ("UPDATE triggered SET v = 1", "trigger watch"),

@@ -236,7 +236,7 @@ impl Driver {
             node,
             database: self.identity.database.clone(),
             user: self.identity.user.clone(),
-            encoding: bytes::Bytes::copy_from_slice(self.session.client_encoding()),
+            encoding: self.session.client_encoding(),
             settings,
         };
         let pooled = if fresh { None } else { self.local.pool().take(&kind) };

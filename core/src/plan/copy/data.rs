@@ -28,7 +28,7 @@ pub fn plan(
     let names: Vec<String> = columns.iter().map(|c| quote_identifier(&c.name)).collect();
     let table = quote_qualified(&relation.schema, &relation.name);
     let follower_sql = format!("COPY {table} ({}) FROM STDIN{}", names.join(", "), options.sql());
-    Ok(Some(CopyIn { follower_sql, deferrable: catalog.deferrable, times: options.times(columns) }))
+    Ok(Some(CopyIn { follower_sql, deferrable: catalog.defers(relation), times: options.times(columns) }))
 }
 
 /// Whether a server chooses a value that the data leaves out.

@@ -3,11 +3,14 @@
 //! A case is a table, statements, and a question that the follower must answer. Each case runs three times, by the simple
 //! protocol, by the extended one and with prepared statements, each time in a schema of its own.
 
+mod calls;
 mod copy;
 mod ddl;
 mod keyed;
 mod overtaken;
+mod prepared;
 mod refused;
+mod roles;
 mod rows;
 mod sequences;
 mod transactions;

@@ -136,6 +136,12 @@ const REFUSED: &[Case] = &[
         then: ("SELECT sum(v) FROM t", "6"),
     },
     Case {
+        name: "a column of names that search_path makes short",
+        given: "CREATE TABLE t (id int PRIMARY KEY, r regclass)",
+        when: &[Sql("INSERT INTO t VALUES (1, 't')")],
+        then: ("SELECT count(*) FROM t", "0"),
+    },
+    Case {
         name: "the proxy's own schema",
         given: "",
         when: &[Sql("CREATE TABLE lockstep.mine (id int)")],

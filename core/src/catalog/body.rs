@@ -1,0 +1,293 @@
+//! What the text of a function mentions, told from its tokens: enough to say what it cannot do.
+//!
+//! A function of SQL or PL/pgSQL can write by a statement of its own, by text that it makes (EXECUTE), or by what it
+//! calls. The first two are seen by a few words and by the words with which its statements begin; for the third every
+//! word is taken for the name of what is called. Invariant: too much is found rather than too little, and a text that is
+//! not cut into tokens with certainty has no [`Body`].
+
+use std::collections::HashSet;
+
+use crate::sql::{Kind, Token, lex};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    Sql,
+    PlPgSql,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Body {
+    /// Words and quoted names as the server folds them.
+    pub words: HashSet<String>,
+    /// Those of them before which no dot stands.
+    pub unqualified: HashSet<String>,
+    /// Those behind which a bracket opens: what is called.
+    pub called: HashSet<String>,
+    /// Those before which a dot stands: `a.f` may mean `f(a)`.
+    pub fields: HashSet<String>,
+    pub operators: HashSet<String>,
+    /// The first word or statement by which it would write, were it allowed to.
+    pub statement: Option<String>,
+    /// It makes text and runs it.
+    pub runs_text: bool,
+    /// A literal that means another time tomorrow.
+    pub temporal: bool,
+    /// Settings that `set_config` changes; `None`: not a plain literal.
+    pub settings: Vec<Option<String>>,
+}
+
+/// Words with which a statement that only reads begins, or a part of one in PL/pgSQL.
+const STARTS: [&str; 31] = [
+    "assert",
+    "begin",
+    "case",
+    "close",
+    "continue",
+    "declare",
+    "else",
+    "elsif",
+    "elseif",
+    "end",
+    "exception",
+    "exit",
+    "fetch",
+    "for",
+    "foreach",
+    "get",
+    "if",
+    "loop",
+    "move",
+    "null",
+    "open",
+    "perform",
+    "raise",
+    "return",
+    "select",
+    "table",
+    "values",
+    "when",
+    "while",
+    "with",
+    "atomic",
+];
+
+/// Words behind which another statement begins.
+const BEFORE_A_START: [&str; 6] = ["begin", "then", "else", "loop", "atomic", "declare"];
+
+const WRITES: [&str; 4] = ["insert", "delete", "merge", "update"];
+
+impl Body {
+    pub fn read(text: &str, language: Language) -> Option<Self> {
+        let tokens = lex(text).ok()?;
+        let mut reader = Reader { text, tokens: &tokens, names: Names::default() };
+        reader.read_names()?;
+        let statement = reader.writing_word(language).or_else(|| reader.unknown_start());
+        let runs_text = reader.names.words.contains("execute");
+        let operators = reader.of_kind(Kind::Operator).map(str::to_owned).collect();
+        let temporal = reader.of_kind(Kind::String).any(names_a_time);
+        let settings = reader.settings();
+        let Names { words, unqualified, called, fields } = reader.names;
+        Some(Self { words, unqualified, called, fields, operators, statement, runs_text, temporal, settings })
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    tokens: &'a [Token],
+    names: Names,
+}
+
+#[derive(Default)]
+struct Names {
+    words: HashSet<String>,
+    unqualified: HashSet<String>,
+    called: HashSet<String>,
+    fields: HashSet<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &'a str> {
+        let text = self.text;
+        self.tokens.iter().filter(move |t| t.kind == kind).map(move |t| &text[t.start..t.end])
+    }
+
+    fn read_names(&mut self) -> Option<()> {
+        for (at, token) in self.tokens.iter().enumerate() {
+            let Some(name) = name(self.text, token)? else { continue };
+            let qualified = at > 0 && self.tokens[at - 1].is(self.text, b'.');
+            let called = self.tokens.get(at + 1).is_some_and(|next| next.is(self.text, b'('));
+            // Letters beyond ASCII are folded by some encodings and not by others.
+            let folded = (token.kind == Kind::Word && !name.is_ascii()).then(|| name.to_lowercase());
+            for name in folded.into_iter().chain([name]) {
+                if qualified {
+                    self.names.fields.insert(name.clone());
+                } else {
+                    self.names.unqualified.insert(name.clone());
+                }
+                if called {
+                    self.names.called.insert(name.clone());
+                }
+                self.names.words.insert(name);
+            }
+        }
+        Some(())
+    }
+
+    /// A word of a statement that writes, wherever it stands: such a statement may be part of a query. FOR UPDATE only
+    /// locks. SELECT INTO makes a table, but in PL/pgSQL sets a variable.
+    fn writing_word(&self, language: Language) -> Option<String> {
+        let found = self.tokens.iter().enumerate().find(|(at, token)| {
+            let locks = *at > 0 && self.is_one_of(&self.tokens[at - 1], &["for", "key"]);
+            self.is_one_of(token, &WRITES) && !locks || language == Language::Sql && token.is_word(self.text, "into")
+        });
+        found.map(|(_, token)| self.text[token.start..token.end].to_uppercase())
+    }
+
+    /// The first statement that begins with a word that is not known here.
+    fn unknown_start(&self) -> Option<String> {
+        let mut start = true;
+        let mut declarations = false;
+        let mut cases = 0usize;
+        for (at, token) in self.tokens.iter().enumerate() {
+            let declares = declarations && !self.is_one_of(token, &["begin", "declare"]);
+            if start && !declares && !self.begins_well(at) {
+                return Some(self.text[token.start..token.end].to_owned());
+            }
+            match () {
+                () if token.is_word(self.text, "declare") => declarations = true,
+                () if token.is_word(self.text, "begin") => declarations = false,
+                // CASE within an expression has a THEN behind which no statement begins.
+                () if token.is_word(self.text, "case") && !start => cases += 1,
+                () if token.is_word(self.text, "end") && cases > 0 => cases -= 1,
+                () => {}
+            }
+            start = token.is(self.text, b';')
+                || cases == 0 && self.is_one_of(token, &BEFORE_A_START) && !self.ends_a_loop(at)
+                || token.kind == Kind::Operator && self.text[token.start..token.end].ends_with(">>");
+        }
+        None
+    }
+
+    fn ends_a_loop(&self, at: usize) -> bool {
+        at > 0 && self.tokens[at - 1].is_word(self.text, "end")
+    }
+
+    fn begins_well(&self, at: usize) -> bool {
+        let token = &self.tokens[at];
+        let assigns = self.tokens.get(at + 1).is_some_and(|next| {
+            matches!(self.text.as_bytes()[next.start], b'.' | b'[' | b'=')
+                || next.is(self.text, b':') && self.tokens.get(at + 2).is_some_and(|t| t.kind == Kind::Operator)
+        });
+        match token.kind {
+            Kind::Word => assigns || self.is_one_of(token, &STARTS),
+            Kind::Quoted | Kind::Parameter => assigns,
+            // A label, an option of the compiler; a query in brackets; an empty statement.
+            Kind::Operator => {
+                self.text[token.start..token.end].starts_with("<<") || &self.text[token.start..token.end] == "#"
+            }
+            Kind::Punctuation => token.is(self.text, b'(') || token.is(self.text, b';'),
+            Kind::String | Kind::Number => false,
+        }
+    }
+
+    fn settings(&self) -> Vec<Option<String>> {
+        let calls = self.tokens.iter().enumerate().filter(|(_, t)| t.is_word(self.text, "set_config"));
+        let argument = |at: usize| {
+            let literal = self.tokens.get(at + 2).filter(|t| t.kind == Kind::String)?;
+            let plain = self.text[literal.start..literal.end].strip_prefix('\'')?.strip_suffix('\'')?;
+            let ends = self.tokens.get(at + 3).is_some_and(|t| t.is(self.text, b','));
+            (ends && !plain.contains('\'')).then(|| plain.to_ascii_lowercase())
+        };
+        calls.map(|(at, _)| argument(at)).collect()
+    }
+
+    fn is_one_of(&self, token: &Token, words: &[&str]) -> bool {
+        words.iter().any(|word| token.is_word(self.text, word))
+    }
+}
+
+/// The name that a token is, if it is one. `None`: its letters are written as numbers, or are not known.
+fn name(text: &str, token: &Token) -> Option<Option<String>> {
+    let written = &text[token.start..token.end];
+    let name = match token.kind {
+        Kind::Word => written.to_ascii_lowercase(),
+        Kind::Quoted => written.strip_prefix('"')?.strip_suffix('"')?.replace("\"\"", "\""),
+        _ => return Some(None),
+    };
+    (!name.contains(char::REPLACEMENT_CHARACTER)).then_some(Some(name))
+}
+
+/// Documentation: "Date/Time Types", special values.
+fn names_a_time(literal: &str) -> bool {
+    let mut words = literal.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.any(|word| ["now", "today", "tomorrow", "yesterday"].iter().any(|known| word.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plpgsql(text: &str) -> Body {
+        Body::read(text, Language::PlPgSql).unwrap()
+    }
+
+    #[test]
+    fn a_body_that_only_reads_is_told_from_one_that_may_write() {
+        for reads in [
+            "BEGIN RETURN 1; END",
+            "DECLARE x int := f(1); update_count text; BEGIN x := x + 1; x.y = 2; a[1] := 3; RETURN x; END;",
+            "BEGIN SELECT a INTO x FROM t FOR UPDATE; SELECT 1 FROM t FOR NO KEY UPDATE; RETURN x; END",
+            "BEGIN IF a THEN RETURN CASE WHEN b THEN c ELSE d END; ELSE NULL; END IF; RETURN CASE a WHEN 1 THEN b END; END",
+            "<<l>> BEGIN FOR r IN SELECT * FROM t LOOP CONTINUE l WHEN r.a; RETURN NEXT r; END LOOP l; END",
+            "BEGIN CASE a WHEN 1 THEN PERFORM f(); ELSE RAISE 'x'; END CASE; END",
+            "BEGIN RETURN QUERY SELECT 1; EXCEPTION WHEN others THEN RETURN; END",
+            "DECLARE c CURSOR FOR SELECT 1; BEGIN OPEN c; FETCH c INTO x; CLOSE c; <<m>> WHILE x LOOP EXIT; END LOOP; END",
+            "#variable_conflict use_column\nBEGIN RETURN 'INSERT'; -- DELETE\nEND",
+        ] {
+            let body = plpgsql(reads);
+            assert_eq!((body.statement, body.runs_text), (None, false), "{reads}");
+        }
+        for writes in [
+            "BEGIN INSERT INTO t VALUES (1); END",
+            "BEGIN WITH d AS (DELETE FROM t RETURNING *) SELECT 1 INTO x FROM d; END",
+            "BEGIN UPDATE t SET a = 1; END",
+            "BEGIN IF a THEN CALL p(); END IF; END",
+            "BEGIN RETURN 1; CREATE TABLE t (); END",
+            "BEGIN x := CASE WHEN a THEN b END; COMMIT; END",
+            "BEGIN <<l>> LOCK t; END",
+            "BEGIN EXCEPTION WHEN others THEN SET search_path = x; END",
+            "DECLARE a int; BEGIN DECLARE b int; BEGIN TRUNCATE t; END; END",
+        ] {
+            assert!(plpgsql(writes).statement.is_some(), "{writes}");
+        }
+        assert!(plpgsql("BEGIN EXECUTE q; END").runs_text);
+        assert!(plpgsql("BEGIN RETURN QUERY EXECUTE q; END").runs_text);
+        let sql = |text| Body::read(text, Language::Sql).unwrap().statement;
+        assert_eq!(sql("SELECT $1 + 1"), None);
+        assert_eq!(sql("(SELECT 1) UNION VALUES (2); ; TABLE t"), None);
+        assert_eq!(sql("BEGIN ATOMIC\n SELECT 1;\nEND"), None);
+        assert_eq!(sql("RETURN ($1 + 1)"), None);
+        assert_eq!(sql("SELECT 1 INTO t"), Some("INTO".into()));
+        assert_eq!(sql("NOTIFY a"), Some("NOTIFY".into()));
+    }
+
+    #[test]
+    fn names_are_folded_as_the_server_folds_them() {
+        let body = plpgsql("BEGIN RETURN public.Calls(\"Odd \"\"name\") |+| U; END");
+        for word in ["calls", "Odd \"name", "public", "u"] {
+            assert!(body.words.contains(word), "{word}");
+        }
+        assert!(body.unqualified.contains("public") && !body.unqualified.contains("calls"));
+        assert!(body.operators.contains("|+|"));
+        assert!(body.called.contains("calls") && !body.called.contains("public") && body.fields.contains("calls"));
+        assert_eq!(Body::read("SELECT U&\"\\0061\"()", Language::Sql), None);
+        assert_eq!(Body::read("SELECT 'open", Language::Sql), None);
+    }
+
+    #[test]
+    fn settings_are_known_only_from_a_literal() {
+        let body = plpgsql("BEGIN PERFORM set_config('App.User', x, true), set_config(y, x, true); END");
+        assert_eq!(body.settings, [Some("app.user".to_owned()), None]);
+        assert!(plpgsql("BEGIN RETURN 'today'::date; END").temporal);
+    }
+}

@@ -1,0 +1,80 @@
+//! Who may do what: a client that has become another role, and one with few rights.
+
+use lockstep_core::wire::frontend;
+use lockstep_core::wire::notice::Fields;
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::users::{APP, SUPERUSER};
+
+/// A role that owns what the login may not touch.
+fn cluster_with_owner(database: &str) -> Cluster {
+    let cluster = Cluster::start(2);
+    cluster.create_database(database);
+    for node in &cluster.nodes {
+        let mut client = node.connect_as(&SUPERUSER, database);
+        client.query("CREATE ROLE owner NOLOGIN; ALTER ROLE app NOINHERIT; GRANT owner TO app; CREATE SCHEMA s AUTHORIZATION owner");
+        client.query("SET ROLE owner; CREATE TABLE s.t (id int PRIMARY KEY, v text); CREATE TABLE s.log (v text)");
+        client.query("GRANT USAGE ON SCHEMA s TO app; GRANT INSERT ON s.log TO app");
+    }
+    cluster
+}
+
+#[test]
+fn effects_are_applied_by_the_role_that_made_them() {
+    let cluster = cluster_with_owner("owned");
+    let mut client = cluster.proxy.connect_as(&APP, "owned");
+    assert_eq!(client.try_query("INSERT INTO s.t VALUES (0, 'login')").unwrap_err().state(), "42501");
+    client.query("SET ROLE owner");
+    client.query("INSERT INTO s.t VALUES (1, 'set')");
+    client.query("RESET ROLE");
+    assert_eq!(client.try_query("UPDATE s.t SET v = 'login'").unwrap_err().state(), "42501");
+    for sql in [
+        "BEGIN",
+        "CREATE TEMP TABLE mine (a int)",
+        "SET LOCAL ROLE owner",
+        "INSERT INTO s.t VALUES (2, 'local')",
+        "SAVEPOINT a",
+        "CREATE TABLE s.gone (id int PRIMARY KEY)",
+        "ROLLBACK TO a",
+        "INSERT INTO s.t VALUES (3, 'after the savepoint')",
+        "CREATE TABLE s.made (id int PRIMARY KEY)",
+        "INSERT INTO s.made VALUES (1)",
+        "COMMIT",
+    ] {
+        client.query(sql);
+    }
+    assert_eq!(client.try_query("DELETE FROM s.t").unwrap_err().state(), "42501");
+    client.query("SELECT set_config('role', 'owner', false)");
+    client.try_execute("DELETE FROM s.t WHERE id = $1", &[Some("1")]).unwrap();
+    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
+    assert_identical_database(&cluster.nodes, "owned");
+    let mut follower = cluster.nodes[1].connect_as(&SUPERUSER, "owned");
+    let owner =
+        follower.rows("SELECT tableowner || (SELECT count(*) FROM s.t) FROM pg_tables WHERE tablename = 'made'");
+    assert_eq!(owner[0][0].as_deref(), Some("owner2"));
+}
+
+#[test]
+fn a_command_that_runs_outside_transactions_is_refused_under_another_role() {
+    let cluster = cluster_with_owner("outside");
+    let mut client = cluster.proxy.connect_as(&APP, "outside");
+    client.query("SET ROLE owner");
+    assert_eq!(client.try_query("VACUUM s.t").unwrap_err().state(), "0A000");
+    client.query("RESET ROLE");
+    client.query("VACUUM");
+}
+
+#[test]
+fn an_insert_by_a_role_that_may_not_read_says_what_it_lacks() {
+    let cluster = cluster_with_owner("unread");
+    let mut client = cluster.proxy.connect_as(&APP, "unread");
+    client.put(|out| frontend::query(out, b"INSERT INTO s.log VALUES ('a')")).try_flush().unwrap();
+    let refused = Fields::read(client.until_any(b"E").unwrap().body()).unwrap();
+    assert_eq!(refused.state(), b"42501");
+    assert!(String::from_utf8_lossy(refused.get(b'H').expect("a hint")).contains("needs SELECT"));
+    client.answer().unwrap();
+    let mut owner = cluster.proxy.connect_as(&SUPERUSER, "unread");
+    owner.query("GRANT SELECT ON s.log TO app");
+    client.query("INSERT INTO s.log VALUES ('a')");
+    assert_identical_database(&cluster.nodes, "unread");
+}
