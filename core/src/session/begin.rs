@@ -32,9 +32,10 @@ impl Session {
         true
     }
 
-    /// Whether the leader is idle outside a block, as far as the client was told.
+    /// Whether the leader is idle outside a block, as far as the client was told. A session that listens does not let it
+    /// wait: an idle leader would give it notifications, which have no place in a transaction.
     fn rests(&self) -> bool {
-        self.status == Status::Idle && self.told_block == Block::None && !self.segment.told
+        self.status == Status::Idle && self.told_block == Block::None && !self.segment.told && !self.memory.listens()
     }
 
     fn begun(&mut self, tag: &str, done: &Done) {

@@ -51,6 +51,10 @@ impl Memory {
         }
     }
 
+    pub fn listens(&self) -> bool {
+        self.settings.iter().any(|(known, _)| known.starts_with(LISTEN))
+    }
+
     fn keep(&mut self, name: String, sql: &str) {
         self.forget(|known| known == name);
         self.settings.push((name, sql.to_owned()));
