@@ -29,6 +29,8 @@ enum Entry {
     Plans(Arc<[(Range<usize>, Arc<Plan>)]>),
     /// Literals matter.
     SeeExact,
+    /// The plan depends on the search path: a session that does not know its own asks before anything is parsed.
+    NeedsPath,
 }
 
 #[derive(Debug)]
@@ -63,8 +65,10 @@ impl PlanCache {
             key = TextKey::of(&scanned, masking);
             found = self.find(key, context);
         }
-        if let Some(Entry::Plans(plans)) = found {
-            return Answer::Ready(script(&scanned.tokens, &plans));
+        match found {
+            Some(Entry::Plans(plans)) => return Answer::Ready(script(&scanned.tokens, &plans)),
+            Some(Entry::NeedsPath) => return Answer::NeedSearchPath,
+            Some(Entry::SeeExact) | None => {}
         }
         let exact = TextKey::of(&scanned, Masking::Nothing);
         tracing::trace!("a text is parsed");
@@ -103,21 +107,25 @@ impl PlanCache {
             self.insert(Key { text, catalog: None, path: None }, Entry::SeeExact, size_of::<Key>());
             text = exact;
         }
+        if path.is_some() {
+            self.insert(Key { text, catalog: None, path: None }, Entry::NeedsPath, size_of::<Key>());
+        }
         self.insert(Key { text, catalog, path }, Entry::Plans(plans), bytes);
     }
 
     /// A plan that looked at nothing is found first; then one of this catalog; then one of this search path, too.
     fn find(&mut self, text: TextKey, context: &Context<'_>) -> Option<Entry> {
         let nothing = Key { text, catalog: None, path: None };
-        if let Some(entry) = self.get(nothing) {
-            return Some(entry);
+        let on_nothing = self.get(nothing);
+        if matches!(on_nothing, Some(Entry::Plans(_) | Entry::SeeExact)) {
+            return on_nothing;
         }
         let catalog = (context.catalog?.fingerprint, context.converts?);
         let with_catalog = Key { catalog: Some(catalog), ..nothing };
         if let Some(entry) = self.get(with_catalog) {
             return Some(entry);
         }
-        let path = context.search_path?;
+        let Some(path) = context.search_path else { return on_nothing };
         self.get(Key { path: Some(hash(path)), ..with_catalog })
     }
 

@@ -192,7 +192,7 @@ impl Session {
         let text = portal.statement.sql.slice(span.clone());
         let plan = portal.meaning.plan.clone();
         let marks = outer.marks.or(plan.marks);
-        self.segment.unsettled |= marks.settings || marks.temporary || changes_names(&plan.action);
+        self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
         match &plan.action {
             Action::Write(write) if matches!(portal.run, Run::Not) => {
                 self.execute_write(&execute, portal, write, marks)
@@ -333,6 +333,13 @@ impl Session {
 /// Whether it changes what names of prepared statements mean.
 pub(super) fn changes_names(action: &Action) -> bool {
     matches!(action, Action::Prepare { .. } | Action::Deallocate { .. } | Action::Discard { .. })
+}
+
+/// Whether what comes after it can be planned only when it has been answered: the end of a transaction, or of a part of
+/// it, may take a search path or a role back.
+pub(super) fn unsettles(action: &Action) -> bool {
+    use Transaction::{Commit, Rollback, RollbackTo};
+    changes_names(action) || matches!(action, Action::Transaction(Commit { .. } | Rollback { .. } | RollbackTo { .. }))
 }
 
 fn no_portal() -> Fault {

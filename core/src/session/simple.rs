@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::commit::{CommitVia, Utility};
-use super::extended::changes_names;
+use super::extended::{changes_names, unsettles};
 use super::names::{Meaning, renamed};
 use super::planning::Planning;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
@@ -200,7 +200,7 @@ impl Session {
     fn script_statement(&mut self, statement: Next) -> Step {
         let Next { text, shift, marks, meaning, source } = statement;
         let plan = meaning.plan.clone();
-        self.segment.unsettled |= marks.settings || marks.temporary || changes_names(&plan.action);
+        self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
         if !self.stands_alone() && !matches!(plan.action, Action::Transaction(Transaction::Begin { .. })) {
             self.wrap();
         }
