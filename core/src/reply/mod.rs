@@ -60,6 +60,18 @@ pub enum What {
     },
 }
 
+impl What {
+    /// What success of a statement of the client's means besides its answer.
+    pub fn marks(&self) -> Marks {
+        match self {
+            Self::Execution(Execution::Write(WriteExecution { done, .. }))
+            | Self::Execution(Execution::Pass { done } | Execution::Copy { done, .. })
+            | Self::Raw { done, .. } => done.marks,
+            _ => Marks::default(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
     Client,

@@ -107,7 +107,9 @@ impl Session {
             self.segment_over();
             return Ok(());
         }
-        self.unit.sequences |= matches!(oid, 1574 | 1576 | 1765);
+        if matches!(oid, 1574 | 1576 | 1765) {
+            self.move_sequences();
+        }
         self.leader_out.extend_from_slice(&frame.raw);
         self.owe(What::Raw { done: Done::default(), failed: false }, 0);
         self.gate = Gate::Ending;

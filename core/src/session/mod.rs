@@ -297,6 +297,9 @@ impl Session {
         if self.lost.is_none() {
             frontend::terminate(&mut self.leader_out);
         }
+        if self.unit.sequences {
+            self.move_sequences();
+        }
         self.actions.push_back(Action::Close);
     }
 

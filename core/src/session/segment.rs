@@ -99,6 +99,10 @@ pub(super) struct Segment {
 impl Session {
     pub(super) fn owe(&mut self, what: What, shift: u32) {
         self.segment.open = true;
+        // Also if it fails, is refused later, or is never answered: its values are drawn all the same.
+        if what.marks().sequences && !self.unit.sequences {
+            self.move_sequences();
+        }
         self.owed.push_back(Owed { what, shift });
     }
 

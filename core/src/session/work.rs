@@ -97,6 +97,12 @@ impl Session {
         self.portals.clear();
     }
 
+    /// A statement draws from a sequence, or has drawn: to be told before the client can see the value.
+    pub(super) fn move_sequences(&mut self) {
+        self.unit.sequences = true;
+        self.actions.push_back(Action::SequencesMoved);
+    }
+
     /// The unit cannot be replicated as it is: its COMMIT will fail with this.
     pub(super) fn doom(&mut self, fault: Fault) {
         self.unit.doomed.get_or_insert(fault);
