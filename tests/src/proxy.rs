@@ -251,7 +251,8 @@ pub fn program() -> &'static Path {
 
 fn build() -> PathBuf {
     let tests = std::env::current_exe().expect("the path of the test binary");
-    let directory = tests.ancestors().nth(2).expect("target/<profile>/deps/<test binary>");
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let directory = tests.ancestors().skip(1).find(|d| !d.ends_with("deps")).expect("a directory of the build");
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Without `-p`, so that features are those of the whole workspace and nothing is compiled a second time.

@@ -322,7 +322,6 @@ fn is_operator(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn words(sql: &str) -> Vec<&str> {
         lex(sql).unwrap().iter().map(|t| &sql[t.start..t.end]).collect()
@@ -355,6 +354,12 @@ mod tests {
             assert_eq!(lex(sql), Err(Unsure), "{sql}");
         }
     }
+}
+
+#[cfg(all(test, feature = "sql"))]
+mod against_the_server {
+    use super::*;
+    use proptest::prelude::*;
 
     /// The server's own tokens, without comments, and without operators, which are cut in another way here.
     fn oracle(sql: &str) -> Option<Vec<(usize, usize)>> {
