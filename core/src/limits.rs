@@ -27,6 +27,9 @@ pub const OUT_HIGH_WATER: usize = 256 << 10;
 /// What one read from a socket takes at most, in bytes.
 pub const READ_CHUNK: usize = 32 << 10;
 
+/// With less room than this left in it, in bytes, a buffer is made larger before it is read into.
+pub const READ_LEAST: usize = 8 << 10;
+
 /// Messages of an unfinished segment that are kept so that it can be run again on another leader, in bytes.
 pub const SEGMENT_REPLAY: usize = 64 << 10;
 

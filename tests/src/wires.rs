@@ -30,9 +30,11 @@ impl Wires {
         Self { cluster, tap }
     }
 
-    /// A session of the application's.
+    /// A session of the application's. What the proxy asks for each session while its client thinks has been answered.
     pub fn connect(&self) -> Client {
-        self.cluster.connect(DATABASE)
+        let mut client = self.cluster.connect(DATABASE);
+        client.query("SELECT 1");
+        client
     }
 
     pub fn hear(&self, action: impl FnOnce()) -> Heard {

@@ -124,6 +124,7 @@ pub struct Session {
     own_catalogs_made: u64,
     temporary: bool,
     search_path: Option<(SchemaEpoch, SearchPath)>,
+    path_asked_in: SchemaEpoch,
     /// How often the session may have changed what names mean.
     renamings: u64,
     encoding: Encoding,
@@ -166,7 +167,7 @@ pub struct Birth {
 
 impl Session {
     pub fn new(birth: Birth) -> Self {
-        Self {
+        let mut session = Self {
             id: birth.id,
             client_in: BytesMut::new(),
             client_out: BytesMut::new(),
@@ -193,6 +194,7 @@ impl Session {
             own_catalogs_made: 0,
             temporary: false,
             search_path: None,
+            path_asked_in: SchemaEpoch(0),
             renamings: 0,
             encoding: Encoding::Reported,
             role: Role::OfLogin,
@@ -214,7 +216,9 @@ impl Session {
             copy_words: None,
             landing: None,
             client_gone: false,
-        }
+        };
+        session.introduce();
+        session
     }
 
     /// Messages of the client may wait in `client_in` until the leader has taken what it was sent: once it has, the

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use super::client::OWN_NAME;
 use super::encoding::Encoding;
 use super::role::Role;
+use super::segment::Segment;
 use super::{AfterDrain, Session, World};
 use crate::catalog::{self, Catalog, Loader, SearchPath};
 use crate::cluster::{MemberState, Membership};
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, Answer, Context, Planned, Script as Plans, unplanned};
 use crate::quote::quote_literal;
-use crate::reply::{Execution, Own, To, Undo, What};
+use crate::reply::{Execution, Owed, Own, To, Undo, What};
 use crate::wire::backend::Status;
 use crate::wire::frontend::{self, Target};
 
@@ -68,7 +69,8 @@ impl Session {
                 return Some(plans);
             }
             Answer::NeedCatalog => self.ask_catalog(),
-            Answer::NeedSearchPath => self.ask(catalog::SEARCH_PATH_QUERY, Own::SearchPath),
+            Answer::NeedSearchPath if self.search_path_is_asked() => {}
+            Answer::NeedSearchPath => self.ask_search_path(),
         }
         if fresh {
             // The client's transaction must not begin with a question of ours.
@@ -187,10 +189,28 @@ impl Session {
         }
     }
 
+    /// What every session needs to know is asked while its client thinks of its first statement, and costs that nothing.
+    pub(super) fn introduce(&mut self) {
+        self.ask_search_path();
+        self.sync_ours();
+        self.segment = Segment::default();
+    }
+
+    fn ask_search_path(&mut self) {
+        self.path_asked_in = self.catalogs.epoch();
+        self.ask(catalog::SEARCH_PATH_QUERY, Own::SearchPath);
+    }
+
+    fn search_path_is_asked(&self) -> bool {
+        let asked = |owed: &Owed| matches!(owed.what, What::Execution(Execution::Own(Own::SearchPath)));
+        self.path_asked_in == self.catalogs.epoch() && self.owed.iter().any(asked)
+    }
+
+    /// As of when it was asked for: a schema that was made since may be missing in it.
     fn learn_search_path(&mut self, rows: &[Vec<Option<Bytes>>]) -> Result<(), String> {
         let row = rows.first().ok_or("no search path was returned")?;
         let path = SearchPath::from_row(row).map_err(|e| e.to_string())?;
-        self.search_path = Some((self.catalogs.epoch(), path));
+        self.search_path = Some((self.path_asked_in, path));
         let role = row.get(2).cloned().flatten().and_then(|role| String::from_utf8(role.into()).ok());
         self.role = Role::Set(role.ok_or("the role's name is not understood")?);
         self.encoding = row.get(1).cloned().flatten().map_or(Encoding::Reported, Encoding::Read);

@@ -379,7 +379,7 @@ impl Driver {
     }
 
     fn read_leader(&mut self) -> std::io::Result<Read> {
-        match &self.leader {
+        match &mut self.leader {
             Some(leader) => leader.peer.read(&mut self.session.leader_in),
             None => Ok(Read::Nothing),
         }

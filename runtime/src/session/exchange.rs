@@ -45,7 +45,7 @@ async fn run(
     let mut out = batch.head(&follower.known);
     let mut source = Source { batch, spill, at: 0, ended: false };
     let mut input = std::mem::take(&mut follower.link.rest);
-    let peer = &follower.link.peer;
+    let peer = &mut follower.link.peer;
     loop {
         while !source.ended && out.len() < PIECE {
             source.more(&mut out).map_err(|e| format!("the unit's effects cannot be read back: {e}"))?;

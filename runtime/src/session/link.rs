@@ -108,7 +108,7 @@ pub async fn connect(node: &config::Node) -> io::Result<Peer> {
 }
 
 async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCache>) -> Result<Link, LinkFault> {
-    let peer = connect(node).await.map_err(classify)?;
+    let mut peer = connect(node).await.map_err(classify)?;
     let mut dial = Dial::new(greeting.user, greeting.parameters, greeting.key.clone(), entropy::bytes());
     let mut out = BytesMut::new();
     let mut input = BytesMut::new();
@@ -138,7 +138,7 @@ async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCa
 /// Asks a node to cancel what the backend with this key is doing. No answer is given (documentation, "Canceling Requests
 /// in Progress").
 pub async fn cancel(node: &config::Node, pid: u32, key: &[u8]) -> io::Result<()> {
-    let peer = connect(node).await?;
+    let mut peer = connect(node).await?;
     let mut out = BytesMut::new();
     startup::write_cancel(&mut out, pid, key);
     peer.write_all(&mut out).await?;

@@ -1,9 +1,12 @@
 //! One socket, TCP or Unix, read and written without waiting; the driver decides when to wait.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::io::poll_read_buf;
 
 use lockstep_core::limits;
 
@@ -61,18 +64,31 @@ impl Peer {
     }
 
     /// Reads what has arrived, [`limits::READ_CHUNK`] bytes at most.
-    pub fn read(&self, buffer: &mut BytesMut) -> io::Result<Read> {
-        buffer.reserve(limits::READ_CHUNK);
+    ///
+    /// By `poll_read` and not by `try_read`: a read that does not fill the buffer then tells the runtime that nothing is
+    /// left, where the other would ask the kernel again. Nobody is woken by it; [`Peer::readable`] is for that.
+    pub fn read(&mut self, buffer: &mut BytesMut) -> io::Result<Read> {
+        let context = &mut Context::from_waker(Waker::noop());
+        let ready = match self {
+            Self::Tcp(socket) => socket.poll_read_ready(context),
+            Self::Unix(socket) => socket.poll_read_ready(context),
+        };
+        if ready.is_pending() {
+            return Ok(Read::Nothing);
+        }
+        if buffer.capacity() - buffer.len() < limits::READ_LEAST {
+            buffer.reserve(limits::READ_CHUNK);
+        }
         let result = match self {
-            Self::Tcp(socket) => socket.try_read_buf(buffer),
-            Self::Unix(socket) => socket.try_read_buf(buffer),
+            Self::Tcp(socket) => poll_read_buf(Pin::new(socket), context, buffer),
+            Self::Unix(socket) => poll_read_buf(Pin::new(socket), context, buffer),
         };
         match result {
-            Ok(0) => Ok(Read::End),
-            Ok(_) => Ok(Read::Some),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Read::Nothing),
-            Err(error) => Err(error),
+            Poll::Ready(Ok(0)) => Ok(Read::End),
+            Poll::Ready(Ok(_)) => Ok(Read::Some),
+            Poll::Pending => Ok(Read::Nothing),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(Read::Nothing),
+            Poll::Ready(Err(error)) => Err(error),
         }
     }
 
@@ -106,7 +122,7 @@ impl Peer {
     }
 
     /// Waits for bytes. `Read::End` when the other side has closed.
-    pub async fn read_some(&self, buffer: &mut BytesMut) -> io::Result<Read> {
+    pub async fn read_some(&mut self, buffer: &mut BytesMut) -> io::Result<Read> {
         loop {
             self.readable().await?;
             match self.read(buffer)? {
