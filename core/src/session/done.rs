@@ -46,6 +46,7 @@ impl Session {
         if marks.temporary {
             self.temporary = true;
             self.own_catalog = None;
+            self.search_path = None;
         }
         match &done.note {
             Note::None => {}
