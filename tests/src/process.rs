@@ -59,12 +59,21 @@ pub fn said(output: &Output) -> String {
 /// All processes whose working directory is `directory`: a server's postmaster and each of its children. A process that
 /// has ended has none, so zombies do not count.
 pub fn living_in(directory: &Path) -> Vec<Pid> {
+    living_where(|home| home == directory)
+}
+
+/// All processes whose working directory is below `directory`, or was before it was removed.
+pub fn living_below(directory: &Path) -> Vec<Pid> {
+    living_where(|home| home.starts_with(directory))
+}
+
+fn living_where(is_meant: impl Fn(&Path) -> bool) -> Vec<Pid> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     processes
         .filter_map(|entry| {
             let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let home = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-            (home == directory).then(|| Pid::from_raw(pid))
+            is_meant(&home).then(|| Pid::from_raw(pid))
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The driver of one session: carries out what the core wants, and brings it what has happened.
 //!
 //! One loop: turn the core, carry out its actions, write, and wait for the first of: bytes from the client or the leader,
-//! room to write, something that was asked for, control. It is the only caller of [`Session`], and has no opinions.
+//! room to write, something that was asked for, control. It is the only caller of [`Session`], and has no opinions. How it waits: [`super::wait`].
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lockstep_core::cluster::{Membership, Verdict};
 use lockstep_core::commitlock::Pass;
@@ -25,7 +24,7 @@ use super::exchange::{Exchanged, exchange};
 use super::link::{Link, LinkFault};
 use super::local::Local;
 use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
-use super::peer::{Peer, Read};
+use super::peer::Peer;
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
 use super::{Control, shutting_down};
@@ -33,7 +32,7 @@ use crate::entropy;
 use crate::server::Server;
 
 /// The answer to something that was asked for.
-enum Event {
+pub(super) enum Event {
     Locked(u64, Held),
     Reserved(NodeId, Result<Box<Follower>, LinkFault>),
     Exchanged(NodeId, Exchanged),
@@ -45,7 +44,7 @@ enum Event {
 
 /// What a commit holds of what the sessions share; all of it is let go by dropping it.
 #[derive(Default)]
-struct Held {
+pub(super) struct Held {
     _slot: Option<OwnedSemaphorePermit>,
     _pass: Option<Pass>,
     _utility: Option<OwnedRwLockReadGuard<()>>,
@@ -53,27 +52,27 @@ struct Held {
 
 type Pending = Pin<Box<dyn Future<Output = Event>>>;
 
-struct Leader {
-    peer: Peer,
+pub(super) struct Leader {
+    pub(super) peer: Peer,
     pid: u32,
     cancel_key: bytes::Bytes,
 }
 
 pub struct Driver {
-    session: Session,
+    pub(super) session: Session,
     identity: Rc<Identity>,
     server: Arc<Server>,
     local: Rc<Local>,
-    client: Peer,
-    client_open: bool,
-    leader: Option<Leader>,
+    pub(super) client: Peer,
+    pub(super) client_open: bool,
+    pub(super) leader: Option<Leader>,
     reserved: HashMap<NodeId, Follower>,
-    pending: FuturesUnordered<Pending>,
+    pub(super) pending: FuturesUnordered<Pending>,
     held: Held,
     /// Counts requests for the commit lock: the answer to one that was taken back is let go.
     lock_request: u64,
     spill: Option<Rc<Spill>>,
-    inbox: mpsc::Receiver<Control>,
+    pub(super) inbox: mpsc::Receiver<Control>,
     seen: Arc<Membership>,
     draining: bool,
     closing: bool,
@@ -276,7 +275,7 @@ impl Driver {
         }));
     }
 
-    fn happened(&mut self, event: Event) {
+    pub(super) fn happened(&mut self, event: Event) {
         match event {
             Event::Locked(request, held) if request == self.lock_request => self.locked(held),
             Event::Locked(..) => {}
@@ -326,7 +325,7 @@ impl Driver {
         }
     }
 
-    fn client_gone(&mut self) {
+    pub(super) fn client_gone(&mut self) {
         self.client_open = false;
         self.session.client_gone();
         while let Some(action) = self.session.poll_action() {
@@ -334,58 +333,13 @@ impl Driver {
         }
     }
 
-    fn leader_lost(&mut self, why: String) {
+    pub(super) fn leader_lost(&mut self, why: String) {
         self.leader = None;
         self.session.leader_lost(why);
         self.turn();
     }
 
-    /// Waits until something happens, and tells the core.
-    async fn wait(&mut self) {
-        let reads_client = self.client_open && self.session.wants_client();
-        let writes_client = self.client_open && !self.session.client_out.is_empty();
-        let reads_leader = self.session.wants_leader();
-        let writes_leader = self.session.to_leader().is_some();
-        let leader = self.leader.as_ref().map(|l| &l.peer);
-        tokio::select! {
-            biased;
-            Some(event) = self.pending.next() => self.happened(event),
-            ready = readable(leader), if reads_leader && leader.is_some() => {
-                let read = ready.and_then(|()| self.read_leader());
-                match read {
-                    Ok(Read::Some | Read::Nothing) => {}
-                    Ok(Read::End) => self.leader_ended(),
-                    Err(error) => self.leader_lost(error.to_string()),
-                }
-            }
-            ready = self.client.readable(), if reads_client => {
-                match ready.and_then(|()| self.client.read(&mut self.session.client_in)) {
-                    Ok(Read::Some | Read::Nothing) => {}
-                    Ok(Read::End) | Err(_) => self.client_gone(),
-                }
-            }
-            ready = writable(leader), if writes_leader && leader.is_some() => {
-                if let Err(error) = ready {
-                    self.leader_lost(error.to_string());
-                }
-            }
-            ready = self.client.writable(), if writes_client => {
-                if ready.is_err() {
-                    self.client_gone();
-                }
-            }
-            Some(control) = self.inbox.recv() => self.control(control),
-        }
-    }
-
-    fn read_leader(&mut self) -> std::io::Result<Read> {
-        match &mut self.leader {
-            Some(leader) => leader.peer.read(&mut self.session.leader_in),
-            None => Ok(Read::Nothing),
-        }
-    }
-
-    fn leader_ended(&mut self) {
+    pub(super) fn leader_ended(&mut self) {
         // Its last words may be in the buffer.
         self.turn();
         if self.leader.is_some() {
@@ -393,7 +347,7 @@ impl Driver {
         }
     }
 
-    fn control(&mut self, control: Control) {
+    pub(super) fn control(&mut self, control: Control) {
         match control {
             Control::Drain => self.draining = true,
             Control::Cancel if self.session.cancellable() => {
@@ -440,19 +394,5 @@ impl Drop for Driver {
             }
             drop(held);
         });
-    }
-}
-
-async fn readable(peer: Option<&Peer>) -> std::io::Result<()> {
-    match peer {
-        Some(peer) => peer.readable().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn writable(peer: Option<&Peer>) -> std::io::Result<()> {
-    match peer {
-        Some(peer) => peer.writable().await,
-        None => std::future::pending().await,
     }
 }

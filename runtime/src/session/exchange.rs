@@ -1,7 +1,9 @@
 //! One batch on one follower connection: written while the answer is read, so that neither side waits for the other.
 
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use lockstep_core::unit::Batch;
@@ -56,16 +58,12 @@ async fn run(
             tokio::task::yield_now().await;
             continue;
         }
-        if out.is_empty() {
-            peer.readable().await.map_err(|e| e.to_string())?;
-        } else {
-            tokio::select! {
-                ready = peer.readable() => ready.map_err(|e| e.to_string())?,
-                ready = peer.writable(), if !out.is_empty() => ready.map_err(|e| e.to_string())?,
-                else => {}
-            }
-        }
-        let read = peer.read(&mut input).map_err(|e| e.to_string())?;
+        let writes = !out.is_empty();
+        let read = poll_fn(|context| match peer.poll_read(context, &mut input) {
+            Poll::Pending if writes => peer.poll_writable(context).map_ok(|()| Read::Some),
+            read => read,
+        });
+        let read = read.await.map_err(|e| e.to_string())?;
         if let Some(result) = answer.feed(&mut input).map_err(|e| e.to_string())? {
             return Ok(result);
         }

@@ -129,7 +129,7 @@ async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCa
         if !out.is_empty() {
             continue;
         }
-        if peer.read_some(&mut input).await? == Read::End {
+        if peer.read(&mut input).await? == Read::End {
             return Err(LinkFault::Closed);
         }
     }
@@ -143,5 +143,5 @@ pub async fn cancel(node: &config::Node, pid: u32, key: &[u8]) -> io::Result<()>
     startup::write_cancel(&mut out, pid, key);
     peer.write_all(&mut out).await?;
     let mut rest = BytesMut::new();
-    peer.read_some(&mut rest).await.map(|_| ())
+    peer.read(&mut rest).await.map(|_| ())
 }

@@ -160,7 +160,7 @@ impl Arriving {
                 Ok(Some(Startup::GssEnc)) => &mut gss,
                 Ok(Some(startup)) => return Ok(startup),
                 Ok(None) => {
-                    if self.peer.read_some(&mut self.input).await? == Read::End {
+                    if self.peer.read(&mut self.input).await? == Read::End {
                         return Err(Turned::Gone);
                     }
                     continue;
@@ -198,7 +198,7 @@ impl Arriving {
                     Ok(None) => {}
                     Err(fault) => return Err(Turned::Away(Fault::protocol(fault.to_string()))),
                 }
-                if self.peer.read_some(&mut self.input).await? == Read::End {
+                if self.peer.read(&mut self.input).await? == Read::End {
                     return Err(Turned::Gone);
                 }
             };

@@ -7,7 +7,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `login` | from the first byte to a session |
-//! | `drive` | the driver: flush, act, read, wait |
+//! | `drive`, `wait` | the driver: act, flush, wait |
 //! | `peer` | one socket |
 //! | `link` | a node connection |
 //! | `pool`, `exchange` | follower connections, and one batch on one of them |
@@ -30,6 +30,7 @@ mod login;
 mod peer;
 mod pool;
 mod spill;
+mod wait;
 
 pub use local::vacate;
 pub use peer::StdPeer;

@@ -1,8 +1,9 @@
 //! One socket, TCP or Unix, read and written without waiting; the driver decides when to wait.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::net::{TcpStream, UnixStream};
@@ -44,52 +45,47 @@ impl StdPeer {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
     Some,
-    Nothing,
     End,
 }
 
 impl Peer {
-    pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.readable().await,
-            Self::Unix(socket) => socket.readable().await,
-        }
-    }
-
-    pub async fn writable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.writable().await,
-            Self::Unix(socket) => socket.writable().await,
-        }
-    }
-
-    /// Reads what has arrived, [`limits::READ_CHUNK`] bytes at most.
+    /// Reads what has arrived, [`limits::READ_CHUNK`] bytes at most. A buffer is made only for what is there.
     ///
     /// By `poll_read` and not by `try_read`: a read that does not fill the buffer then tells the runtime that nothing is
-    /// left, where the other would ask the kernel again. Nobody is woken by it; [`Peer::readable`] is for that.
-    pub fn read(&mut self, buffer: &mut BytesMut) -> io::Result<Read> {
-        let context = &mut Context::from_waker(Waker::noop());
-        let ready = match self {
+    /// left, where the other would ask the kernel again.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<Read>> {
+        ready!(match self {
             Self::Tcp(socket) => socket.poll_read_ready(context),
             Self::Unix(socket) => socket.poll_read_ready(context),
-        };
-        if ready.is_pending() {
-            return Ok(Read::Nothing);
-        }
+        })?;
         if buffer.capacity() - buffer.len() < limits::READ_LEAST {
             buffer.reserve(limits::READ_CHUNK);
         }
-        let result = match self {
+        let read = ready!(match self {
             Self::Tcp(socket) => poll_read_buf(Pin::new(socket), context, buffer),
             Self::Unix(socket) => poll_read_buf(Pin::new(socket), context, buffer),
-        };
-        match result {
-            Poll::Ready(Ok(0)) => Ok(Read::End),
-            Poll::Ready(Ok(_)) => Ok(Read::Some),
-            Poll::Pending => Ok(Read::Nothing),
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(Read::Nothing),
-            Poll::Ready(Err(error)) => Err(error),
+        });
+        match read {
+            Ok(0) => Poll::Ready(Ok(Read::End)),
+            Ok(_) => Poll::Ready(Ok(Read::Some)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
         }
+    }
+
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_write_ready(context),
+            Self::Unix(socket) => socket.poll_write_ready(context),
+        }
+    }
+
+    /// Whether the other side has said nothing, not even that it goes.
+    pub fn is_quiet(&mut self, said: &mut BytesMut) -> bool {
+        self.poll_read(&mut Context::from_waker(Waker::noop()), said).is_pending()
     }
 
     /// Writes as much as the socket takes.
@@ -117,18 +113,12 @@ impl Peer {
             if buffer.is_empty() {
                 return Ok(());
             }
-            self.writable().await?;
+            poll_fn(|context| self.poll_writable(context)).await?;
         }
     }
 
     /// Waits for bytes. `Read::End` when the other side has closed.
-    pub async fn read_some(&mut self, buffer: &mut BytesMut) -> io::Result<Read> {
-        loop {
-            self.readable().await?;
-            match self.read(buffer)? {
-                Read::Nothing => {}
-                found => return Ok(found),
-            }
-        }
+    pub async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<Read> {
+        poll_fn(|context| self.poll_read(context, buffer)).await
     }
 }

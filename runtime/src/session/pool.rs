@@ -13,7 +13,6 @@ use lockstep_core::id::NodeId;
 use lockstep_core::session::Settings;
 
 use super::link::{self, Greeting, Link, LinkFault};
-use super::peer::Read;
 use crate::config;
 
 /// Idle follower connections that an arbiter keeps, over all nodes, databases and roles.
@@ -54,7 +53,7 @@ impl Pool {
             self.forget(kind);
             // Whatever an idle connection has to say is a reason not to use it.
             let mut said = BytesMut::new();
-            if matches!(follower.link.peer.read(&mut said), Ok(Read::Nothing)) && follower.link.rest.is_empty() {
+            if follower.link.peer.is_quiet(&mut said) && follower.link.rest.is_empty() {
                 follower.link.rest.clear();
                 return Some(follower);
             }

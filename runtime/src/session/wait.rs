@@ -1,0 +1,81 @@
+//! How a session's driver waits: for all that may happen to it at once, and for one thing at a time.
+//!
+//! By hand and not by `select!`, for this is where a session spends its life: nothing is made, queued and dropped again for
+//! each source at each wait.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use futures_util::StreamExt;
+
+use super::drive::Driver;
+use super::peer::Read;
+
+impl Driver {
+    /// Waits until something happens, and tells the core.
+    pub(super) async fn wait(&mut self) {
+        poll_fn(|context| self.poll(context)).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready(Some(event)) = self.pending.poll_next_unpin(context) {
+            self.happened(event);
+            return Poll::Ready(());
+        }
+        if self.poll_leader(context).is_ready()
+            || self.poll_client(context).is_ready()
+            || self.poll_room(context).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        if let Poll::Ready(Some(control)) = self.inbox.poll_recv(context) {
+            self.control(control);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn poll_leader(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(leader) = self.leader.as_mut().filter(|_| self.session.wants_leader()) else { return Poll::Pending };
+        match ready!(leader.peer.poll_read(context, &mut self.session.leader_in)) {
+            Ok(Read::Some) => {}
+            Ok(Read::End) => self.leader_ended(),
+            Err(error) => self.leader_lost(error.to_string()),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_client(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.client_open || !self.session.wants_client() {
+            return Poll::Pending;
+        }
+        match ready!(self.client.poll_read(context, &mut self.session.client_in)) {
+            Ok(Read::Some) => {}
+            Ok(Read::End) | Err(_) => self.client_gone(),
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether something that could not be written can be now.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.session.to_leader().is_some()
+            && let Some(leader) = &self.leader
+            && let Poll::Ready(room) = leader.peer.poll_writable(context)
+        {
+            if let Err(error) = room {
+                self.leader_lost(error.to_string());
+            }
+            return Poll::Ready(());
+        }
+        if self.client_open
+            && !self.session.client_out.is_empty()
+            && let Poll::Ready(room) = self.client.poll_writable(context)
+        {
+            if room.is_err() {
+                self.client_gone();
+            }
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
