@@ -47,7 +47,7 @@
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -134,7 +134,8 @@ pub struct Session {
     loader: Option<(SchemaEpoch, Loader)>,
     collected: Vec<Vec<Option<Bytes>>>,
     serializable_by_default: bool,
-    parameters: HashMap<Bytes, Bytes>,
+    /// About fifteen, looked up for every text: comparing names is quicker than hashing one.
+    parameters: BTreeMap<Bytes, Bytes>,
     memory: takeover::Memory,
     /// A query whose rows are the answer to SHOW pool_nodes.
     pool_nodes: String,

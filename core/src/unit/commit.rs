@@ -129,13 +129,11 @@ impl Commit {
         self.tasks.pop_front()
     }
 
-    /// The node is no member any more, whatever it may still answer.
+    /// The node is no member any more, whatever it has answered and may still answer.
     pub fn out(&mut self, node: NodeId) {
         let Some(follower) = self.followers.iter_mut().find(|(id, ..)| *id == node) else { return };
-        if follower.1 != Follower::Committed {
-            follower.1 = Follower::Out;
-            self.advance();
-        }
+        follower.1 = Follower::Out;
+        self.advance();
     }
 
     /// The followers that may not agree with the leader if nobody goes on with this commit and the leader's connection is
@@ -253,9 +251,7 @@ impl Commit {
         }
         match self.leader {
             Leader::Committed => {}
-            _ if !self.sent && self.order == Order::FollowersFirst && self.leader == Leader::Waiting => {
-                self.abort(lost_before_commit());
-            }
+            Leader::Waiting if !self.sent => self.abort(lost_before_commit()),
             _ => {
                 self.leader = Leader::Lost;
                 self.advance();
@@ -289,16 +285,20 @@ impl Commit {
             }
             Leader::Committed if settled => self.finish(Outcome::Committed { leader_out: false }),
             Leader::Out if settled && self.committed() > 0 => self.finish(Outcome::Committed { leader_out: true }),
-            Leader::Out if settled => self.abort(lost_before_commit()),
+            Leader::Out if settled || self.order == Order::LeaderFirst => self.abort(lost_before_commit()),
             Leader::Lost if settled || self.order == Order::LeaderFirst => self.leader_gone(),
             _ => {}
         }
     }
 
-    /// The leader's connection is broken and every follower is settled.
+    /// The leader's connection is broken, and the followers have settled or were waiting for the leader.
     fn leader_gone(&mut self) {
         if self.committed() > 0 {
             return self.settle_leader("its connection broke at COMMIT after followers had committed".into());
+        }
+        if self.followers.iter().any(|(_, state, _)| *state != Follower::Out) {
+            let why = "its connection broke while it committed ahead of the others, and whether it did is not known";
+            return self.settle_leader(why.into());
         }
         self.abort(
             Fault::error(SqlState::CONNECTION_FAILURE, "the connection to the server broke during COMMIT")
@@ -365,5 +365,7 @@ fn lost_before_commit() -> Fault {
         .with_hint("Run the transaction again.")
 }
 
+#[cfg(test)]
+mod fates;
 #[cfg(test)]
 mod tests;

@@ -71,8 +71,10 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (Some(socket), Some(inbox)) = (self.socket.take(), self.inbox.take()) else { return ctx.stop() };
-        let life = live(socket, self.server.clone(), inbox, ctx.address());
-        ctx.spawn(life.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        // A task of its own, so that the actor is not woken for every message of the client's; it ends with it, whatever
+        // ended it.
+        let life = tokio::task::spawn_local(live(socket, self.server.clone(), inbox, ctx.address()));
+        ctx.spawn(life.into_actor(self).map(|_, _, ctx| ctx.stop()));
     }
 }
 

@@ -162,6 +162,19 @@ fn where_the_leader_judges_it_commits_first_and_its_refusal_reaches_nobody_else(
 }
 
 #[test]
+fn a_leader_lost_while_it_commits_ahead_of_its_followers_is_out_for_it_may_have_more_than_they() {
+    let mut commit = Commit::new(Order::LeaderFirst, LEADER, [A]);
+    commit.reserved(A);
+    assert_eq!(drain(&mut commit)[1..], [Task::LeaderCommit]);
+    commit.leader_lost();
+    assert!(matches!(drain(&mut commit)[..], [Task::Degrade { node: LEADER, .. }]));
+    commit.degraded(LEADER);
+    assert!(
+        matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(f))] if f.state == SqlState::SERIALIZATION_FAILURE)
+    );
+}
+
+#[test]
 fn a_commit_that_nobody_goes_on_with_leaves_no_follower_that_may_have_more_than_the_leader() {
     let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
     commit.reserved(A);
