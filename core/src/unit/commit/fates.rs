@@ -136,7 +136,7 @@ fn index(node: NodeId) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn members_agree_whatever_happens_to_whom(
