@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lockstep_core::unit::stall::Strangers;
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file that this came from; part of every remedy that names a setting.
@@ -66,6 +68,9 @@ pub struct Health {
     pub interval: Duration,
     pub timeout: Duration,
     pub retries: u32,
+    /// So long may somebody's lock on a follower hold up a commit.
+    pub lock_timeout: Duration,
+    pub strangers: Strangers,
 }
 
 #[derive(Debug, Clone)]

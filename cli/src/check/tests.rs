@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_core::unit::stall::Strangers;
+
 use super::compare::{alone, between};
 use super::facts::Database;
 use super::*;
@@ -56,7 +58,13 @@ pub fn config() -> Config {
         cluster: Cluster { name: "main".into(), state_dir: "/nowhere/state".into() },
         service: Service { user: "postgres".into(), password: None, database: "postgres".into() },
         auth: Auth { users_file: "/nowhere/users".into() },
-        health: Health { interval: Duration::from_millis(500), timeout: Duration::from_secs(1), retries: 2 },
+        health: Health {
+            interval: Duration::from_millis(500),
+            timeout: Duration::from_secs(1),
+            retries: 2,
+            lock_timeout: Duration::from_secs(5),
+            strangers: Strangers::End,
+        },
         nodes: vec![node("midna", 5501), node("alp", 5502)],
     }
 }

@@ -68,6 +68,15 @@ pub struct Health {
     pub interval: Option<Spanned<Time>>,
     pub timeout: Option<Spanned<Time>>,
     pub retries: Option<Spanned<i64>>,
+    pub lock_timeout: Option<Spanned<Time>>,
+    pub strangers: Option<Strangers>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strangers {
+    End,
+    Degrade,
 }
 
 #[derive(Debug, Deserialize)]

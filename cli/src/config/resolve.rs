@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_core::auth::Users;
+use lockstep_core::unit::stall::Strangers;
 use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, Node, Recovery, Service};
 use toml::Spanned;
 
@@ -124,6 +125,11 @@ impl Resolver<'_> {
             interval: self.time("health.interval", raw.interval, Duration::from_millis(500), bounds()),
             timeout: self.time("health.timeout", raw.timeout, Duration::from_secs(1), bounds()),
             retries: self.number("health.retries", raw.retries, 2, 0..=MOST_RETRIES) as u32,
+            lock_timeout: self.time("health.lock_timeout", raw.lock_timeout, Duration::from_secs(5), bounds()),
+            strangers: match raw.strangers {
+                Some(raw::Strangers::Degrade) => Strangers::Degrade,
+                Some(raw::Strangers::End) | None => Strangers::End,
+            },
         }
     }
 

@@ -190,6 +190,10 @@ impl Session {
         self.machine(|m| m.broken(node, why));
     }
 
+    pub fn stuck(&mut self, node: NodeId, why: String) {
+        self.machine(|m| m.stuck(node, why));
+    }
+
     pub fn verdict(&mut self, node: NodeId, verdict: Verdict) {
         if node == self.leader && self.lost.is_some() {
             return self.leader_verdict(verdict);

@@ -209,6 +209,13 @@ impl Commit {
         self.tasks.push_back(Task::Suspect { node, why });
     }
 
+    /// It does not come to an end with the batch, and is not to be waited for any longer.
+    pub fn stuck(&mut self, node: NodeId, why: String) {
+        if *self.state(node) == Follower::Sent {
+            self.degrade(node, why);
+        }
+    }
+
     pub fn verdict(&mut self, node: NodeId, verdict: Verdict) {
         match (verdict, *self.state(node)) {
             (_, Follower::Out) => {}

@@ -13,6 +13,7 @@
 pub mod batch;
 pub mod commit;
 pub mod log;
+pub mod stall;
 
 pub use batch::{Answer, Batch};
 pub use commit::{Commit, Order, Outcome};

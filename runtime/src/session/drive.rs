@@ -27,6 +27,7 @@ use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
 use super::peer::Peer;
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
+use super::watchdog::watch;
 use super::{Control, shutting_down};
 use crate::entropy;
 use crate::server::Server;
@@ -254,8 +255,15 @@ impl Driver {
         let Some(follower) = self.reserved.remove(&node) else {
             return self.session.broken(node, "its connection was not there any more".into());
         };
-        let spill = self.spill.clone();
-        self.pending.push(Box::pin(async move { Event::Exchanged(node, exchange(follower, batch, spill).await) }));
+        let (server, spill, pid) = (self.server.clone(), self.spill.clone(), follower.link.pid);
+        self.pending.push(Box::pin(async move {
+            let exchanged = tokio::select! {
+                biased;
+                exchanged = exchange(follower, batch, spill) => exchanged,
+                why = watch(server, node, pid) => Exchanged::Stuck(why),
+            };
+            Event::Exchanged(node, exchanged)
+        }));
     }
 
     fn dial(&mut self) {
@@ -295,6 +303,7 @@ impl Driver {
                 self.session.answered(node, result);
             }
             Event::Exchanged(node, Exchanged::Broken(why)) => self.session.broken(node, why),
+            Event::Exchanged(node, Exchanged::Stuck(why)) => self.session.stuck(node, why),
             Event::Verdict(node, verdict) => self.session.verdict(node, verdict),
             Event::Degraded(node) => self.session.degraded(node),
             Event::Dialled(Ok(dialled)) => {

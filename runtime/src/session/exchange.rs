@@ -18,6 +18,8 @@ pub enum Exchanged {
     Answered(BatchResult, Option<Box<Follower>>),
     /// The connection broke before the answer, without a word from the server.
     Broken(String),
+    /// It is not waited for any longer.
+    Stuck(String),
 }
 
 /// Bytes of the spilled part that are read at a time.

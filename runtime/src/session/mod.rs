@@ -11,6 +11,7 @@
 //! | `peer` | one socket |
 //! | `link` | a node connection |
 //! | `pool`, `exchange` | follower connections, and one batch on one of them |
+//! | `watchdog` | a batch that a follower does not answer |
 //! | `spill` | the file of a large unit |
 //! | `local` | what the sessions of one arbiter share |
 
@@ -31,6 +32,7 @@ mod peer;
 mod pool;
 mod spill;
 mod wait;
+mod watchdog;
 
 pub use local::vacate;
 pub use peer::StdPeer;

@@ -11,6 +11,7 @@ mod harness;
 mod login;
 mod replicate;
 mod roundtrips;
+mod strangers;
 mod stress;
 mod tidy;
 mod torture;

@@ -1,0 +1,75 @@
+//! Somebody works on a follower past the proxy and holds a lock there: a commit waits for it, but not for ever, and nobody
+//! else does.
+
+use std::time::{Duration, Instant};
+
+use lockstep_core::wire::frontend;
+use lockstep_tests::cluster::{Builder, Cluster};
+use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::raw::Client;
+use lockstep_tests::wait;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn start(builder: Builder) -> Cluster {
+    let cluster = builder.proxy_setting("health", "lock_timeout = \"1s\"").start();
+    cluster.create_database("shop");
+    cluster.connect("shop").query("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0), (2, 0)");
+    cluster
+}
+
+/// Writes the locked row while another session writes others, and is told that it is done.
+fn write_against_a_lock(cluster: &Cluster) {
+    let mut held = cluster.connect("shop");
+    held.put(|out| frontend::query(out, b"UPDATE t SET v = 1 WHERE id = 1")).flush();
+    let mut observer = cluster.nodes[1].connect("postgres");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND wait_event_type = 'Lock'";
+    wait::until(SOON, "the commit waits for the lock", || (observer.value(waits) == "1").then_some(()));
+    let start = Instant::now();
+    let mut other = cluster.connect("shop");
+    for n in 0..20 {
+        other.query(&format!("UPDATE t SET v = {n} WHERE id = 2"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "others waited for {:?}", start.elapsed());
+    assert_eq!(held.answer().expect("the write is done").tags, ["UPDATE 1"]);
+}
+
+fn locks_the_row(cluster: &Cluster) -> Client {
+    let mut stranger = cluster.nodes[1].connect("shop");
+    stranger.query("SET application_name = 'the night shift'; BEGIN; SELECT 1 FROM t WHERE id = 1 FOR UPDATE");
+    stranger
+}
+
+#[test]
+fn who_holds_up_a_commit_is_named_and_their_session_ended() {
+    let cluster = start(Cluster::builder(2));
+    let mut stranger = locks_the_row(&cluster);
+    write_against_a_lock(&cluster);
+    assert_eq!(stranger.try_query("SELECT 1").expect_err("their session was ended").state(), "57P01");
+    let log = cluster.proxy.log();
+    assert!(log.contains("ending a session that holds up a commit") && log.contains("the night shift"), "{log}");
+    assert_eq!(cluster.proxy.node_states(), ["active", "active"]);
+    assert_identical_database(&cluster.nodes, "shop");
+}
+
+#[test]
+fn the_follower_goes_instead_if_the_operator_wants_it_so() {
+    let cluster = start(Cluster::builder(2).proxy_setting("health", "strangers = \"degrade\""));
+    let mut stranger = locks_the_row(&cluster);
+    write_against_a_lock(&cluster);
+    assert_eq!(stranger.value("SELECT 1"), "1", "nobody ended their session");
+    assert_eq!(cluster.proxy.node_states(), ["active", "degraded"]);
+    let told = cluster.proxy.degradations();
+    assert!(told.len() == 1 && told[0].contains("the night shift"), "{told:?}");
+}
+
+#[test]
+fn a_prepared_transaction_cannot_be_ended_and_costs_the_follower() {
+    let cluster = start(Cluster::builder(2).server_setting("max_prepared_transactions", "5"));
+    let mut stranger = locks_the_row(&cluster);
+    stranger.query("PREPARE TRANSACTION 'left'");
+    write_against_a_lock(&cluster);
+    assert_eq!(cluster.proxy.node_states(), ["active", "degraded"]);
+    let told = cluster.proxy.degradations();
+    assert!(told.len() == 1 && told[0].contains("prepared transaction"), "{told:?}");
+}
