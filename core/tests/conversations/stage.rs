@@ -134,12 +134,16 @@ impl Stage {
         }
     }
 
+    /// The follower leads, and the session has not been told yet.
+    pub fn follower_leads(&mut self) {
+        self.membership.members[0].state = MemberState::Degraded;
+        self.membership.leading = Some(FOLLOWER);
+    }
+
     /// The follower leads, for whatever reason; the connection to the old leader still stands.
     pub fn follower_takes_over(&mut self) {
-        let members = &mut self.membership.members;
-        if members[0].state == MemberState::Active {
-            members[0].state = MemberState::Degraded;
-            self.membership.leading = Some(FOLLOWER);
+        if self.membership.leader() == Some(LEADER) {
+            self.follower_leads();
             self.session.membership_changed(&self.membership);
             self.turn();
         }

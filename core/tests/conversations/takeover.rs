@@ -36,6 +36,19 @@ fn half_an_answer_of_the_old_leader_is_not_taken_for_the_new_ones() {
     assert_eq!(tags(&told), "CZ", "{:?}", String::from_utf8_lossy(&told));
 }
 
+/// It may lack what the new leader has committed without it.
+#[test]
+fn a_catalog_of_a_leader_that_leads_no_more_is_not_shared() {
+    let mut stage = Stage::before_the_catalog_is_read();
+    stage.sends(query("INSERT INTO tree VALUES (1)"));
+    while stage.leader.out.len() < 10_000 {
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+    stage.follower_leads();
+    assert!(stage.step(Step::LeaderAnswers, usize::MAX));
+    assert!(stage.catalogs.current().is_none());
+}
+
 /// Sends the client's messages and lets things happen until the follower has committed what they write.
 fn until_the_follower_has_committed(stage: &mut Stage) {
     while !stage.events.iter().any(|event| matches!(event, Event::FollowerCommitted(_))) {
