@@ -64,7 +64,11 @@ fn stage(standing: Vec<Turn>, fresh: Vec<Turn>) -> Stage {
     };
     let membership = Arc::new(Membership { epoch: Epoch(1), members: vec![member], leading: Some(NODE) });
     let (cluster, reports) = ClusterClient::new(watch::Sender::new(membership.clone()).subscribe(), Arc::default());
-    let health = Health { interval: Duration::from_millis(5), timeout: Duration::from_secs(1), retries: 2 };
+    let health = LiveHealth::new(crate::config::Health {
+        interval: Duration::from_millis(5),
+        timeout: Duration::from_secs(1),
+        retries: 2,
+    });
     let membership = Arc::new(ArcSwap::new(membership));
     let surroundings = Surroundings { node: NODE, health, membership, cluster };
     let script = Arc::new(Script { standing: StdMutex::new(standing.into()), fresh: StdMutex::new(fresh.into()) });
