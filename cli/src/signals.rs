@@ -21,10 +21,10 @@ impl Signals {
         })
     }
 
-    /// SIGTERM or Ctrl-C. For a service: a terminal that closes is no reason to stop.
-    pub async fn stop(&mut self) {
+    /// SIGTERM or Ctrl-C. For a service: a terminal that closes is no reason to stop, but to `look_again`.
+    pub async fn stop(&mut self, mut look_again: impl FnMut()) {
         while self.next().await == Asked::ToLookAgain {
-            tracing::warn!("SIGHUP: reloading is not in this version; restart to apply a new configuration");
+            look_again();
         }
     }
 

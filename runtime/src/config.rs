@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use lockstep_core::unit::stall::Strangers;
 
 #[derive(Debug, Clone)]
@@ -15,12 +17,12 @@ pub struct Config {
     pub cluster: Cluster,
     pub service: Service,
     pub auth: Auth,
-    pub health: Health,
+    pub health: LiveHealth,
     /// In the order of the file; the position is the node's id. At least one.
     pub nodes: Vec<Node>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     pub address: SocketAddr,
     /// Directory of a Unix socket `.s.PGSQL.<port>`, as libpq looks for it.
@@ -31,20 +33,20 @@ pub struct Listen {
     pub authentication_timeout: Duration,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
     pub socket: PathBuf,
     pub http: Option<SocketAddr>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     pub name: String,
     pub state_dir: PathBuf,
 }
 
 /// The proxy's own connections.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Service {
     pub user: String,
     pub password: Option<String>,
@@ -58,12 +60,36 @@ impl std::fmt::Debug for Service {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
     pub users_file: PathBuf,
 }
 
+/// The health settings of the moment: a reload changes them for all who look.
 #[derive(Debug, Clone)]
+pub struct LiveHealth(Arc<ArcSwap<Health>>);
+
+impl LiveHealth {
+    pub fn new(health: Health) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(health)))
+    }
+
+    pub fn now(&self) -> Health {
+        **self.0.load()
+    }
+
+    pub fn set(&self, health: Health) {
+        self.0.store(Arc::new(health));
+    }
+}
+
+impl PartialEq for LiveHealth {
+    fn eq(&self, other: &Self) -> bool {
+        self.now() == other.now()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
     pub interval: Duration,
     pub timeout: Duration,
@@ -73,7 +99,7 @@ pub struct Health {
     pub strangers: Strangers,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     pub name: String,
     /// A host name, an IP address, or the directory of a Unix socket (starts with `/`).
@@ -83,6 +109,22 @@ pub struct Node {
     pub recovery: Option<Recovery>,
 }
 
+impl Config {
+    /// The sections that differ from another configuration's, but for what can change while it serves.
+    pub fn fixed_sections_unlike(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("listen", self.listen == other.listen),
+            ("control", self.control == other.control),
+            ("cluster", self.cluster == other.cluster),
+            ("service", self.service == other.service),
+            ("node", self.nodes == other.nodes),
+        ]
+        .into_iter()
+        .filter_map(|(section, same)| (!same).then_some(section))
+        .collect()
+    }
+}
+
 impl Node {
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
@@ -90,7 +132,7 @@ impl Node {
 }
 
 /// How commands run on the node's machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
     /// Prefix of every command, such as `["ssh", "postgres@alp"]`; empty for this machine.
     pub shell: Vec<String>,

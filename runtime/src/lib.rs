@@ -14,4 +14,4 @@ mod session;
 pub mod shared;
 mod supervise;
 
-pub use serve::{ServeFault, Service, serve};
+pub use serve::{ReloadFault, ServeFault, Service, serve};

@@ -33,6 +33,15 @@ pub enum ServeFault {
     Cluster(#[from] cluster::StartFault),
 }
 
+/// Why a changed configuration is not taken on. Everything is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadFault {
+    #[error(transparent)]
+    Users(ServeFault),
+    #[error("what has changed in [{}] needs a restart; only [auth] and [health] can change while it serves", .0.join("], ["))]
+    Fixed(Vec<&'static str>),
+}
+
 /// A proxy that serves. To be stopped with [`Service::drain`]; dropped, it leaves what a crash would leave.
 pub struct Service {
     server: Arc<Server>,
@@ -78,6 +87,20 @@ impl Service {
     /// Where clients are served; the port is a real one even if the configuration left it open.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Takes on all of a changed configuration, or nothing of it: who may log in from now on, and the health settings. It
+    /// says how many users there are.
+    pub fn reload(&self, config: &Config) -> Result<usize, ReloadFault> {
+        let unlike = self.server.config().fixed_sections_unlike(config);
+        if !unlike.is_empty() {
+            return Err(ReloadFault::Fixed(unlike));
+        }
+        let users = read_users(config).map_err(ReloadFault::Users)?;
+        let count = users.len();
+        self.server.set_users(users);
+        self.server.config().health.set(config.health.now());
+        Ok(count)
     }
 
     /// Lets nobody in any more, lets sessions finish their transactions, and notes that the stop was orderly.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::Addr;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use lockstep_core::auth::Users;
 use lockstep_core::catalog::{Catalog, Cell};
@@ -14,7 +15,6 @@ use lockstep_core::id::{NodeId, SessionId};
 
 use crate::cluster::ClusterClient;
 use crate::config::{Config, Node};
-use crate::entropy;
 use crate::session::SessionActor;
 use crate::shared::Shared;
 
@@ -24,8 +24,7 @@ const HOLD: Duration = Duration::from_secs(10);
 /// One per process.
 pub struct Server {
     shared: Arc<Shared>,
-    users: Users,
-    mock_secret: [u8; 32],
+    users: ArcSwap<Users>,
     sessions: Mutex<HashMap<SessionId, Addr<SessionActor>>>,
     /// By the cancel key that the client was given.
     cancels: Mutex<HashMap<(u32, Bytes), SessionId>>,
@@ -37,8 +36,7 @@ impl Server {
     pub fn new(shared: Arc<Shared>, users: Users) -> Self {
         Self {
             shared,
-            users,
-            mock_secret: entropy::bytes(),
+            users: ArcSwap::from_pointee(users),
             sessions: Mutex::default(),
             cancels: Mutex::default(),
             catalogs: Mutex::default(),
@@ -58,13 +56,13 @@ impl Server {
         &self.shared.cluster
     }
 
-    pub fn users(&self) -> &Users {
-        &self.users
+    pub fn users(&self) -> Arc<Users> {
+        self.users.load_full()
     }
 
-    /// What the salts are made of that users without a stored one are shown.
-    pub fn mock_secret(&self) -> [u8; 32] {
-        self.mock_secret
+    /// For logins to come; who is in stays.
+    pub fn set_users(&self, users: Users) {
+        self.users.store(Arc::new(users));
     }
 
     pub fn node(&self, id: NodeId) -> &Node {

@@ -23,6 +23,8 @@ pub struct Shared {
     /// Databases that idle follower connections must leave, told to every arbiter.
     pub vacated: broadcast::Sender<Arc<str>>,
     pub cluster: ClusterClient,
+    /// What the salts are made of that users without a stored one are shown.
+    pub login_secret: [u8; 32],
     /// Clients that are logged in.
     pub clients: AtomicUsize,
 }

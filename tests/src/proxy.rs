@@ -72,7 +72,7 @@ impl Proxy {
     pub fn new(nodes: Vec<NodeEntry>, settings: Settings) -> Self {
         let scratch = Scratch::new("proxy");
         let proxy = Self { scratch, settings, nodes, port: port::free(), http_port: port::free(), process: None };
-        std::fs::write(proxy.path("users"), proxy.settings.users.join("\n") + "\n").expect("write the users file");
+        proxy.write_users(&proxy.settings.users);
         proxy.write_config();
         proxy
     }
@@ -190,6 +190,11 @@ impl Proxy {
     /// What it has logged about nodes that it gave up, a line each.
     pub fn degradations(&self) -> Vec<String> {
         self.log().lines().filter(|line| line.contains("\"to\":\"degraded\"")).map(str::to_owned).collect()
+    }
+
+    /// Who may log in, in place of those so far; to be reloaded.
+    pub fn write_users(&self, lines: &[String]) {
+        std::fs::write(self.path("users"), lines.join("\n") + "\n").expect("write the users file");
     }
 
     pub fn config_path(&self) -> PathBuf {

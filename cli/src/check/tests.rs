@@ -45,7 +45,7 @@ pub fn facts() -> Facts {
 }
 
 pub fn config() -> Config {
-    use lockstep_runtime::config::{Auth, Cluster, Control, Health, Listen, Service};
+    use lockstep_runtime::config::{Auth, Cluster, Control, Health, Listen, LiveHealth, Service};
     Config {
         file: "/etc/lockstep/lockstep.toml".into(),
         listen: Listen {
@@ -58,13 +58,13 @@ pub fn config() -> Config {
         cluster: Cluster { name: "main".into(), state_dir: "/nowhere/state".into() },
         service: Service { user: "postgres".into(), password: None, database: "postgres".into() },
         auth: Auth { users_file: "/nowhere/users".into() },
-        health: Health {
+        health: LiveHealth::new(Health {
             interval: Duration::from_millis(500),
             timeout: Duration::from_secs(1),
             retries: 2,
             lock_timeout: Duration::from_secs(5),
             strangers: Strangers::End,
-        },
+        }),
         nodes: vec![node("midna", 5501), node("alp", 5502)],
     }
 }

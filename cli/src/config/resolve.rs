@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lockstep_core::auth::Users;
 use lockstep_core::unit::stall::Strangers;
-use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, Node, Recovery, Service};
+use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, LiveHealth, Node, Recovery, Service};
 use toml::Spanned;
 
 use super::error::{Fault, Problem, Source};
@@ -48,7 +48,7 @@ impl Resolver<'_> {
             cluster: Cluster { name: self.name("cluster.name", raw.cluster.name), state_dir },
             service: self.service(raw.service, nodes.first(), environment),
             auth: self.auth(raw.auth),
-            health: self.health(raw.health),
+            health: LiveHealth::new(self.health(raw.health)),
             listen,
             nodes,
         }

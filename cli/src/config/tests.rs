@@ -124,8 +124,9 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(config.service.database, "postgres");
     assert_eq!(config.listen.max_clients, 1000);
     assert_eq!(config.listen.authentication_timeout, Duration::from_secs(60));
-    assert_eq!(config.health.interval, Duration::from_millis(500));
-    assert_eq!((config.health.timeout, config.health.retries), (Duration::from_secs(1), 2));
+    let health = config.health.now();
+    assert_eq!(health.interval, Duration::from_millis(500));
+    assert_eq!((health.timeout, health.retries), (Duration::from_secs(1), 2));
     assert_eq!(config.nodes[0].weight, 1);
 }
 

@@ -36,6 +36,7 @@ pub(super) fn from_hex(hex: &str) -> Option<String> {
 
 fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = hex.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0);
     Some(digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
@@ -49,5 +50,6 @@ mod tests {
         assert_eq!(path, SearchPath::new(["public", "é"]));
         assert_eq!(SearchPath::from_row(&[None]).unwrap(), SearchPath::new([""; 0]));
         assert!(SearchPath::from_row(&[Some(Bytes::from_static(b"zz"))]).is_err());
+        assert!(SearchPath::from_row(&[Some(Bytes::from_static(b"16385"))]).is_err(), "half a byte");
     }
 }

@@ -24,7 +24,10 @@ pub(super) enum CommitVia {
     /// The end of a segment whose transaction is implicit.
     Segment,
     /// COMMIT in a Query.
-    Script(Bytes),
+    Script {
+        sql: Bytes,
+        chain: bool,
+    },
     /// Execute of a COMMIT.
     Extended {
         execute: Frame,
@@ -53,6 +56,11 @@ impl CommitVia {
             Self::Utility(utility) | Self::UtilityExtended(utility) => Some(utility),
             _ => None,
         }
+    }
+
+    /// Whether a transaction follows at once.
+    fn chains(&self) -> bool {
+        matches!(self, Self::Script { chain: true, .. } | Self::Extended { chain: true, .. })
     }
 
     /// Whether the client's segment goes on after it.
@@ -242,7 +250,7 @@ impl Session {
             None => {}
             Some(CommitVia::Segment) if self.block == Block::Implicit => self.own_sync(Own::Commit),
             Some(CommitVia::Segment) => self.own_query(b"COMMIT", Own::Commit),
-            Some(CommitVia::Script(sql)) => self.own_query(&sql, Own::Commit),
+            Some(CommitVia::Script { sql, .. }) => self.own_query(&sql, Own::Commit),
             Some(CommitVia::Extended { execute, .. }) => {
                 self.leader_out.extend_from_slice(&execute.raw);
                 frontend::flush(&mut self.leader_out);
@@ -343,10 +351,15 @@ impl Session {
         if committing.schema {
             self.search_path = None;
         }
+        let (gone, chains) = (leader_out || self.lost.is_some(), committing.via.chains());
+        if gone {
+            // The leader's last word about it was of before the commit.
+            self.status = if chains { Status::Failed } else { Status::Idle };
+        }
         let tag = committing.tag.as_deref().map_or("COMMIT", |tag| std::str::from_utf8(tag).unwrap_or("COMMIT"));
         match committing.via {
             CommitVia::Segment => self.finish_segment(Status::Idle),
-            CommitVia::Script(_) | CommitVia::Utility(_) => {
+            CommitVia::Script { .. } | CommitVia::Utility(_) => {
                 let mut complete = bytes::BytesMut::new();
                 backend::command_complete(&mut complete, tag);
                 self.tell(|_| ());
@@ -371,8 +384,8 @@ impl Session {
                 self.gate = Gate::Open;
             }
         }
-        if leader_out || self.lost.is_some() {
-            self.lead_elsewhere();
+        if gone {
+            self.lead_elsewhere(chains);
         }
         self.end_if_gone();
     }

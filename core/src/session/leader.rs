@@ -210,12 +210,7 @@ impl Session {
         self.segment.failed = true;
         self.segment.held.clear();
         self.block = self.told_block;
-        self.copy_asked = false;
-        self.copy_words = None;
-        self.landing = None;
-        self.settings = None;
-        self.loader = None;
-        self.collected.clear();
+        self.forget_answers();
         let sync_is_ours = match self.after_drain.take() {
             Some(AfterDrain::End) => true,
             Some(AfterDrain::Frame(frame)) if frame.tag == frontend::QUERY => true,

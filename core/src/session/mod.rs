@@ -140,6 +140,8 @@ pub struct Session {
     /// A query whose rows are the answer to SHOW pool_nodes.
     pool_nodes: String,
     leader: NodeId,
+    /// Whether it leads still, as of the membership of this turn.
+    leads: bool,
     /// A statement of ours may be left on the leader connection, because an error came before its Close.
     own_left: bool,
     /// For hashing a password that stands in clear in a statement.
@@ -207,6 +209,7 @@ impl Session {
             memory: takeover::Memory::default(),
             pool_nodes: String::new(),
             leader: birth.leader,
+            leads: true,
             own_left: false,
             salt: [0; 16],
             lost: None,
@@ -252,6 +255,7 @@ impl Session {
 
     /// Works off all that has arrived.
     pub fn turn(&mut self, world: &mut World<'_>) {
+        self.leads = world.membership.leader() == Some(self.leader);
         loop {
             let leader = self.leader_frames(world);
             let client = self.client_frames(world);

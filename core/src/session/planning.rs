@@ -223,7 +223,7 @@ impl Session {
     }
 
     /// The catalog is complete. It is everybody's when it shows what is committed, and only that, as of now; a
-    /// transaction with a snapshot of its own may have read an older one.
+    /// transaction with a snapshot of its own may have read an older one, and so may a session whose leader leads no more.
     fn learn_isolation(&mut self, rows: &[Vec<Option<Bytes>>]) -> Result<(), String> {
         let Some((read_in, loader)) = self.loader.take() else { return Ok(()) };
         let mut catalog = loader.finish().map_err(|e| e.to_string())?;
@@ -231,7 +231,9 @@ impl Session {
         let shared = current && !self.unit.own_schema && catalog.is_for_all();
         if shared {
             catalog.version = self.catalogs.version(read_in);
-            self.catalogs.publish(read_in, Arc::new(catalog));
+            if self.leads {
+                self.catalogs.publish(read_in, Arc::new(catalog));
+            }
             return Ok(());
         }
         self.unit.old_view |= !current && self.unit.began_in != Some(read_in);

@@ -153,6 +153,7 @@ impl Session {
         self.block = if status == Status::Idle { Block::None } else { Block::Explicit };
         self.told_block = self.block;
         if status == Status::Idle {
+            self.instead = None;
             if !failed {
                 self.learn();
             }

@@ -40,7 +40,7 @@ impl Session {
         frontend::sync(out);
         self.owed.clear();
         self.after_drain = None;
-        self.landing = None;
+        self.forget_answers();
         self.owe(What::Own { purpose: Own::Again, error: None, tag: None }, 0);
         self.gate = Gate::Drain;
         self.again = Some(Again { replay, made });

@@ -96,15 +96,24 @@ impl Session {
         self.leader_out.clear();
         self.waiting = 0;
         self.unnote_owed();
+        self.forget_answers();
         self.again = None;
-        self.copy_asked = false;
-        self.copy_words = None;
-        self.landing = None;
+        self.own_left = false;
         self.after_drain = None;
         if self.passing > 0 {
             // Half a message has been passed on: nothing can be said any more that the client would understand.
             self.close();
         }
+    }
+
+    /// What the leader was in the middle of telling, or of taking: the rest will not come.
+    pub(super) fn forget_answers(&mut self) {
+        self.collected.clear();
+        self.loader = None;
+        self.settings = None;
+        self.copy_asked = false;
+        self.copy_words = None;
+        self.landing = None;
     }
 
     /// Whether the leader was lost in a commit, whose machine then decides.
@@ -148,13 +157,18 @@ impl Session {
         self.lead_again();
     }
 
-    /// The leader is out, though its connection may still stand.
-    pub(super) fn lead_elsewhere(&mut self) {
-        self.lost.get_or_insert(Lost { block: false });
-        self.leader_in.clear();
-        self.leader_out.clear();
-        self.waiting = 0;
-        self.owed.clear();
+    /// The leader is out, though its connection may still stand; the unit has been committed by the others. The transaction
+    /// that was chained to it, if one was, is lost.
+    pub(super) fn lead_elsewhere(&mut self, chained: bool) {
+        if self.gate == Gate::Closed {
+            return;
+        }
+        if self.lost.is_none() {
+            self.lose_leader();
+        }
+        self.lost = Some(Lost { block: chained });
+        self.instead = chained.then(lost_transaction);
+        self.segment.open = false;
         self.lead_again();
     }
 

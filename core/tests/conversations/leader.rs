@@ -3,14 +3,23 @@
 use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
-use lockstep_core::catalog::SEARCH_PATH_QUERY;
+use lockstep_core::catalog::{QUERIES, SEARCH_PATH_QUERY};
 use lockstep_core::fault::{Fault, SqlState};
 use lockstep_core::wire::backend::{self, Column, Status};
 use lockstep_core::wire::frontend::{self, Bind, Execute, Named, Parse, Target};
 use lockstep_core::wire::{Frame, notice, take_frame};
 
+use super::stage::catalog_rows;
+
 /// Texts that a server does not understand.
-const NONSENSE: [&str; 2] = ["lockstep ", "SELEC "];
+const NONSENSE: [&str; 3] = ["lockstep ", "lockstep:", "SELEC "];
+
+fn refuse_nonsense(sql: &str) -> std::result::Result<(), Fault> {
+    match NONSENSE.iter().any(|nonsense| sql.starts_with(nonsense)) {
+        true => Err(Fault::error(SqlState("42601"), "syntax error")),
+        false => Ok(()),
+    }
+}
 
 #[derive(Debug, Default)]
 pub struct Leader {
@@ -88,9 +97,7 @@ impl Leader {
 
     fn parse(&mut self, parse: Parse) -> std::result::Result<(), Fault> {
         let sql = String::from_utf8(parse.sql.to_vec()).expect("UTF-8");
-        if NONSENSE.iter().any(|nonsense| sql.starts_with(nonsense)) {
-            return Err(Fault::error(SqlState("42601"), "syntax error"));
-        }
+        refuse_nonsense(&sql)?;
         self.refuse_if_failed(&sql)?;
         if !parse.name.is_empty() && self.statements.contains_key(&parse.name) {
             return Err(Fault::error(SqlState("42P05"), format!("{:?} already exists", parse.name)));
@@ -181,7 +188,13 @@ impl Leader {
             let values: [&[u8]; 3] = [b"70675f636174616c6f67 7075626c6963", b"UTF8", b"none"];
             return backend::data_row(&mut self.out, values.into_iter().map(Some));
         }
-        let value: &[u8] = b"1";
+        if let Some(query) = QUERIES.iter().position(|query| *query == sql) {
+            for (_, row) in catalog_rows().filter(|(number, _)| *number == query) {
+                backend::data_row(&mut self.out, row.iter().map(|value| value.as_deref()));
+            }
+            return;
+        }
+        let value: &[u8] = if sql.contains("transaction_isolation") { b"read committed" } else { b"1" };
         (0..rows).for_each(|_| backend::data_row(&mut self.out, (0..columns).map(|_| Some(value))));
     }
 
@@ -246,6 +259,7 @@ impl Leader {
     }
 
     fn run(&mut self, sql: &str) -> std::result::Result<Result, Fault> {
+        refuse_nonsense(sql)?;
         let failed = self.failed;
         let mut result = result(&self.executed_text(sql));
         match result.command {

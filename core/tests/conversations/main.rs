@@ -7,3 +7,4 @@ mod leader;
 mod order;
 mod rules;
 mod stage;
+mod takeover;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::stage::{Event, STEPS, Stage};
 
 /// Pieces of conversations, each complete in itself: what comes before it decides what it means.
-const PIECES: &[fn(&mut BytesMut)] = &[
+pub const PIECES: &[fn(&mut BytesMut)] = &[
     |out| frontend::query(out, b"SELECT 1"),
     |out| frontend::query(out, b"INSERT INTO tree VALUES (1), (2) RETURNING id"),
     |out| frontend::query(out, b"INSERT INTO tree VALUES (3); SELECT 1; DELETE FROM tree"),

@@ -6,13 +6,13 @@ use lockstep_core::wire::take_frame;
 use super::stage::{Event, STEPS, Stage};
 
 /// The types of the messages that the client was told, one letter each.
-fn tags(told: &[u8]) -> String {
+pub fn tags(told: &[u8]) -> String {
     let mut rest = bytes::BytesMut::from(told);
     let frames = std::iter::from_fn(|| take_frame(&mut rest, 1 << 20).expect("whole messages"));
     frames.map(|frame| char::from(frame.tag)).collect()
 }
 
-fn query(sql: &'static str) -> impl Fn(&mut bytes::BytesMut) {
+pub fn query(sql: &'static str) -> impl Fn(&mut bytes::BytesMut) {
     move |out| frontend::query(out, sql.as_bytes())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use lockstep_core::catalog::{Catalog, Cell, Loader};
-use lockstep_core::cluster::{Member, MemberState, Membership};
+use lockstep_core::cluster::{Member, MemberState, Membership, Verdict};
 use lockstep_core::id::{Epoch, NodeId, SessionId};
 use lockstep_core::plan::PlanCache;
 use lockstep_core::session::{Action, Birth, Session, World};
@@ -14,12 +14,18 @@ use lockstep_core::unit::batch::BatchResult;
 use super::leader::Leader;
 
 pub const LEADER: NodeId = NodeId(0);
+const FOLLOWER: NodeId = NodeId(1);
+
+/// Steps in which any conversation of these tests is over.
+const SETTLED: usize = 10_000;
 
 /// What was seen to happen, in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     FollowerCommitted(Bytes),
     LeaderCommitted(Vec<String>),
+    /// There is a new leader.
+    Dialled,
 }
 
 pub struct Stage {
@@ -31,6 +37,8 @@ pub struct Stage {
     /// All that the client has been sent.
     pub told: BytesMut,
     pub events: Vec<Event>,
+    /// The session has ended.
+    pub closed: bool,
     /// What the session wants to have answered.
     wanted: VecDeque<Action>,
     plans: PlanCache,
@@ -48,13 +56,19 @@ pub enum Step {
 
 pub const STEPS: [Step; 4] = [Step::ClientSends, Step::LeaderReads, Step::LeaderAnswers, Step::WorldAnswers];
 
-pub fn catalog() -> Catalog {
-    let mut loader = Loader::new();
-    for line in include_str!("../plans/catalog.tsv").lines() {
+/// Each row of the catalog: the number of the query that it answers, and its columns.
+pub fn catalog_rows() -> impl Iterator<Item = (usize, Vec<Option<Bytes>>)> {
+    include_str!("../plans/catalog.tsv").lines().map(|line| {
         let mut columns = line.split('\t');
         let query = columns.next().expect("the query's number").parse().expect("a number");
-        let values = columns.map(|c| (c != "\\N").then(|| Bytes::from(c.replace("\\\\", "\\")))).collect();
-        loader.row(query, values).expect("a row");
+        (query, columns.map(|c| (c != "\\N").then(|| Bytes::from(c.replace("\\\\", "\\")))).collect())
+    })
+}
+
+pub fn catalog() -> Catalog {
+    let mut loader = Loader::new();
+    for (query, row) in catalog_rows() {
+        loader.row(query, row).expect("a row");
     }
     loader.finish().expect("a catalog")
 }
@@ -65,8 +79,13 @@ thread_local! {
 
 impl Stage {
     pub fn new() -> Self {
+        let stage = Self::before_the_catalog_is_read();
+        stage.catalog_is_read();
+        stage
+    }
+
+    pub fn before_the_catalog_is_read() -> Self {
         let catalogs = Arc::new(Cell::new(0));
-        CATALOG.with(|catalog| catalogs.publish(catalogs.epoch(), catalog.clone()));
         let birth = Birth { id: SessionId(1), leader: LEADER, catalogs: catalogs.clone(), parameters: Vec::new() };
         let member = |name: &str| Member {
             name: name.into(),
@@ -83,6 +102,7 @@ impl Stage {
             to_send: BytesMut::new(),
             told: BytesMut::new(),
             events: Vec::new(),
+            closed: false,
             wanted: VecDeque::new(),
             plans: PlanCache::new(1 << 20),
             membership: Membership {
@@ -93,11 +113,40 @@ impl Stage {
         }
     }
 
+    /// By another session.
+    pub fn catalog_is_read(&self) {
+        CATALOG.with(|catalog| self.catalogs.publish(self.catalogs.epoch(), catalog.clone()));
+    }
+
     /// The schema has changed: of another session's making, and to what it was.
     pub fn schema_changes(&self) {
         self.catalogs.begin_change();
         self.catalogs.end_change();
-        CATALOG.with(|catalog| self.catalogs.publish(self.catalogs.epoch(), catalog.clone()));
+        self.catalog_is_read();
+    }
+
+    /// The leader's connection breaks; its node turns out to be dead when the cluster is asked.
+    pub fn leader_dies(&mut self) {
+        if self.membership.leader() == Some(LEADER) {
+            self.leader = Leader::default();
+            self.session.leader_lost("it closed the connection".into());
+            self.turn();
+        }
+    }
+
+    /// The follower leads, and the session has not been told yet.
+    pub fn follower_leads(&mut self) {
+        self.membership.members[0].state = MemberState::Degraded;
+        self.membership.leading = Some(FOLLOWER);
+    }
+
+    /// The follower leads, for whatever reason; the connection to the old leader still stands.
+    pub fn follower_takes_over(&mut self) {
+        if self.membership.leader() == Some(LEADER) {
+            self.follower_leads();
+            self.session.membership_changed(&self.membership);
+            self.turn();
+        }
     }
 
     pub fn sends(&mut self, write: impl FnOnce(&mut BytesMut)) -> &mut Self {
@@ -108,7 +157,11 @@ impl Stage {
     /// Lets everything happen that can, and returns what the client was told meanwhile.
     pub fn settle(&mut self) -> Vec<u8> {
         let before = self.told.len();
-        while STEPS.iter().any(|step| self.step(*step, usize::MAX)) {}
+        let mut steps = 0;
+        while STEPS.iter().any(|step| self.step(*step, usize::MAX)) {
+            steps += 1;
+            assert!(steps < SETTLED, "it never comes to rest");
+        }
         self.told[before..].to_vec()
     }
 
@@ -143,8 +196,18 @@ impl Stage {
         self.session.turn(&mut world);
         self.told.extend_from_slice(&self.session.client_out.split());
         while let Some(action) = self.session.poll_action() {
-            if matches!(action, Action::Lock(_) | Action::Reserve { .. } | Action::SendBatch { .. }) {
-                self.wanted.push_back(action);
+            match action {
+                Action::Close => self.closed = true,
+                Action::Lock(_)
+                | Action::Reserve { .. }
+                | Action::SendBatch { .. }
+                | Action::Suspect { .. }
+                | Action::Degrade { .. } => self.wanted.push_back(action),
+                Action::Dial => {
+                    self.leader = Leader::default();
+                    self.wanted.push_back(action);
+                }
+                _ => {}
             }
         }
     }
@@ -156,6 +219,19 @@ impl Stage {
             Some(Action::SendBatch { node, batch }) => {
                 self.events.push(Event::FollowerCommitted(batch.tail().clone()));
                 self.session.answered(node, BatchResult::Committed);
+            }
+            Some(Action::Suspect { node, .. }) => {
+                self.follower_takes_over();
+                self.session.verdict(node, Verdict::Out);
+            }
+            Some(Action::Degrade { node, .. }) => {
+                self.follower_takes_over();
+                self.session.degraded(node);
+            }
+            Some(Action::Dial) => {
+                self.events.push(Event::Dialled);
+                let leader = self.membership.leader().expect("somebody leads");
+                self.session.dialled(leader, Vec::new());
             }
             _ => {}
         }

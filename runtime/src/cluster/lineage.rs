@@ -43,7 +43,7 @@ pub async fn read(client: &Client, limit: Duration) -> Result<Option<Lineage>, S
 
 /// Writes on a connection of its own, so that nothing that hangs there holds up the pulse.
 pub async fn write(config: &Config, node: NodeId, lineage: &Lineage) -> Result<(), ServiceFault> {
-    let (service, limit) = (&config.service, config.health.timeout);
+    let (service, limit) = (&config.service, config.health.now().timeout);
     let line = service::dial(service, &config.nodes[usize::from(node.0)], &service.database, limit).await?;
     let number = |epoch: Epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX);
     within(limit, async {

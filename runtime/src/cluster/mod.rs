@@ -59,9 +59,9 @@ pub use report::Report;
 use state::StateDirectory;
 pub use state::StateFault;
 
-/// How long commits that are under way may take at an orderly stop.
 /// Databases that an arbiter may have to be told of at once; one that falls behind closes all its idle connections.
 const VACATED: usize = 16;
+/// How long commits that are under way may take at an orderly stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the proxy does not start.
@@ -90,6 +90,7 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartFault> {
     let config = Arc::new(config);
     let state = Arc::new(StateDirectory::open(&config.cluster.state_dir)?);
+    let login_secret = state.login_secret()?;
     let dirty = Arc::new(Dirty::default());
     let leveller = Arc::new(Leveller::new(config.clone(), dirty.clone()));
     let registry = Registry::new(config.clone(), state, leveller.clone());
@@ -101,6 +102,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         utilities: Arc::default(),
         vacated: tokio::sync::broadcast::Sender::new(VACATED),
         cluster: client,
+        login_secret,
         clients: AtomicUsize::new(0),
     });
     let arbiter = Arbiter::new();

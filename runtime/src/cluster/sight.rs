@@ -26,7 +26,7 @@ pub struct Taken {
 pub async fn look(config: &Config, standings: &[Arc<Standing>]) -> Result<Vec<Sighting>, Taken> {
     let mut seen = Vec::with_capacity(standings.len());
     for (node, standing) in config.nodes.iter().zip(standings) {
-        seen.push(look_at(&node.name, standing, config.health.timeout).await?);
+        seen.push(look_at(&node.name, standing, config.health.now().timeout).await?);
     }
     Ok(seen)
 }

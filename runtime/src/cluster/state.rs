@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
@@ -12,8 +13,11 @@ use lockstep_core::id::Epoch;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::entropy;
+
 const FORMAT: u32 = 1;
 const NAME: &str = "membership.json";
+const SECRET: &str = "login_secret";
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateFault {
@@ -98,9 +102,28 @@ impl StateDirectory {
         self.replace(&path, &render(record)).map_err(|source| StateFault::Io { path, source })
     }
 
+    /// What the salts are made of that users without a stored one are shown. It outlives a restart: whose salt was another
+    /// afterwards would be known for nobody.
+    pub fn login_secret(&self) -> Result<[u8; 32], StateFault> {
+        let path = self.directory.join(SECRET);
+        let fault = |source| StateFault::Io { path: path.clone(), source };
+        match fs::read(&path) {
+            Ok(bytes) => bytes.try_into().map_err(|_| {
+                let why = "it does not hold the 32 bytes that were written; remove it";
+                fault(io::Error::new(io::ErrorKind::InvalidData, why))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let secret = entropy::bytes();
+                self.replace(&path, &secret).map_err(fault)?;
+                Ok(secret)
+            }
+            Err(source) => Err(fault(source)),
+        }
+    }
+
     fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
-        let aside = path.with_extension("json.new");
-        let mut file = File::create(&aside)?;
+        let aside = path.with_extension("new");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
@@ -204,6 +227,18 @@ mod tests {
         assert_eq!((third.state, third.reason.as_str()), (MemberState::Degraded, "its recovery was cut short"));
         (third.state, third.reason) = (MemberState::Recovering, String::new());
         assert_eq!(read, record());
+    }
+
+    #[test]
+    fn the_secret_of_logins_stays_and_is_nobody_elses_to_read() {
+        let directory = std::env::temp_dir().join(format!("lockstep-secret-{}", std::process::id()));
+        let secret = || StateDirectory::open(&directory).unwrap().login_secret();
+        assert_eq!(secret().unwrap(), secret().unwrap());
+        let path = directory.join(SECRET);
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap()) & 0o077, 0);
+        fs::write(&path, "short").unwrap();
+        assert!(secret().unwrap_err().to_string().contains("remove it"));
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

@@ -1,21 +1,54 @@
 //! HTTP for load balancers and people: `/healthz` and `/status`.
+//!
+//! Whoever can reach the address may connect and say nothing: connections are bounded, and so is the time for a request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::cluster::status;
 use crate::shared::Shared;
 
+/// At the same time; more wait.
+const CONNECTIONS: usize = 128;
+/// For a request's head to arrive whole, also on a connection that is kept alive.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After a failed accept (out of descriptors, say) there is no hurry.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let router = Router::new().route("/healthz", get(health)).route("/status", get(show)).with_state(shared);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the HTTP door is closed");
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection =
+                    server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "a connection by HTTP broke");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the HTTP door cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::clock;
 use crate::cluster::ClusterClient;
-use crate::config::Health;
+use crate::config::LiveHealth;
 use crate::supervise::Guardian;
 
 mod probe;
@@ -53,7 +53,7 @@ impl NodeHandle {
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     pub node: NodeId,
-    pub health: Health,
+    pub health: LiveHealth,
     pub membership: Arc<ArcSwap<Membership>>,
     pub cluster: ClusterClient,
 }
@@ -91,7 +91,7 @@ impl<P: Probe> NodeActor<P> {
                     Some(asker) => vec![asker],
                     None => return,
                 },
-                () = tokio::time::sleep(self.surroundings.health.interval) => Vec::new(),
+                () = tokio::time::sleep(self.surroundings.health.now().interval) => Vec::new(),
             };
             self.turn(askers, inbox).await;
         }
@@ -123,7 +123,7 @@ impl<P: Probe> NodeActor<P> {
 
     /// The standing connection is the first attempt, unless a fresh login is wanted; all others are fresh logins.
     async fn judge(&self, fresh: bool, write: bool) -> Judgement {
-        let health = &self.surroundings.health;
+        let health = self.surroundings.health.now();
         let mut judge = Judge::new(health.retries);
         let mut first = !fresh;
         loop {

@@ -37,7 +37,7 @@ impl ServiceProbe {
 
     async fn log_in_and_ask(&self) -> Result<service::Line, ServiceFault> {
         let (service, node) = (&self.config.service, &self.config.nodes[self.position]);
-        let limit = self.config.health.timeout;
+        let limit = self.config.health.now().timeout;
         within(limit, async {
             let line = service::dial(service, node, &service.database, limit).await?;
             line.simple_query("SELECT 1").await?;
@@ -47,7 +47,7 @@ impl ServiceProbe {
     }
 
     fn write_patience(&self) -> Duration {
-        self.config.health.timeout * WRITE_PATIENCE
+        self.config.health.now().timeout * WRITE_PATIENCE
     }
 }
 

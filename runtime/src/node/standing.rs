@@ -46,7 +46,7 @@ impl Standing {
             return Ok(line.clone());
         }
         held.line = None;
-        let (service, limit) = (&self.config.service, self.config.health.timeout);
+        let (service, limit) = (&self.config.service, self.config.health.now().timeout);
         let line = service::dial(service, &self.config.nodes[self.position], &service.database, limit).await?;
         let ghost = held.backend.take();
         held.backend = Some(guard(&line, ghost, limit).await?);
@@ -56,7 +56,8 @@ impl Standing {
     /// One round trip on the connection. When it fails the connection is given up.
     pub async fn feel(&self) -> Result<(), StandingFault> {
         let line = self.line().await?;
-        let answered = within(self.config.health.timeout, async { Ok(line.simple_query("SELECT 1").await?) }).await;
+        let answered =
+            within(self.config.health.now().timeout, async { Ok(line.simple_query("SELECT 1").await?) }).await;
         if answered.is_err() {
             self.leave().await;
         }

@@ -64,13 +64,13 @@ fn stage(standing: Vec<Turn>, fresh: Vec<Turn>) -> Stage {
     };
     let membership = Arc::new(Membership { epoch: Epoch(1), members: vec![member], leading: Some(NODE) });
     let (cluster, reports) = ClusterClient::new(watch::Sender::new(membership.clone()).subscribe(), Arc::default());
-    let health = Health {
+    let health = LiveHealth::new(crate::config::Health {
         interval: Duration::from_millis(5),
         timeout: Duration::from_secs(1),
         retries: 2,
         lock_timeout: Duration::from_secs(5),
         strangers: lockstep_core::unit::stall::Strangers::End,
-    };
+    });
     let membership = Arc::new(ArcSwap::new(membership));
     let surroundings = Surroundings { node: NODE, health, membership, cluster };
     let script = Arc::new(Script { standing: StdMutex::new(standing.into()), fresh: StdMutex::new(fresh.into()) });

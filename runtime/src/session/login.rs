@@ -186,8 +186,8 @@ impl Arriving {
 
     async fn authenticate(&mut self, user: &str, server: &Server, local: &Local) -> Result<NodeKey, Turned> {
         let users = server.users();
-        let entropy =
-            LoginEntropy { md5_salt: entropy::bytes(), nonce: entropy::bytes(), mock_secret: server.mock_secret() };
+        let mock_secret = server.shared().login_secret;
+        let entropy = LoginEntropy { md5_salt: entropy::bytes(), nonce: entropy::bytes(), mock_secret };
         let (mut login, question) = Login::new(users.get(user), user, entropy);
         question.write(&mut self.out);
         loop {

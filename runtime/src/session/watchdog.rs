@@ -29,10 +29,10 @@ pub(super) async fn watch(server: Arc<Server>, node: NodeId, pid: u32) -> String
 }
 
 async fn look_after(server: &Server, node: NodeId, pid: u32, begun: std::time::Instant) -> String {
-    let health = &server.config().health;
     let name = &server.node(node).name;
     let mut line = None;
     loop {
+        let health = server.config().health.now();
         match blockers(server, node, pid, &mut line).await {
             Ok(blockers) => match stall::judge(&blockers, begun.elapsed(), health.lock_timeout, health.strangers) {
                 Step::Wait => {}

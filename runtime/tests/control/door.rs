@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use lockstep_runtime::cluster;
 use lockstep_runtime::door::protocol::{Reply, Request};
@@ -53,5 +54,29 @@ async fn both_doors_say_how_the_cluster_is() {
     assert!(get(address, "/status").contains(r#""role":"leader""#));
     pair.servers.iter().for_each(|server| server.kill());
     until("nobody serves", async || get(address, "/healthz").starts_with("HTTP/1.1 503")).await;
+    running.stop().await;
+}
+
+#[actix::test]
+async fn who_connects_by_http_and_does_not_ask_is_sent_away_and_shuts_nobody_out() {
+    let pair = Pair::start();
+    let mut config = pair.config();
+    let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    config.control.http = Some(address);
+    let running = cluster::start(config).await.unwrap_or_else(|fault| panic!("{fault}"));
+    let connect = || TcpStream::connect(address).expect("connect by HTTP");
+    let mut silent: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
+    let mut slow = connect();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost:").expect("begin to ask");
+    let asked = tokio::task::spawn_blocking(move || get(address, "/healthz"));
+    assert!(asked.await.expect("an answer").starts_with("HTTP/1.1 200"));
+    silent.push(slow);
+    let ended = tokio::task::spawn_blocking(move || {
+        silent.iter_mut().all(|stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a deadline");
+            stream.read_to_end(&mut Vec::new()).is_ok()
+        })
+    });
+    assert!(ended.await.expect("they end"), "each is closed within the deadline");
     running.stop().await;
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lockstep_core::cluster::MemberState;
 use lockstep_core::unit::stall::Strangers;
 use lockstep_runtime::cluster::{self, Running};
-use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, Node, Recovery, Service};
+use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, LiveHealth, Node, Recovery, Service};
 use lockstep_runtime::door::protocol::{Reply, Request};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -122,13 +122,13 @@ impl Pair {
             cluster: Cluster { name: "test".into(), state_dir: self.scratch.0.join("state") },
             service: Service { user: "postgres".into(), password: Some(PASSWORD.into()), database: "postgres".into() },
             auth: Auth { users_file: self.scratch.0.join("users") },
-            health: Health {
+            health: LiveHealth::new(Health {
                 interval: Duration::from_millis(100),
                 timeout: Duration::from_secs(2),
                 retries: 2,
                 lock_timeout: Duration::from_secs(5),
                 strangers: Strangers::End,
-            },
+            }),
             nodes: self.servers.iter().enumerate().map(node).collect(),
         }
     }

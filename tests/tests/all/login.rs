@@ -1,11 +1,14 @@
 //! Who gets in, by which door, and what those are told who do not.
 
+use lockstep_core::wire::frontend;
+use lockstep_core::wire::startup::Version;
 use lockstep_tests::cluster::{Builder, Cluster};
 use lockstep_tests::postgres::Server;
 use lockstep_tests::raw::Client;
 use lockstep_tests::scratch::Scratch;
 use lockstep_tests::users::{APP, APP_CLEARTEXT, APP_MD5, APP_TRUST, SUPERUSER, User};
 use lockstep_tests::{process, programs, wait};
+use nix::sys::signal::Signal;
 use std::process::Command;
 use std::time::Duration;
 
@@ -51,6 +54,64 @@ fn an_entry_of_each_kind_lets_its_owner_in_and_nobody_else() {
     assert_eq!(refusal(&cluster, &User { name: "nobody", ..APP }, "login"), "28P01");
     assert_eq!(refusal(&cluster, &APP, "no_such_database"), "3D000");
     assert_eq!(cluster.proxy.node_states(), ["active", "active"]);
+}
+
+/// What it is challenged with: the salt, for the nonce is another each time.
+fn salt_shown_to(cluster: &Cluster, user: &str) -> String {
+    let mut client = Client::dial(&cluster.proxy.address()).expect("connect");
+    client.start(Version::V3_0, user, "postgres", &[]);
+    client.read();
+    let first = b"n,,n=,r=abcdefgh";
+    let length = (first.len() as u32).to_be_bytes();
+    let body = [b"SCRAM-SHA-256\0", &length[..], first].concat();
+    client.put(|out| frontend::message(out, frontend::PASSWORD, |out| out.extend_from_slice(&body))).flush();
+    let challenge = String::from_utf8_lossy(&client.read().body()[4..]).into_owned();
+    challenge.split(',').find_map(|field| field.strip_prefix("s=")).expect("a salt").to_owned()
+}
+
+#[test]
+fn a_restart_does_not_tell_who_is_unknown_by_another_salt() {
+    let mut cluster = Cluster::start(1);
+    let before = salt_shown_to(&cluster, "nobody");
+    assert_ne!(before, salt_shown_to(&cluster, "somebody else"));
+    assert!(cluster.proxy.terminate().success());
+    cluster.proxy.restart();
+    assert_eq!(salt_shown_to(&cluster, "nobody"), before);
+}
+
+fn wait_for_log(cluster: &Cluster, what: &str) {
+    wait::until(SOON, what, || cluster.proxy.log().contains(what).then_some(()));
+}
+
+#[test]
+fn a_reload_takes_on_users_and_health_disturbs_nobody_and_is_all_or_nothing() {
+    let cluster = Cluster::builder(1).users(vec![plain(&SUPERUSER), plain(&APP)]).start();
+    let mut inside = cluster.connect("postgres");
+    let path = cluster.proxy.config_path();
+    let config = std::fs::read_to_string(&path).expect("the configuration");
+    let reload = |config: &str| {
+        std::fs::write(&path, config).expect("write the configuration");
+        cluster.proxy.signal(Signal::SIGHUP);
+    };
+    cluster.proxy.write_users(&[plain(&SUPERUSER), plain(&APP_MD5)]);
+
+    reload(&config.replace("[listen]", "[listen]\nmax_clients = 3"));
+    wait_for_log(&cluster, "what has changed in [listen] needs a restart");
+    assert_eq!(refusal(&cluster, &APP_MD5, "postgres"), "28P01", "nothing of it was taken on");
+    reload(&config.replace("[listen]", "[listen]\nmax_clints = 3"));
+    wait_for_log(&cluster, "listen.max_clints: there is no such setting");
+    cluster.proxy.connect_as(&APP, "postgres");
+
+    reload(&config.replace("interval = \"200ms\"", "interval = \"100ms\""));
+    wait_for_log(&cluster, "have been taken on");
+    cluster.proxy.connect_as(&APP_MD5, "postgres");
+    assert_eq!(refusal(&cluster, &APP, "postgres"), "28P01");
+    assert_eq!(inside.value("SELECT 1"), "1", "who is in stays");
+
+    std::fs::remove_file(path.with_file_name("users")).expect("lose the users file");
+    reload(&config);
+    wait_for_log(&cluster, "cannot be read");
+    cluster.proxy.connect_as(&APP_MD5, "postgres");
 }
 
 #[test]

@@ -20,7 +20,7 @@ const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname), \
 /// Copies all of them from one node to another, while commits are held.
 pub async fn copy(config: &Config, from: NodeId, to: NodeId) -> Result<(), Failure> {
     let dial = async |node: NodeId, database: &str| {
-        let limit = config.health.timeout * 5;
+        let limit = config.health.now().timeout * 5;
         service::dial(&config.service, &config.nodes[usize::from(node.0)], database, limit).await
     };
     let first = dial(from, &config.service.database).await?;

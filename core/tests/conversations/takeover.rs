@@ -1,0 +1,182 @@
+//! The leader goes, at any moment of a conversation.
+
+use lockstep_core::wire::{backend, frontend, take_frame};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::order::PIECES;
+use super::rules::{query, tags};
+use super::stage::{Event, STEPS, Stage, Step};
+
+/// The session goes on as if nothing were: it is idle, and what it writes is committed.
+fn goes_on(stage: &mut Stage) {
+    stage.sends(frontend::sync).sends(query("ROLLBACK"));
+    stage.settle();
+    let before = stage.events.len();
+    let told = stage.sends(query("INSERT INTO tree VALUES (99)")).settle();
+    assert_eq!(tags(&told), "CZ", "{:?}", String::from_utf8_lossy(&told));
+    assert_eq!(told.last(), Some(&b'I'));
+    assert!(stage.session.is_idle());
+    let committed = stage.events[before..].iter().filter(|event| matches!(event, Event::LeaderCommitted(_))).count();
+    assert_eq!(committed, 1);
+}
+
+#[test]
+fn half_an_answer_of_the_old_leader_is_not_taken_for_the_new_ones() {
+    let mut stage = Stage::before_the_catalog_is_read();
+    stage.sends(query("INSERT INTO tree VALUES (1)"));
+    let on_its_way = |stage: &Stage| stage.leader.out.windows(10).any(|text| text == b"pg_catalog");
+    while !on_its_way(&stage) {
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+    assert!(stage.step(Step::LeaderAnswers, 4000), "some of the catalog's rows have come");
+    stage.leader_dies();
+    stage.catalog_is_read();
+    let told = stage.settle();
+    assert_eq!(tags(&told), "CZ", "{:?}", String::from_utf8_lossy(&told));
+}
+
+/// It may lack what the new leader has committed without it.
+#[test]
+fn a_catalog_of_a_leader_that_leads_no_more_is_not_shared() {
+    let mut stage = Stage::before_the_catalog_is_read();
+    stage.sends(query("INSERT INTO tree VALUES (1)"));
+    while stage.leader.out.len() < 10_000 {
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+    stage.follower_leads();
+    assert!(stage.step(Step::LeaderAnswers, usize::MAX));
+    assert!(stage.catalogs.current().is_none());
+}
+
+/// Sends the client's messages and lets things happen until the follower has committed what they write.
+fn until_the_follower_has_committed(stage: &mut Stage) {
+    while !stage.events.iter().any(|event| matches!(event, Event::FollowerCommitted(_))) {
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+}
+
+/// The command tags that the client was told.
+fn commands(told: &[u8]) -> Vec<String> {
+    let mut rest = bytes::BytesMut::from(told);
+    let frames = std::iter::from_fn(|| take_frame(&mut rest, 1 << 20).expect("whole messages"));
+    let complete = frames.filter(|frame| frame.tag == backend::COMMAND_COMPLETE);
+    complete.map(|frame| String::from_utf8_lossy(&frame.body()[..frame.body().len() - 1]).into_owned()).collect()
+}
+
+#[test]
+fn a_commit_that_the_follower_has_made_is_one_and_ends_the_block() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)")).sends(query("COMMIT"));
+    until_the_follower_has_committed(&mut stage);
+    stage.leader_dies();
+    stage.settle();
+    assert_eq!(commands(&stage.told), ["BEGIN", "INSERT 0 1", "COMMIT"]);
+    assert_eq!(stage.told.last(), Some(&b'I'));
+    goes_on(&mut stage);
+}
+
+#[test]
+fn a_block_that_was_chained_to_such_a_commit_is_lost() {
+    for chained in [query("COMMIT AND CHAIN"), query("COMMIT AND CHAIN; SELECT 1")] {
+        let mut stage = Stage::new();
+        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)")).sends(chained);
+        until_the_follower_has_committed(&mut stage);
+        stage.leader_dies();
+        stage.settle();
+        assert_eq!(stage.told.last(), Some(&b'E'));
+        let told = stage.sends(query("INSERT INTO tree VALUES (2)")).settle();
+        assert_eq!(tags(&told), "EZ");
+        goes_on(&mut stage);
+    }
+}
+
+#[test]
+fn the_loss_of_a_transaction_is_told_in_that_transaction_alone() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("SELECT 1"));
+    stage.settle();
+    stage.leader_dies();
+    stage.sends(query("ROLLBACK")).sends(query("BEGIN")).sends(query("SELECT 1/0")).sends(query("SELECT 1"));
+    let told = String::from_utf8_lossy(&stage.settle()).into_owned();
+    assert!(told.contains("25P02") && !told.contains("40001"), "{told}");
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Death,
+    TakeOver,
+}
+
+fn happen(stage: &mut Stage, steps: &[(usize, usize)]) {
+    for (step, bytes) in steps {
+        stage.step(STEPS[*step], *bytes);
+    }
+}
+
+fn lose(stage: &mut Stage, loss: Loss) {
+    match loss {
+        Loss::Death => stage.leader_dies(),
+        Loss::TakeOver => stage.follower_takes_over(),
+    }
+}
+
+fn some_steps() -> impl Strategy<Value = Vec<(usize, usize)>> {
+    vec((0..STEPS.len(), 1..60usize), 0..300)
+}
+
+fn some_loss() -> impl Strategy<Value = Loss> {
+    prop_oneof![Just(Loss::Death), Just(Loss::TakeOver)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_session_goes_on_whenever_its_leader_is_lost(
+        pieces in vec(0..PIECES.len(), 1..5),
+        before in some_steps(),
+        loss in some_loss(),
+        after in some_steps(),
+    ) {
+        let mut stage = Stage::new();
+        for piece in &pieces {
+            stage.sends(PIECES[*piece]);
+        }
+        happen(&mut stage, &before);
+        lose(&mut stage, loss);
+        happen(&mut stage, &after);
+        stage.settle();
+        // Half a message had been passed on: nothing can follow it.
+        if !stage.closed {
+            goes_on(&mut stage);
+        }
+    }
+
+    #[test]
+    fn what_the_client_was_told_is_committed_is_so_on_who_leads_then(
+        writes in 1..6usize,
+        before in some_steps(),
+        loss in some_loss(),
+        after in some_steps(),
+    ) {
+        let mut stage = Stage::new();
+        for _ in 0..writes {
+            stage.sends(query("INSERT INTO tree VALUES (1)"));
+        }
+        happen(&mut stage, &before);
+        lose(&mut stage, loss);
+        happen(&mut stage, &after);
+        stage.settle();
+        let mut dialled = false;
+        let mut committed = 0;
+        for event in &stage.events {
+            dialled |= matches!(event, Event::Dialled);
+            committed += usize::from(matches!(event, Event::FollowerCommitted(_)) || dialled && matches!(event, Event::LeaderCommitted(_)));
+        }
+        let told = tags(&stage.told);
+        prop_assert!(told.matches('C').count() <= committed, "{told} {:?}", stage.events);
+        prop_assert_eq!(told.matches('Z').count(), writes);
+        prop_assert!(told.matches('E').count() <= 1, "{}", told);
+    }
+}
