@@ -24,7 +24,10 @@ pub(super) enum CommitVia {
     /// The end of a segment whose transaction is implicit.
     Segment,
     /// COMMIT in a Query.
-    Script(Bytes),
+    Script {
+        sql: Bytes,
+        chain: bool,
+    },
     /// Execute of a COMMIT.
     Extended {
         execute: Frame,
@@ -238,7 +241,7 @@ impl Session {
             None => {}
             Some(CommitVia::Segment) if self.block == Block::Implicit => self.own_sync(Own::Commit),
             Some(CommitVia::Segment) => self.own_query(b"COMMIT", Own::Commit),
-            Some(CommitVia::Script(sql)) => self.own_query(&sql, Own::Commit),
+            Some(CommitVia::Script { sql, .. }) => self.own_query(&sql, Own::Commit),
             Some(CommitVia::Extended { execute, .. }) => {
                 self.leader_out.extend_from_slice(&execute.raw);
                 frontend::flush(&mut self.leader_out);
@@ -339,10 +342,17 @@ impl Session {
         if committing.schema {
             self.search_path = None;
         }
+        let chain =
+            matches!(committing.via, CommitVia::Extended { chain: true, .. } | CommitVia::Script { chain: true, .. });
+        if let Some(lost) = self.lost.as_mut().filter(|_| !chain) {
+            // Its leader did not come to say that the block is over.
+            lost.block = false;
+            self.status = Status::Idle;
+        }
         let tag = committing.tag.as_deref().map_or("COMMIT", |tag| std::str::from_utf8(tag).unwrap_or("COMMIT"));
         match committing.via {
             CommitVia::Segment => self.finish_segment(Status::Idle),
-            CommitVia::Script(_) | CommitVia::Utility(_) => {
+            CommitVia::Script { .. } | CommitVia::Utility(_) => {
                 let mut complete = bytes::BytesMut::new();
                 backend::command_complete(&mut complete, tag);
                 self.tell(|_| ());

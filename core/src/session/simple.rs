@@ -317,7 +317,7 @@ impl Session {
         self.step_script();
         let refused = chain && self.block != Block::Explicit;
         if self.has_effects() && !refused {
-            self.begin_commit(CommitVia::Script(text));
+            self.begin_commit(CommitVia::Script { sql: text, chain });
             return Step::Wait;
         }
         let commit = Transaction::Commit { chain };

@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 
-use super::{Action, Block, Gate, Segment, Session};
+use super::{Action, AfterDrain, Block, Gate, Segment, Session};
 use crate::cluster::{MemberState, Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
@@ -25,7 +25,7 @@ use crate::wire::{frontend, notice};
 #[derive(Debug)]
 pub(super) struct Lost {
     /// The transaction that the leader took with it is the client's own block.
-    block: bool,
+    pub block: bool,
 }
 
 /// What a new leader has to be told, besides statements prepared by protocol.
@@ -100,7 +100,9 @@ impl Session {
         self.copy_asked = false;
         self.copy_words = None;
         self.landing = None;
-        self.after_drain = None;
+        // A Query that was not begun yet is the end of its segment all the same.
+        let query = |then: &AfterDrain| matches!(then, AfterDrain::Frame(frame) if frame.tag == frontend::QUERY);
+        self.segment.synced |= self.after_drain.take().as_ref().is_some_and(query);
         if self.passing > 0 {
             // Half a message has been passed on: nothing can be said any more that the client would understand.
             self.close();
@@ -150,7 +152,8 @@ impl Session {
 
     /// The leader is out, though its connection may still stand.
     pub(super) fn lead_elsewhere(&mut self) {
-        self.lost.get_or_insert(Lost { block: false });
+        let block = self.told_block == Block::Explicit;
+        self.lost.get_or_insert(Lost { block });
         self.leader_in.clear();
         self.leader_out.clear();
         self.waiting = 0;

@@ -180,6 +180,9 @@ impl Client {
         if !self.failed && self.answered != self.asked.len() {
             return Err(format!("it was answered {} of {} statements", self.answered, self.asked.len()));
         }
+        if unit.outcome == Outcome::Committed && status != Status::Idle {
+            return Err(format!("its transaction is committed and yet open: {status:?}"));
+        }
         match status {
             Status::Idle if unit.outcome == Outcome::Open => {
                 unit.outcome = if self.failed { Outcome::Aborted } else { Outcome::Committed };

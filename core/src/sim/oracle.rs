@@ -4,23 +4,22 @@ use super::client::Outcome;
 use super::schema::{TABLES, table};
 use super::workload::ACCOUNTS;
 use super::world::World;
-use crate::cluster::MemberState;
 use crate::id::NodeId;
 
-/// Errors that tell of a takeover or a lost connection.
-const OF_ACCIDENTS: [&str; 4] = ["40001", "08006", "57P01", "57P03"];
+/// Errors that tell of a takeover or a lost connection; the last one of a savepoint that went with it.
+const OF_ACCIDENTS: [&str; 5] = ["40001", "08006", "57P01", "57P03", "3B001"];
 /// What the small tables give cause for on a single server.
 const OF_SERVERS: [&str; 5] = ["23505", "23503", "40001", "40P01", "25P02"];
 
 impl World {
-    /// A unit that was acknowledged is on every active node at that moment.
+    /// A unit that was acknowledged is at that moment on every node that is said to hold everything.
     pub(super) fn check_everywhere(&mut self, seat: usize, unit: i64) {
         let ledger = table("ledger").unwrap_or_default();
         let has = |node: &NodeId| {
             let rows = self.nodes[usize::from(node.0)].store.committed(ledger);
             rows.iter().any(|row| row[0] == Some(unit))
         };
-        let missing = self.cluster.membership.active().find(|node| !has(node));
+        let missing = self.cluster.membership.current().find(|node| !has(node));
         if let Some(node) = missing {
             self.fail(format!("s{seat}: unit {unit} was acknowledged and is not on {node}"));
         }
@@ -52,8 +51,9 @@ impl World {
             let waits: Vec<_> = waits.collect();
             return self.fail(format!("s{seat} waits for ever; backends that wait: {waits:?}"));
         }
-        let active: Vec<usize> = self.cluster.membership.active().map(|node| usize::from(node.0)).collect();
-        let Some(first) = active.first().copied() else { return self.fail("nobody is active any more".into()) };
+        // With nobody left, those who were the last.
+        let active: Vec<usize> = self.cluster.membership.current().map(|node| usize::from(node.0)).collect();
+        let Some(first) = active.first().copied() else { return self.fail("nobody has everything any more".into()) };
         for node in &active {
             if !self.nodes[*node].store.is_quiet() {
                 return self.fail(format!("a transaction is left open on {}", self.nodes[*node].name));
@@ -120,10 +120,5 @@ impl World {
         if let Some(pair) = tickets.windows(2).find(|pair| pair[0] == pair[1]) {
             self.fail(format!("ticket {} was given out twice", pair[0]));
         }
-    }
-
-    /// For a summary of what a run has seen.
-    pub(super) fn members_lost(&self) -> usize {
-        self.cluster.membership.members.iter().filter(|member| member.state != MemberState::Active).count()
     }
 }

@@ -218,14 +218,14 @@ impl World {
     }
 
     fn dial(&mut self, seat: usize) {
-        let Some(node) = self.cluster.membership.leader() else { return self.seats[seat].asked.push(Asked::Dial) };
+        let Some(node) = self.cluster.membership.leader() else {
+            // It has waited as long as one may.
+            let fault = Error::fatal(SqlState::CANNOT_CONNECT_NOW, "no server can take writes");
+            return self.seats[seat].session.not_dialled(&fault);
+        };
         if !self.nodes[usize::from(node.0)].up {
             self.lost(node);
-            if self.cluster.changing.is_some() || self.cluster.membership.leader().is_some() {
-                return self.seats[seat].asked.push(Asked::Dial);
-            }
-            let fault = Error::fatal(SqlState::CANNOT_CONNECT_NOW, "nobody leads");
-            return self.seats[seat].session.not_dialled(&fault);
+            return self.seats[seat].asked.push(Asked::Dial);
         }
         let link = self.connect(node);
         let of = &mut self.seats[seat];

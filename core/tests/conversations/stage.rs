@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use lockstep_core::catalog::{Catalog, Cell, Loader};
-use lockstep_core::cluster::{Member, MemberState, Membership};
+use lockstep_core::cluster::{Member, MemberState, Membership, Verdict};
 use lockstep_core::id::{Epoch, NodeId, SessionId};
 use lockstep_core::plan::PlanCache;
 use lockstep_core::session::{Action, Birth, Session, World};
@@ -98,6 +98,24 @@ impl Stage {
         self.catalogs.begin_change();
         self.catalogs.end_change();
         CATALOG.with(|catalog| self.catalogs.publish(self.catalogs.epoch(), catalog.clone()));
+    }
+
+    /// The leader's connection breaks, and its node is dead.
+    pub fn loses_its_leader(&mut self) {
+        self.leader = Leader::default();
+        self.session.leader_lost("reset".into());
+        self.session.verdict(LEADER, Verdict::Out);
+        self.turn();
+    }
+
+    /// The same while the session commits: the node is put out, and another one leads.
+    pub fn loses_its_leader_in_commit(&mut self) {
+        self.leader = Leader::default();
+        self.session.leader_lost("reset".into());
+        self.turn();
+        self.session.degraded(LEADER);
+        self.session.dialled(NodeId(1), Vec::new());
+        self.turn();
     }
 
     pub fn sends(&mut self, write: impl FnOnce(&mut BytesMut)) -> &mut Self {
