@@ -294,7 +294,8 @@ impl World {
     pub(super) fn client_speaks(&mut self, seat: usize) {
         let of = &mut self.seats[seat];
         let text = of.client.speak(&mut of.sent);
-        self.note(|| format!("s{seat}: client: {text}"));
+        let how = if of.sent.first() == Some(&b'Q') { "asks" } else { "executes" };
+        self.note(|| format!("s{seat}: client {how}: {text}"));
     }
 
     pub(super) fn client_listens(&mut self, seat: usize) {

@@ -184,3 +184,15 @@ fn a_block_that_is_committed_without_its_leader_is_over() {
         assert_eq!(stage.leader.committed, Vec::<Vec<String>>::new());
     }
 }
+
+#[test]
+fn a_sync_that_comes_by_itself_reaches_the_leader_also_right_after_the_login() {
+    let mut stage = Stage::new();
+    // Before the leader has answered what every session asks it at first.
+    stage.sends(executes("BEGIN", 0));
+    assert!(stage.step(Step::ClientSends, usize::MAX));
+    assert_eq!(tags(&stage.settle()), "12C");
+    stage.sends(frontend::sync);
+    stage.settle();
+    assert!(stage.told.ends_with(b"Z\0\0\0\x05T"), "{:?}", stage.told);
+}
