@@ -176,9 +176,7 @@ impl Session {
         self.block = if block { Block::Explicit } else { Block::None };
         self.told_block = self.block;
         self.status = if block { Status::Failed } else { Status::Idle };
-        let under_way =
-            self.segment.open || self.segment.synced || self.segment.replay.is_some() || self.segment.failed;
-        if !under_way {
+        if !self.segment.begun {
             self.instead = block.then(lost_transaction);
             return;
         }

@@ -196,3 +196,18 @@ fn a_sync_that_comes_by_itself_reaches_the_leader_also_right_after_the_login() {
     stage.settle();
     assert!(stage.told.ends_with(b"Z\0\0\0\x05T"), "{:?}", stage.told);
 }
+
+#[test]
+fn a_leader_that_is_lost_before_it_knows_what_the_session_was_is_one_more() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("SELECT 1"));
+    assert_eq!(tags(&stage.settle()), "CZTDCZ");
+    let before = stage.told.len();
+    for _ in 0..2 {
+        stage.loses_its_leader();
+        stage.is_led_again();
+    }
+    assert_eq!(tags(&stage.told[before..]), "", "nothing was asked");
+    stage.sends(query("ROLLBACK"));
+    assert_eq!(tags(&stage.settle()), "CZ");
+}

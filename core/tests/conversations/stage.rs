@@ -118,6 +118,11 @@ impl Stage {
         self.turn();
     }
 
+    pub fn is_led_again(&mut self) {
+        self.session.dialled(LEADER, Vec::new());
+        self.turn();
+    }
+
     pub fn sends(&mut self, write: impl FnOnce(&mut BytesMut)) -> &mut Self {
         write(&mut self.to_send);
         self
