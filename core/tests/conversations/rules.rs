@@ -211,3 +211,21 @@ fn a_leader_that_is_lost_before_it_knows_what_the_session_was_is_one_more() {
     stage.sends(query("ROLLBACK"));
     assert_eq!(tags(&stage.settle()), "CZ");
 }
+
+#[test]
+fn what_a_former_leader_still_says_in_a_commit_is_passed_over() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)"));
+    stage.settle();
+    // Its Parse is the leader's, and is not answered yet.
+    stage.sends(executes("COMMIT", 0)).sends(frontend::sync);
+    for step in [Step::ClientSends, Step::WorldAnswers, Step::WorldAnswers, Step::LeaderReads] {
+        assert!(stage.step(step, usize::MAX), "{step:?}");
+    }
+    stage.another_node_leads();
+    assert!(stage.step(Step::LeaderAnswers, usize::MAX));
+    stage.settle();
+    stage.loses_its_leader_in_commit();
+    stage.settle();
+    assert!(stage.told.ends_with(b"COMMIT\0Z\0\0\0\x05I"), "{:?}", stage.told);
+}

@@ -118,6 +118,14 @@ impl Stage {
         self.turn();
     }
 
+    /// The leader's node is out, though its connection says nothing of that.
+    pub fn another_node_leads(&mut self) {
+        self.membership.members[0].state = MemberState::Degraded;
+        self.membership.leading = Some(NodeId(1));
+        self.session.membership_changed(&self.membership);
+        self.turn();
+    }
+
     pub fn is_led_again(&mut self) {
         self.session.dialled(LEADER, Vec::new());
         self.turn();
