@@ -25,6 +25,13 @@
 //! | `select`, `write`, `evaluate` | running a statement |
 //! | `sql`, `parse`, `schema` | the little SQL |
 //!
+//! # What is not tried
+//!
+//! The end of one leader connection, while its node lives, between its unit's batches and its unit's COMMIT. The leader
+//! then rolls the unit back and lets its locks go, though followers have committed it or will. The node is put out for
+//! that; but until it is, a unit that waited for those locks goes on from rows that are not what the followers have, and
+//! what it sends them overwrites what was acknowledged (found by this simulator; an open question of the design).
+//!
 //! The tests are in `core/tests/world.rs`.
 
 mod answer;

@@ -51,11 +51,13 @@ pub(super) enum Lock {
     None,
     Waiting(Waiting),
     Held {
+        mode: LockMode,
         _pass: Option<Pass>,
     },
 }
 
 pub(super) struct Waiting {
+    mode: LockMode,
     future: Pin<Box<dyn Future<Output = Pass>>>,
     bell: Arc<Bell>,
 }
@@ -72,12 +74,16 @@ impl Lock {
     pub(super) fn wait(lock: &CommitLock, mode: LockMode) -> Self {
         let future: Pin<Box<dyn Future<Output = Pass>>> =
             if mode == LockMode::Exclusive { Box::pin(lock.exclusive()) } else { Box::pin(lock.shared()) };
-        Self::Waiting(Waiting { future, bell: Arc::new(Bell(AtomicBool::new(true))) })
+        Self::Waiting(Waiting { mode, future, bell: Arc::new(Bell(AtomicBool::new(true))) })
     }
 
     /// Whether somebody has rung.
     pub(super) fn is_called(&self) -> bool {
         matches!(self, Self::Waiting(waiting) if waiting.bell.0.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn is_exclusive(&self) -> bool {
+        matches!(self, Self::Held { mode: LockMode::Exclusive, .. })
     }
 
     /// True: it is held now.
@@ -88,7 +94,7 @@ impl Lock {
         match waiting.future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => false,
             Poll::Ready(pass) => {
-                *self = Self::Held { _pass: Some(pass) };
+                *self = Self::Held { mode: waiting.mode, _pass: Some(pass) };
                 true
             }
         }

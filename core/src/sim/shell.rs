@@ -125,12 +125,12 @@ impl World {
     fn take_lock(&mut self, seat: usize, mode: LockMode) {
         self.note(|| format!("s{seat}: wants the lock {mode:?}"));
         if self.fault == Some(Fault::LockIgnored) {
-            return self.locked(seat, Lock::Held { _pass: None });
+            return self.locked(seat, Lock::Held { mode, _pass: None });
         }
         if mode == LockMode::Shared
             && let Some(pass) = self.lock.try_shared()
         {
-            return self.locked(seat, Lock::Held { _pass: Some(pass) });
+            return self.locked(seat, Lock::Held { mode, _pass: Some(pass) });
         }
         self.seats[seat].lock = Lock::wait(&self.lock, mode);
     }

@@ -274,8 +274,11 @@ impl World {
         }
     }
 
+    /// Connections that may end now, but for those of leaders that a unit still needs which its followers may have
+    /// committed: see the module's "What is not tried".
     fn live_links(&self) -> Vec<Link> {
-        let leaders = self.seats.iter().filter_map(|seat| seat.leader);
+        let free = |seat: &&Seat| seat.lock.is_exclusive() || seat.session.abandoned().is_empty();
+        let leaders = self.seats.iter().filter(free).filter_map(|seat| seat.leader);
         let followers = self.seats.iter().flat_map(|seat| seat.exchanges.iter().map(|exchange| exchange.follower.link));
         leaders.chain(followers).filter(|link| !self.backend_of(*link).ended).collect()
     }
