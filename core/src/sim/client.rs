@@ -14,7 +14,7 @@ pub(super) enum Outcome {
     Open,
     Committed,
     Aborted,
-    /// The connection ended before the answer.
+    /// The connection ended before the answer, or the answer was that it is not known.
     Unknown,
 }
 
@@ -185,7 +185,12 @@ impl Client {
         }
         match status {
             Status::Idle if unit.outcome == Outcome::Open => {
-                unit.outcome = if self.failed { Outcome::Aborted } else { Outcome::Committed };
+                let doubtful = self.failed && self.errors.last().is_some_and(|(state, _)| state == "08006");
+                unit.outcome = match (self.failed, doubtful) {
+                    (false, _) => Outcome::Committed,
+                    (true, false) => Outcome::Aborted,
+                    (true, true) => Outcome::Unknown,
+                };
                 self.plan.clear();
             }
             Status::Idle => self.plan.clear(),

@@ -26,14 +26,15 @@ pub enum Fault {
     MembersReadEarly,
 }
 
-pub const FAULTS: [Fault; 9] = [
-    Fault::AllAtOnce,
-    Fault::QueriesRepeated,
-    Fault::ZeroRowsSent,
-    Fault::LockIgnored,
-    Fault::SequencesForgotten,
-    Fault::SequencesNotMovedOn,
-    Fault::DoubtTriedAgain,
-    Fault::DegradedLate,
-    Fault::MembersReadEarly,
+/// With a number of seeds among which each is found.
+pub const FAULTS: [(Fault, u64); 9] = [
+    (Fault::AllAtOnce, 5000),
+    (Fault::QueriesRepeated, 5000),
+    (Fault::ZeroRowsSent, 5000),
+    (Fault::LockIgnored, 5000),
+    (Fault::SequencesForgotten, 5000),
+    (Fault::SequencesNotMovedOn, 5000),
+    (Fault::DoubtTriedAgain, 5000),
+    (Fault::DegradedLate, 5000),
+    (Fault::MembersReadEarly, 5000),
 ];

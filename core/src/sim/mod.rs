@@ -34,6 +34,8 @@
 //!
 //! The tests are in `core/tests/world.rs`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 mod answer;
 mod backend;
 mod client;
@@ -70,8 +72,7 @@ pub struct Failure {
 /// Runs the world of one seed to its end.
 pub fn run(seed: u64, fault: Option<Fault>) -> Result<(), Failure> {
     let mut world = World::new(seed, fault, false);
-    world.run();
-    if world.failure.is_none() {
+    if goes_well(&mut world) {
         return Ok(());
     }
     Err(replay(seed, fault).unwrap_or_else(|| Failure {
@@ -84,7 +85,15 @@ pub fn run(seed: u64, fault: Option<Fault>) -> Result<(), Failure> {
 /// Runs it with its history, which is printed whether it fails or not.
 pub fn replay(seed: u64, fault: Option<Fault>) -> Option<Failure> {
     let mut world = World::new(seed, fault, true);
-    world.run();
+    goes_well(&mut world);
     let (why, history) = (world.failure.take()?, world.history());
     Some(Failure { seed, why, history })
+}
+
+/// A panic is a failure like any other.
+fn goes_well(world: &mut World) -> bool {
+    if catch_unwind(AssertUnwindSafe(|| world.run())).is_err() {
+        world.fail("something panicked".into());
+    }
+    world.failure.is_none()
 }

@@ -258,7 +258,8 @@ impl World {
                 }
             }
             Accident::Cut | Accident::Terminate => {
-                let links: Vec<Link> = self.live_links();
+                let followers = self.rng.one_in(2);
+                let links = self.live_links(followers);
                 if links.is_empty() {
                     return;
                 }
@@ -276,11 +277,13 @@ impl World {
 
     /// Connections that may end now, but for those of leaders that a unit still needs which its followers may have
     /// committed: see the module's "What is not tried".
-    fn live_links(&self) -> Vec<Link> {
+    fn live_links(&self, favours_followers: bool) -> Vec<Link> {
         let free = |seat: &&Seat| seat.lock.is_exclusive() || seat.session.abandoned().is_empty();
         let leaders = self.seats.iter().filter(free).filter_map(|seat| seat.leader);
         let followers = self.seats.iter().flat_map(|seat| seat.exchanges.iter().map(|exchange| exchange.follower.link));
-        leaders.chain(followers).filter(|link| !self.backend_of(*link).ended).collect()
+        // Of followers as often as of leaders, though there are few at any time.
+        let links: Vec<Link> = if favours_followers { followers.collect() } else { leaders.collect() };
+        links.into_iter().filter(|link| !self.backend_of(*link).ended).collect()
     }
 
     fn cut(&mut self, link: Link, accident: Accident) {
