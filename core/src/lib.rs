@@ -15,6 +15,7 @@
 //!
 //! | level | folders | |
 //! | --- | --- | --- |
+//! | 8 | `sim` | test-only (feature `sim`): may see everything |
 //! | 7 | [`session`] | a composed machine: events in, actions out |
 //! | 6 | [`reply`] | what the client is still owed |
 //! | 5 | [`plan`], [`unit`](mod@unit) | statement + catalog → what runs where; a write transaction over all nodes |
@@ -40,6 +41,8 @@ pub mod quote;
 pub mod reply;
 #[cfg(feature = "sql")]
 pub mod session;
+#[cfg(all(feature = "sql", any(test, feature = "sim")))]
+pub mod sim;
 pub mod sql;
 pub mod sync;
 pub mod unit;

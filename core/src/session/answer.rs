@@ -101,7 +101,7 @@ impl Session {
     fn leader_ready(&mut self, status: Status) {
         self.status = status;
         self.encoding = Encoding::Reported;
-        self.segment.open = self.owed.iter().any(|o| matches!(o.what, What::Ready(_)));
+        self.segment.open = !self.owed.is_empty();
     }
 
     fn description(&mut self, frame: &Frame, shape: Shape, to: To) -> Result<(), Malformed> {

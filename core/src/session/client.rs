@@ -36,6 +36,7 @@ impl Session {
     /// Keeps the segment's messages as long as it can be run again unseen: outside a transaction block, and small.
     fn remember(&mut self, frame: &Frame) {
         let segment = &mut self.segment;
+        segment.begun = true;
         if !segment.open && segment.replay.is_none() && !segment.told && !segment.failed {
             segment.replay = (self.block == Block::None).then(Default::default);
         }

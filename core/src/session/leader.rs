@@ -26,6 +26,10 @@ impl Session {
     /// Takes what the leader has sent. True when something was done.
     pub(super) fn leader_frames(&mut self, world: &mut World<'_>) -> bool {
         let mut progress = false;
+        if self.lost.is_some() {
+            // One that does not lead any more may not know it.
+            self.leader_in.clear();
+        }
         while !self.leader_in.is_empty() {
             if self.is_overtaken() {
                 self.run_again();

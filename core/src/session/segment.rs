@@ -73,6 +73,8 @@ pub(super) struct Script {
 
 #[derive(Debug, Default)]
 pub(super) struct Segment {
+    /// The client has sent something of it.
+    pub begun: bool,
     /// The leader was sent something for which no ReadyForQuery has come.
     pub open: bool,
     /// The shell was given bytes of it for the leader.

@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 
-use super::{Action, Block, Gate, Segment, Session};
+use super::{Action, AfterDrain, Block, Gate, Segment, Session};
 use crate::cluster::{MemberState, Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
@@ -25,7 +25,7 @@ use crate::wire::{frontend, notice};
 #[derive(Debug)]
 pub(super) struct Lost {
     /// The transaction that the leader took with it is the client's own block.
-    block: bool,
+    pub block: bool,
 }
 
 /// What a new leader has to be told, besides statements prepared by protocol.
@@ -99,7 +99,9 @@ impl Session {
         self.forget_answers();
         self.again = None;
         self.own_left = false;
-        self.after_drain = None;
+        // A Query that was not begun yet is the end of its segment all the same.
+        let query = |then: &AfterDrain| matches!(then, AfterDrain::Frame(frame) if frame.tag == frontend::QUERY);
+        self.segment.synced |= self.after_drain.take().as_ref().is_some_and(query);
         if self.passing > 0 {
             // Half a message has been passed on: nothing can be said any more that the client would understand.
             self.close();
@@ -163,9 +165,12 @@ impl Session {
         if self.gate == Gate::Closed {
             return;
         }
+        // What comes after the commit is still to be done.
+        let then = self.after_drain.take();
         if self.lost.is_none() {
             self.lose_leader();
         }
+        self.after_drain = then;
         self.lost = Some(Lost { block: chained });
         self.instead = chained.then(lost_transaction);
         self.segment.open = false;
@@ -187,9 +192,7 @@ impl Session {
         self.block = if block { Block::Explicit } else { Block::None };
         self.told_block = self.block;
         self.status = if block { Status::Failed } else { Status::Idle };
-        let under_way =
-            self.segment.open || self.segment.synced || self.segment.replay.is_some() || self.segment.failed;
-        if !under_way {
+        if !self.segment.begun {
             self.instead = block.then(lost_transaction);
             return;
         }

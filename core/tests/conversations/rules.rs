@@ -3,7 +3,7 @@
 use lockstep_core::wire::frontend::{self, Target};
 use lockstep_core::wire::take_frame;
 
-use super::stage::{Event, STEPS, Stage};
+use super::stage::{Event, STEPS, Stage, Step};
 
 /// The types of the messages that the client was told, one letter each.
 pub fn tags(told: &[u8]) -> String {
@@ -148,4 +148,84 @@ fn an_error_is_told_once_and_the_session_goes_on() {
     assert_eq!(told.last(), Some(&b'I'));
     assert_eq!(stage.events, []);
     assert!(stage.session.is_idle());
+}
+
+#[test]
+fn a_query_in_a_block_that_waits_for_the_leader_is_answered_when_the_leader_is_lost() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("SELECT 1"));
+    assert_eq!(tags(&stage.settle()), "CZTDCZ");
+    // What the names in it mean has to be asked first.
+    stage.schema_changes();
+    stage.sends(query("INSERT INTO tree VALUES (1)"));
+    assert!(stage.step(Step::ClientSends, usize::MAX));
+    let before = stage.told.len();
+    stage.loses_its_leader();
+    assert_eq!(tags(&stage.told[before..]), "EZ");
+}
+
+#[test]
+fn a_block_that_is_committed_without_its_leader_is_over() {
+    for by_query in [true, false] {
+        let mut stage = Stage::new();
+        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)"));
+        assert_eq!(tags(&stage.settle()), "CZCZ");
+        if by_query {
+            stage.sends(query("COMMIT"));
+        } else {
+            stage.sends(executes("COMMIT", 0)).sends(frontend::sync);
+        }
+        while !stage.events.iter().any(|event| matches!(event, Event::FollowerCommitted(_))) {
+            assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+        }
+        stage.loses_its_leader_in_commit();
+        stage.settle();
+        assert!(stage.told.ends_with(b"COMMIT\0Z\0\0\0\x05I"), "{:?}", stage.told);
+        assert_eq!(stage.leader.committed, Vec::<Vec<String>>::new());
+    }
+}
+
+#[test]
+fn a_sync_that_comes_by_itself_reaches_the_leader_also_right_after_the_login() {
+    let mut stage = Stage::new();
+    // Before the leader has answered what every session asks it at first.
+    stage.sends(executes("BEGIN", 0));
+    assert!(stage.step(Step::ClientSends, usize::MAX));
+    assert_eq!(tags(&stage.settle()), "12C");
+    stage.sends(frontend::sync);
+    stage.settle();
+    assert!(stage.told.ends_with(b"Z\0\0\0\x05T"), "{:?}", stage.told);
+}
+
+#[test]
+fn a_leader_that_is_lost_before_it_knows_what_the_session_was_is_one_more() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("SELECT 1"));
+    assert_eq!(tags(&stage.settle()), "CZTDCZ");
+    let before = stage.told.len();
+    for _ in 0..2 {
+        stage.loses_its_leader();
+        stage.is_led_again();
+    }
+    assert_eq!(tags(&stage.told[before..]), "", "nothing was asked");
+    stage.sends(query("ROLLBACK"));
+    assert_eq!(tags(&stage.settle()), "CZ");
+}
+
+#[test]
+fn what_a_former_leader_still_says_in_a_commit_is_passed_over() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)"));
+    stage.settle();
+    // Its Parse is the leader's, and is not answered yet.
+    stage.sends(executes("COMMIT", 0)).sends(frontend::sync);
+    for step in [Step::ClientSends, Step::WorldAnswers, Step::WorldAnswers, Step::LeaderReads] {
+        assert!(stage.step(step, usize::MAX), "{step:?}");
+    }
+    stage.another_node_leads();
+    assert!(stage.step(Step::LeaderAnswers, usize::MAX));
+    stage.settle();
+    stage.loses_its_leader_in_commit();
+    stage.settle();
+    assert!(stage.told.ends_with(b"COMMIT\0Z\0\0\0\x05I"), "{:?}", stage.told);
 }

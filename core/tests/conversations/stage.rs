@@ -149,6 +149,37 @@ impl Stage {
         }
     }
 
+    /// The leader's connection breaks, and its node is dead.
+    pub fn loses_its_leader(&mut self) {
+        self.leader = Leader::default();
+        self.session.leader_lost("reset".into());
+        self.session.verdict(LEADER, Verdict::Out);
+        self.turn();
+    }
+
+    /// The same while the session commits: the node is put out, and another one leads.
+    pub fn loses_its_leader_in_commit(&mut self) {
+        self.leader = Leader::default();
+        self.session.leader_lost("reset".into());
+        self.turn();
+        self.session.degraded(LEADER);
+        self.session.dialled(NodeId(1), Vec::new());
+        self.turn();
+    }
+
+    /// The leader's node is out, though its connection says nothing of that.
+    pub fn another_node_leads(&mut self) {
+        self.membership.members[0].state = MemberState::Degraded;
+        self.membership.leading = Some(NodeId(1));
+        self.session.membership_changed(&self.membership);
+        self.turn();
+    }
+
+    pub fn is_led_again(&mut self) {
+        self.session.dialled(LEADER, Vec::new());
+        self.turn();
+    }
+
     pub fn sends(&mut self, write: impl FnOnce(&mut BytesMut)) -> &mut Self {
         write(&mut self.to_send);
         self

@@ -1,0 +1,225 @@
+//! A client: what it asks for, what it was told, and what follows from that for the tables.
+
+use bytes::{Bytes, BytesMut};
+
+use super::rng::Rng;
+use super::workload::{self, Meaning, Request};
+use crate::wire::backend::{self, Status};
+use crate::wire::frontend::{self, Target};
+use crate::wire::notice::Fields;
+use crate::wire::take_frame;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Open,
+    Committed,
+    Aborted,
+    /// The connection ended before the answer, or the answer was that it is not known.
+    Unknown,
+}
+
+/// A transaction, with what it has done that can be counted.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub id: i64,
+    pub outcome: Outcome,
+    pub adds: Vec<(i64, i64)>,
+    /// It has put itself into the ledger.
+    pub entered: bool,
+    /// What it has said, with the number of rows that the server told.
+    pub said: Vec<(String, usize)>,
+    marks: Vec<(usize, bool, usize)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub id: usize,
+    rng: Rng,
+    /// Units that are still to be begun.
+    left: usize,
+    /// Requests of the unit that are still to be made, the next one last.
+    plan: Vec<Request>,
+    /// Statements that are not answered yet.
+    asked: Vec<(String, Meaning)>,
+    answered: usize,
+    failed: bool,
+    pub waiting: bool,
+    pub inbox: BytesMut,
+    pub units: Vec<Unit>,
+    pub tickets: Vec<i64>,
+    /// SQLSTATE and message of every error.
+    pub errors: Vec<(String, String)>,
+    pub said_goodbye: bool,
+}
+
+impl Client {
+    pub(super) fn new(id: usize, mut rng: Rng) -> Self {
+        let left = 2 + rng.below(4);
+        Self {
+            id,
+            rng,
+            left,
+            plan: Vec::new(),
+            asked: Vec::new(),
+            answered: 0,
+            failed: false,
+            waiting: false,
+            inbox: BytesMut::new(),
+            units: Vec::new(),
+            tickets: Vec::new(),
+            errors: Vec::new(),
+            said_goodbye: false,
+        }
+    }
+
+    /// The next message, and its text for the history.
+    pub(super) fn speak(&mut self, out: &mut BytesMut) -> String {
+        if self.plan.is_empty() {
+            if self.left == 0 {
+                self.said_goodbye = true;
+                frontend::terminate(out);
+                return "Terminate".into();
+            }
+            self.left -= 1;
+            let id = (self.id * 100 + self.units.len()) as i64;
+            self.plan = workload::unit(&mut self.rng, id, self.id);
+            self.plan.reverse();
+            let outcome = Outcome::Open;
+            self.units.push(Unit { id, outcome, adds: vec![], entered: false, said: vec![], marks: vec![] });
+        }
+        let Some(request) = self.plan.pop() else { return String::new() };
+        let texts: Vec<&str> = request.statements.iter().map(|(text, _)| text.as_str()).collect();
+        let text = texts.join("; ");
+        if request.simple {
+            frontend::query(out, text.as_bytes());
+        } else {
+            for text in texts {
+                frontend::parse(out, b"", text.as_bytes(), &[]);
+                frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, &[]);
+                frontend::describe(out, Target::Portal, b"");
+                frontend::execute(out, b"", 0);
+            }
+            frontend::sync(out);
+        }
+        (self.answered, self.failed, self.waiting) = (0, false, true);
+        self.asked = request.statements;
+        text
+    }
+
+    /// Takes what has come. True: the request has been answered.
+    pub(super) fn listen(&mut self) -> Result<bool, String> {
+        let mut done = false;
+        while let Some(frame) = take_frame(&mut self.inbox, 1 << 20).map_err(|fault| fault.to_string())? {
+            match frame.tag {
+                backend::DATA_ROW => {
+                    let row = backend::read_data_row(frame.body()).map_err(|e| e.to_string())?;
+                    self.row(&row);
+                }
+                backend::COMMAND_COMPLETE => {
+                    let tag = backend::read_command_complete(frame.body()).map_err(|e| e.to_string())?;
+                    self.complete(&String::from_utf8_lossy(&tag))?;
+                }
+                backend::ERROR_RESPONSE => {
+                    let fields = Fields::read(frame.body()).map_err(|e| e.to_string())?;
+                    self.failed = true;
+                    self.errors.push((String::from_utf8_lossy(fields.state()).into_owned(), fields.message()));
+                }
+                backend::READY_FOR_QUERY => {
+                    if !std::mem::take(&mut self.waiting) {
+                        return Err("it was told twice that the server is ready".into());
+                    }
+                    self.ready(Status::read(frame.body()).map_err(|e| e.to_string())?)?;
+                    done = true;
+                }
+                _ => {}
+            }
+        }
+        Ok(done)
+    }
+
+    fn row(&mut self, row: &[Option<Bytes>]) {
+        if let (Some((_, Meaning::Ticket)), [Some(value)]) = (self.asked.get(self.answered), row)
+            && let Some(ticket) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
+        {
+            self.tickets.push(ticket);
+        }
+    }
+
+    fn complete(&mut self, tag: &str) -> Result<(), String> {
+        let Some((text, meaning)) = self.asked.get(self.answered).cloned() else {
+            return Err(format!("it was told {tag}, and had asked for nothing"));
+        };
+        self.answered += 1;
+        let Some(unit) = self.units.last_mut() else { return Ok(()) };
+        let count = tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+        match meaning {
+            Meaning::Add { account, amount } if count == 1 => unit.adds.push((account, amount)),
+            Meaning::Enter => unit.entered = true,
+            Meaning::Savepoint => unit.marks = vec![(unit.adds.len(), unit.entered, unit.said.len())],
+            Meaning::RollbackTo => {
+                if let Some((adds, entered, said)) = unit.marks.first() {
+                    unit.adds.truncate(*adds);
+                    unit.entered = *entered;
+                    unit.said.truncate(*said);
+                }
+            }
+            Meaning::Commit => {
+                unit.outcome = if tag == "COMMIT" { Outcome::Committed } else { Outcome::Aborted };
+            }
+            Meaning::Rollback => unit.outcome = Outcome::Aborted,
+            _ => {}
+        }
+        if !meaning.is_control() {
+            unit.said.push((text, count));
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, status: Status) -> Result<(), String> {
+        let Some(unit) = self.units.last_mut() else { return Ok(()) };
+        if !self.failed && self.answered != self.asked.len() {
+            return Err(format!("it was answered {} of {} statements", self.answered, self.asked.len()));
+        }
+        if unit.outcome == Outcome::Committed && status != Status::Idle {
+            return Err(format!("its transaction is committed and yet open: {status:?}"));
+        }
+        match status {
+            Status::Idle if unit.outcome == Outcome::Open => {
+                let doubtful = self.failed && self.errors.last().is_some_and(|(state, _)| state == "08006");
+                unit.outcome = match (self.failed, doubtful) {
+                    (false, _) => Outcome::Committed,
+                    (true, false) => Outcome::Aborted,
+                    (true, true) => Outcome::Unknown,
+                };
+                self.plan.clear();
+            }
+            Status::Idle => self.plan.clear(),
+            Status::InTransaction => {}
+            Status::Failed => {
+                // Back to the savepoint if there is one, now and then; else the end, whatever it is called.
+                if !unit.marks.is_empty() && self.rng.one_in(2) {
+                    self.plan.retain(|request| !request.is(Meaning::Savepoint));
+                    self.plan.push(Request::one("ROLLBACK TO SAVEPOINT s", Meaning::RollbackTo));
+                } else {
+                    self.plan.retain(|request| request.is(Meaning::Commit) || request.is(Meaning::Rollback));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection is over.
+    pub(super) fn cut_off(&mut self) {
+        let outcome = if self.waiting { Outcome::Unknown } else { Outcome::Aborted };
+        self.units.iter_mut().filter(|unit| unit.outcome == Outcome::Open).for_each(|unit| unit.outcome = outcome);
+        self.waiting = false;
+        self.said_goodbye = true;
+    }
+
+    /// What was said in the unit, and what is being said and not answered.
+    pub(super) fn said(&self) -> Vec<(String, usize)> {
+        let before = self.units.last().map(|unit| unit.said.clone()).unwrap_or_default();
+        let now = self.asked.iter().skip(self.answered).filter(|(_, meaning)| !meaning.is_control());
+        before.into_iter().chain(now.map(|(text, _)| (text.clone(), 1))).collect()
+    }
+}

@@ -1,0 +1,138 @@
+//! Who is a member: the cluster actor and the leveller of sequences, around the core's own decisions.
+
+use super::faults::Fault;
+use super::world::World;
+use crate::cluster::sequence::{self, Counting, Positions};
+use crate::cluster::{Event, Member, MemberState, Membership};
+use crate::id::{Epoch, NodeId};
+
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// What everybody sees.
+    pub membership: Membership,
+    /// A change that is being written down; the next waits for it.
+    pub changing: Option<Membership>,
+    /// Counts how often somebody said that sequences have moved; 0: they are level.
+    pub moved: u64,
+    level: Level,
+}
+
+/// Where a round of levelling stands.
+#[derive(Debug, Clone)]
+enum Level {
+    Rests,
+    /// The leader has been read.
+    Before { mark: u64, epoch: Epoch, before: Positions },
+    There { mark: u64, epoch: Epoch, before: Positions, there: Vec<(NodeId, Positions)> },
+    Now { mark: u64, steps: Vec<(NodeId, Positions)>, still: bool },
+}
+
+/// Values that a takeover passes over.
+const GAP: u64 = 1000;
+const UP: Counting = Counting { increment: 1, min: 1, max: i64::MAX, cycle: false };
+
+impl Cluster {
+    pub(super) fn new(nodes: usize) -> Self {
+        let member = |n: usize| Member {
+            name: char::from(b'A' + n as u8).to_string(),
+            address: String::new(),
+            weight: (nodes - n) as u32,
+            state: MemberState::Active,
+            reason: String::new(),
+            since: 0,
+        };
+        let members = (0..nodes).map(member).collect();
+        let membership = Membership { epoch: Epoch(1), members, leading: Some(NodeId(0)) };
+        Self { membership, changing: None, moved: 0, level: Level::Rests }
+    }
+
+    pub(super) fn is_active(&self, node: NodeId) -> bool {
+        self.membership.member(node).state == MemberState::Active
+    }
+
+    pub(super) fn can_level(&self) -> bool {
+        self.moved > 0 && self.changing.is_none() && self.membership.leader().is_some()
+            || !matches!(self.level, Level::Rests)
+    }
+}
+
+impl World {
+    /// Begins a change; it is in force when it has been written down.
+    pub(super) fn change(&mut self, event: Event) {
+        match self.cluster.membership.after(event.clone(), 0) {
+            Ok(next) => {
+                self.note(|| format!("cluster: {event:?}"));
+                self.cluster.changing = Some(next);
+            }
+            Err(refusal) => self.note(|| format!("cluster: {event:?} refused: {refusal}")),
+        }
+    }
+
+    /// A node that does not answer is out, if another one is there to go on.
+    pub(super) fn lost(&mut self, node: NodeId) {
+        let why = "it does not answer".to_owned();
+        let witness = self.cluster.membership.active().any(|other| other != node && self.nodes[usize::from(other.0)].up);
+        self.change(if witness { Event::Lost { node, why } } else { Event::AllLost { why } });
+    }
+
+    /// The change is on disk: sequences of a new leader first, then everybody sees it.
+    pub(super) fn enact(&mut self) {
+        let Some(next) = self.cluster.changing.take() else { return };
+        let before = std::mem::replace(&mut self.cluster.membership, next);
+        let leader = self.cluster.membership.leader();
+        self.note(|| format!("cluster: in force, {leader:?} leads"));
+        let moved_on = self.cluster.moved > 0 && self.fault != Some(Fault::SequencesNotMovedOn);
+        if let (Some(new), true) = (leader.filter(|new| before.leader() != Some(*new)), moved_on) {
+            let store = &mut self.nodes[usize::from(new.0)].store;
+            let jumped = store.positions().into_iter().map(|(n, p)| (n, sequence::jump(p, UP, GAP))).collect();
+            store.set_positions(&jumped);
+        }
+    }
+
+    pub(super) fn sequences_moved(&mut self) {
+        if self.fault != Some(Fault::SequencesForgotten) {
+            self.cluster.moved += 1;
+        }
+    }
+
+    fn positions(&self, node: NodeId) -> Positions {
+        self.nodes[usize::from(node.0)].store.positions()
+    }
+
+    /// One reading or setting of a round.
+    pub(super) fn step_level(&mut self) {
+        let (epoch, leader) = (self.cluster.membership.epoch, self.cluster.membership.leader());
+        let Some(leader) = leader.filter(|leader| self.nodes[usize::from(leader.0)].up) else {
+            self.cluster.level = Level::Rests;
+            return;
+        };
+        let stale = |then: Epoch| then != epoch;
+        self.cluster.level = match std::mem::replace(&mut self.cluster.level, Level::Rests) {
+            Level::Rests => Level::Before { mark: self.cluster.moved, epoch, before: self.positions(leader) },
+            Level::Before { epoch, .. } | Level::There { epoch, .. } if stale(epoch) => Level::Rests,
+            Level::Before { mark, epoch, before } => {
+                let there = self.cluster.membership.followers().map(|node| (node, self.positions(node))).collect();
+                Level::There { mark, epoch, before, there }
+            }
+            Level::There { mark, before, there, .. } => {
+                let now = self.positions(leader);
+                let counting = now.keys().map(|name| (name.clone(), UP)).collect();
+                let steps = |positions| sequence::steps(&before, &now, positions, &counting);
+                let steps = there.iter().map(|(node, positions)| (*node, steps(positions))).collect();
+                Level::Now { mark, steps, still: before == now }
+            }
+            Level::Now { mark, steps, still } => {
+                for (node, positions) in steps {
+                    let node = &mut self.nodes[usize::from(node.0)];
+                    if node.up {
+                        node.store.set_positions(&positions);
+                    }
+                }
+                if still && self.cluster.moved == mark {
+                    self.cluster.moved = 0;
+                }
+                Level::Rests
+            }
+        };
+    }
+}

@@ -1,0 +1,99 @@
+//! A deterministic simulator: sessions of the real core against model nodes, every interleaving from one seed.
+//!
+//! What is real: [`crate::session::Session`] with its plan cache, catalog and log, the commit machine, the commit lock's
+//! queue, what the cluster decides about its members and about sequences. What is modelled: PostgreSQL ([`node`]: versions,
+//! row locks and their re-check, unique and foreign keys, deadlocks, sequences, the protocol), the clients, and the shell that
+//! the runtime is otherwise.
+//!
+//! A seed that fails prints its history, and gives the same again:
+//!
+//! ```text
+//! LOCKSTEP_SEED=7 cargo test -p lockstep-core --test world      one seed, with its history
+//! LOCKSTEP_SEEDS=100000 cargo test -p lockstep-core --test world
+//! ```
+//!
+//! | file | |
+//! | --- | --- |
+//! | `world` | which of the things that can happen next does |
+//! | `shell`, `seat`, `exchange` | what the runtime does for a session |
+//! | `cluster` | who is a member; sequences are levelled |
+//! | `client`, `workload` | what clients ask for, and what they were told |
+//! | `oracle` | what must be true |
+//! | `faults` | what is put in on purpose, and after how many seeds it was found |
+//! | `node`, `backend`, `answer` | a model node and its connections |
+//! | `store` | rows, locks, transactions |
+//! | `select`, `write`, `evaluate` | running a statement |
+//! | `sql`, `parse`, `schema` | the little SQL |
+//!
+//! # What is not tried
+//!
+//! The end of one leader connection, while its node lives, between its unit's batches and its unit's COMMIT. The leader
+//! then rolls the unit back and lets its locks go, though followers have committed it or will. The node is put out for
+//! that; but until it is, a unit that waited for those locks goes on from rows that are not what the followers have, and
+//! what it sends them overwrites what was acknowledged (found by this simulator; an open question of the design).
+//!
+//! The tests are in `core/tests/world.rs`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+mod answer;
+mod backend;
+mod client;
+mod cluster;
+mod evaluate;
+mod exchange;
+mod faults;
+mod node;
+mod oracle;
+mod parse;
+mod rng;
+mod schema;
+mod seat;
+mod select;
+mod shell;
+mod sql;
+mod store;
+mod workload;
+mod world;
+mod write;
+
+pub use faults::{FAULTS, Fault};
+use world::World;
+
+/// What must not have happened has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub seed: u64,
+    pub why: String,
+    /// All that happened, in its order.
+    pub history: String,
+}
+
+/// Runs the world of one seed to its end.
+pub fn run(seed: u64, fault: Option<Fault>) -> Result<(), Failure> {
+    let mut world = World::new(seed, fault, false);
+    if goes_well(&mut world) {
+        return Ok(());
+    }
+    Err(replay(seed, fault).unwrap_or_else(|| Failure {
+        seed,
+        why: "it failed, and not again: the simulator is not deterministic".into(),
+        history: String::new(),
+    }))
+}
+
+/// Runs it with its history, which is printed whether it fails or not.
+pub fn replay(seed: u64, fault: Option<Fault>) -> Option<Failure> {
+    let mut world = World::new(seed, fault, true);
+    goes_well(&mut world);
+    let (why, history) = (world.failure.take()?, world.history());
+    Some(Failure { seed, why, history })
+}
+
+/// A panic is a failure like any other.
+fn goes_well(world: &mut World) -> bool {
+    if catch_unwind(AssertUnwindSafe(|| world.run())).is_err() {
+        world.fail("something panicked".into());
+    }
+    world.failure.is_none()
+}

@@ -1,0 +1,102 @@
+//! One session with its client, and what the shell holds for it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::BytesMut;
+
+use super::client::Client;
+use super::exchange::{Exchange, Follower};
+use super::node::Link;
+use crate::cluster::Membership;
+use crate::commitlock::{CommitLock, Pass};
+use crate::id::NodeId;
+use crate::session::{LockMode, Session};
+
+pub(super) struct Seat {
+    pub client: Client,
+    pub session: Session,
+    /// On its way from the client.
+    pub sent: BytesMut,
+    pub client_open: bool,
+    pub leader: Option<Link>,
+    /// All leader connections that it ever had.
+    pub leaders: Vec<Link>,
+    pub reserved: BTreeMap<NodeId, Follower>,
+    pub asked: Vec<Asked>,
+    pub exchanges: Vec<Exchange>,
+    pub lock: Lock,
+    pub seen: Membership,
+    pub spill: BytesMut,
+    pub closed: bool,
+}
+
+/// What the session wants to know or to have done, and has no answer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    Reserve(NodeId),
+    Verdict(NodeId),
+    Degraded(NodeId, String),
+    Dial,
+}
+
+/// The session's place at the commit lock.
+#[derive(Default)]
+pub(super) enum Lock {
+    #[default]
+    None,
+    Waiting(Waiting),
+    Held {
+        mode: LockMode,
+        _pass: Option<Pass>,
+    },
+}
+
+pub(super) struct Waiting {
+    mode: LockMode,
+    future: Pin<Box<dyn Future<Output = Pass>>>,
+    bell: Arc<Bell>,
+}
+
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Lock {
+    pub(super) fn wait(lock: &CommitLock, mode: LockMode) -> Self {
+        let future: Pin<Box<dyn Future<Output = Pass>>> =
+            if mode == LockMode::Exclusive { Box::pin(lock.exclusive()) } else { Box::pin(lock.shared()) };
+        Self::Waiting(Waiting { mode, future, bell: Arc::new(Bell(AtomicBool::new(true))) })
+    }
+
+    /// Whether somebody has rung.
+    pub(super) fn is_called(&self) -> bool {
+        matches!(self, Self::Waiting(waiting) if waiting.bell.0.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn is_exclusive(&self) -> bool {
+        matches!(self, Self::Held { mode: LockMode::Exclusive, .. })
+    }
+
+    /// True: it is held now.
+    pub(super) fn enter(&mut self) -> bool {
+        let Self::Waiting(waiting) = self else { return false };
+        waiting.bell.0.store(false, Ordering::SeqCst);
+        let waker = Waker::from(waiting.bell.clone());
+        match waiting.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => false,
+            Poll::Ready(pass) => {
+                *self = Self::Held { mode: waiting.mode, _pass: Some(pass) };
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The shell of a session, as the runtime's driver is one: carries out what the core wants, and brings it what has happened.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::client::{Client, Outcome};
+use super::exchange::Follower;
+use super::faults::Fault;
+use super::node::Link;
+use super::schema;
+use super::seat::{Asked, Lock, Seat};
+use super::world::World;
+use crate::catalog::Cell;
+use crate::cluster::{Event, Verdict};
+use crate::fault::{Fault as Error, SqlState};
+use crate::id::{NodeId, SessionId};
+use crate::session::{Action, Birth, LockMode, Session, World as Sight};
+use crate::unit::commit::ReserveFault;
+
+impl World {
+    /// All clients are logged in at the first leader.
+    pub(super) fn sit_down(&mut self, seats: usize) {
+        let catalogs = Arc::new(Cell::new(0));
+        catalogs.publish(catalogs.epoch(), schema::catalog());
+        for number in 0..seats {
+            let link = self.connect(NodeId(0));
+            let birth = Birth {
+                id: SessionId(number as u64 + 1),
+                leader: NodeId(0),
+                catalogs: catalogs.clone(),
+                parameters: Vec::new(),
+            };
+            let rng = self.rng.fork();
+            self.seats.push(Seat {
+                client: Client::new(number, rng),
+                session: Session::new(birth),
+                sent: BytesMut::new(),
+                client_open: true,
+                leader: Some(link),
+                leaders: vec![link],
+                reserved: BTreeMap::new(),
+                asked: Vec::new(),
+                exchanges: Vec::new(),
+                lock: Lock::None,
+                seen: self.cluster.membership.clone(),
+                spill: BytesMut::new(),
+                closed: false,
+            });
+            self.turn(number);
+        }
+    }
+
+    fn connect(&mut self, node: NodeId) -> Link {
+        let number = usize::from(node.0);
+        Link { node: number, backend: self.nodes[number].connect() }
+    }
+
+    /// Turns the core until it wants nothing more, and writes.
+    pub(super) fn turn(&mut self, seat: usize) {
+        if self.seats[seat].closed {
+            return;
+        }
+        loop {
+            let rng = &mut self.rng;
+            let mut random = |bytes: &mut [u8]| bytes.fill_with(|| rng.next() as u8);
+            let mut sight =
+                Sight { plans: &mut self.plans, membership: &self.cluster.membership, random: &mut random };
+            self.seats[seat].session.turn(&mut sight);
+            let Some(action) = self.seats[seat].session.poll_action() else { break };
+            self.act(seat, action);
+            while let Some(action) = self.seats[seat].session.poll_action() {
+                self.act(seat, action);
+            }
+        }
+        self.flush(seat);
+    }
+
+    fn flush(&mut self, seat: usize) {
+        let of = &mut self.seats[seat];
+        let out = of.session.client_out.split();
+        if of.client_open {
+            of.client.inbox.extend_from_slice(&out);
+        }
+        if let Some(link) = of.leader
+            && let Some(out) = of.session.to_leader()
+        {
+            let backend = &mut self.nodes[link.node].backends[link.backend];
+            backend.inbox.extend_from_slice(&out.split());
+        }
+    }
+
+    fn act(&mut self, seat: usize, action: Action) {
+        let of = &mut self.seats[seat];
+        match action {
+            Action::Spill(bytes) => of.spill.extend_from_slice(&bytes),
+            Action::CutSpill(length) => of.spill.truncate(usize::try_from(length).unwrap_or(0)),
+            Action::Lock(mode) => self.take_lock(seat, mode),
+            Action::Unlock => of.lock = Lock::None,
+            Action::Reserve { node, fresh, .. } => self.reserve(seat, node, fresh),
+            Action::SendBatch { node, batch } => {
+                self.note(|| format!("s{seat}: batch to {node}"));
+                self.send_batch(seat, node, batch);
+            }
+            Action::Release => {
+                let reserved = std::mem::take(&mut of.reserved);
+                self.pool.extend(reserved.into_values());
+            }
+            Action::Suspect { node, why } => {
+                of.asked.push(Asked::Verdict(node));
+                self.note(|| format!("s{seat}: suspects {node}: {why}"));
+            }
+            Action::Degrade { node, why } => self.degrade(seat, node, why),
+            Action::Dial => {
+                self.drop_leader(seat);
+                self.seats[seat].asked.push(Asked::Dial);
+            }
+            Action::SequencesMoved => self.sequences_moved(),
+            Action::Vacate(_) => {}
+            Action::Close => self.close(seat),
+        }
+    }
+
+    fn take_lock(&mut self, seat: usize, mode: LockMode) {
+        self.note(|| format!("s{seat}: wants the lock {mode:?}"));
+        if self.fault == Some(Fault::LockIgnored) {
+            return self.locked(seat, Lock::Held { mode, _pass: None });
+        }
+        if mode == LockMode::Shared
+            && let Some(pass) = self.lock.try_shared()
+        {
+            return self.locked(seat, Lock::Held { mode, _pass: Some(pass) });
+        }
+        self.seats[seat].lock = Lock::wait(&self.lock, mode);
+    }
+
+    fn locked(&mut self, seat: usize, held: Lock) {
+        self.seats[seat].lock = held;
+        let seen = match self.fault {
+            Some(Fault::MembersReadEarly) => self.seats[seat].seen.clone(),
+            _ => self.cluster.membership.clone(),
+        };
+        self.seats[seat].session.locked(&seen);
+    }
+
+    /// A session that waits for the lock has been called.
+    pub(super) fn enter(&mut self, seat: usize) {
+        let mut lock = std::mem::take(&mut self.seats[seat].lock);
+        if lock.enter() {
+            self.note(|| format!("s{seat}: has the lock"));
+            self.locked(seat, lock);
+            return self.turn(seat);
+        }
+        self.seats[seat].lock = lock;
+    }
+
+    fn reserve(&mut self, seat: usize, node: NodeId, fresh: bool) {
+        let idle = |follower: &Follower| follower.link.node == usize::from(node.0);
+        while let Some(at) = self.pool.iter().rposition(idle).filter(|_| !fresh) {
+            let follower = self.pool.remove(at);
+            if !self.backend_of(follower.link).ended {
+                self.seats[seat].reserved.insert(node, follower);
+                return self.seats[seat].session.reserved(node);
+            }
+        }
+        self.seats[seat].asked.push(Asked::Reserve(node));
+    }
+
+    /// Something that was asked for is there.
+    pub(super) fn answer(&mut self, seat: usize, number: usize) {
+        let asked = self.seats[seat].asked.remove(number);
+        match asked {
+            Asked::Reserve(node) if self.nodes[usize::from(node.0)].up => {
+                let link = self.connect(node);
+                self.seats[seat].reserved.insert(node, Follower { link, known: HashSet::new() });
+                self.seats[seat].session.reserved(node);
+            }
+            Asked::Reserve(node) => {
+                let fault = ReserveFault::Broken("connection refused".into());
+                self.seats[seat].session.not_reserved(node, fault);
+            }
+            Asked::Verdict(node) => match (self.cluster.is_active(node), self.nodes[usize::from(node.0)].up) {
+                (false, _) => self.seats[seat].session.verdict(node, Verdict::Out),
+                (true, true) => self.seats[seat].session.verdict(node, Verdict::Alive),
+                (true, false) => {
+                    self.lost(node);
+                    self.seats[seat].asked.push(Asked::Verdict(node));
+                }
+            },
+            Asked::Degraded(node, why) => self.degraded(seat, node, why),
+            Asked::Dial => self.dial(seat),
+        }
+        self.turn(seat);
+    }
+
+    fn degrade(&mut self, seat: usize, node: NodeId, why: String) {
+        if !self.disturbed {
+            self.fail(format!("s{seat} has {node} degraded, and nothing has happened to it: {why}"));
+        }
+        self.note(|| format!("s{seat}: has {node} degraded: {why}"));
+        if self.fault == Some(Fault::DegradedLate) {
+            self.seats[seat].session.degraded(node);
+        }
+        self.seats[seat].asked.push(Asked::Degraded(node, why));
+    }
+
+    fn degraded(&mut self, seat: usize, node: NodeId, why: String) {
+        if self.cluster.is_active(node) {
+            self.change(Event::Diverged { node, why: why.clone() });
+            if self.cluster.changing.is_some() {
+                return self.seats[seat].asked.push(Asked::Degraded(node, why));
+            }
+        }
+        if self.fault != Some(Fault::DegradedLate) {
+            self.seats[seat].session.degraded(node);
+        }
+    }
+
+    fn dial(&mut self, seat: usize) {
+        let Some(node) = self.cluster.membership.leader() else {
+            // It has waited as long as one may.
+            let fault = Error::fatal(SqlState::CANNOT_CONNECT_NOW, "no server can take writes");
+            return self.seats[seat].session.not_dialled(&fault);
+        };
+        if !self.nodes[usize::from(node.0)].up {
+            self.lost(node);
+            return self.seats[seat].asked.push(Asked::Dial);
+        }
+        let link = self.connect(node);
+        let of = &mut self.seats[seat];
+        of.leader = Some(link);
+        of.leaders.push(link);
+        of.session.leader_in.clear();
+        of.session.dialled(node, Vec::new());
+        self.note(|| format!("s{seat}: leads on from {node}"));
+    }
+
+    fn drop_leader(&mut self, seat: usize) {
+        if let Some(link) = self.seats[seat].leader.take() {
+            self.abandon(link);
+        }
+    }
+
+    pub(super) fn leader_lost(&mut self, seat: usize, why: &str) {
+        self.drop_leader(seat);
+        self.note(|| format!("s{seat}: has lost its leader: {why}"));
+        self.seats[seat].session.leader_lost(why.into());
+        self.turn(seat);
+    }
+
+    pub(super) fn leader_reads(&mut self, seat: usize) {
+        let Some(link) = self.seats[seat].leader else { return };
+        let (few, backend) = (self.rng.one_in(4), &mut self.nodes[link.node].backends[link.backend]);
+        if backend.out.is_empty() {
+            return self.leader_lost(seat, "it closed the connection");
+        }
+        let length = if few { 1 + self.rng.below(backend.out.len()) } else { backend.out.len() };
+        let piece = backend.out.split_to(length.min(backend.out.len()));
+        self.seats[seat].session.leader_in.extend_from_slice(&piece);
+        self.turn(seat);
+    }
+
+    /// A follower connection breaks in the middle of a batch.
+    pub(super) fn break_exchange(&mut self, seat: usize, number: usize) {
+        let exchange = self.seats[seat].exchanges.remove(number);
+        let node = NodeId(exchange.follower.link.node as u16);
+        self.broken_exchange(seat, node, exchange);
+    }
+
+    /// The session is over; what it still waits for is dropped.
+    fn close(&mut self, seat: usize) {
+        self.flush(seat);
+        let left = self.seats[seat].session.abandoned();
+        if !left.is_empty() {
+            self.fail(format!("s{seat} ends in the middle of a commit to {left:?}"));
+        }
+        let of = &mut self.seats[seat];
+        (of.closed, of.lock) = (true, Lock::None);
+        let last = std::mem::take(&mut of.session.leader_out);
+        let links: Vec<Link> = of.exchanges.drain(..).map(|exchange| exchange.follower.link).collect();
+        links.into_iter().for_each(|link| self.abandon(link));
+        let reserved = std::mem::take(&mut self.seats[seat].reserved);
+        self.pool.extend(reserved.into_values());
+        if let Some(link) = self.seats[seat].leader {
+            self.backend(link).inbox.extend_from_slice(&last);
+        }
+        self.drop_leader(seat);
+        self.client_listens(seat);
+        self.seats[seat].client.cut_off();
+        self.note(|| format!("s{seat}: is closed"));
+    }
+
+    pub(super) fn client_speaks(&mut self, seat: usize) {
+        let of = &mut self.seats[seat];
+        let text = of.client.speak(&mut of.sent);
+        let how = if of.sent.first() == Some(&b'Q') { "asks" } else { "executes" };
+        self.note(|| format!("s{seat}: client {how}: {text}"));
+    }
+
+    pub(super) fn client_listens(&mut self, seat: usize) {
+        let before = self.seats[seat].client.errors.len();
+        match self.seats[seat].client.listen() {
+            Ok(true) => self.acknowledged(seat),
+            Ok(false) => {}
+            Err(why) => self.fail(format!("s{seat}: the client: {why}")),
+        }
+        for (state, message) in self.seats[seat].client.errors[before..].to_vec() {
+            self.note(|| format!("s{seat}: client is told: {state} {message}"));
+            self.check_error(seat, &state, &message);
+        }
+    }
+
+    pub(super) fn client_vanishes(&mut self, seat: usize) {
+        let of = &mut self.seats[seat];
+        if !of.client_open || of.closed {
+            return;
+        }
+        (of.client_open, of.sent) = (false, BytesMut::new());
+        of.client.cut_off();
+        of.client.inbox.clear();
+        self.note(|| format!("!!! the client of s{seat} vanishes"));
+        self.seats[seat].session.client_gone();
+        self.turn(seat);
+    }
+
+    fn acknowledged(&mut self, seat: usize) {
+        let Some(unit) = self.seats[seat].client.units.last() else { return };
+        let (id, outcome, entered) = (unit.id, unit.outcome, unit.entered);
+        self.note(|| format!("s{seat}: client has its answer: {outcome:?}"));
+        if outcome == Outcome::Committed && entered {
+            self.check_everywhere(seat, id);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What clients ask for: the histories that a replicating proxy is easily broken by, in small tables.
+
+use super::rng::Rng;
+
+/// What a statement's success means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint,
+    RollbackTo,
+    /// To the account's `n`, which nothing else changes.
+    Add {
+        account: i64,
+        amount: i64,
+    },
+    /// Into the ledger.
+    Enter,
+    Ticket,
+    Other,
+}
+
+impl Meaning {
+    pub(super) fn is_control(self) -> bool {
+        matches!(self, Self::Begin | Self::Commit | Self::Rollback | Self::Savepoint | Self::RollbackTo)
+    }
+}
+
+/// A Query, or messages up to a Sync.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub statements: Vec<(String, Meaning)>,
+    pub simple: bool,
+}
+
+impl Request {
+    pub(super) fn one(text: &str, meaning: Meaning) -> Self {
+        Self { statements: vec![(text.to_owned(), meaning)], simple: true }
+    }
+
+    pub(super) fn is(&self, meaning: Meaning) -> bool {
+        self.statements.iter().any(|(_, known)| *known == meaning)
+    }
+}
+
+pub(super) const ACCOUNTS: usize = 3;
+pub(super) const JOBS: usize = 4;
+pub(super) const PARENTS: usize = 3;
+const NAMES: usize = 3;
+
+pub(super) fn unit(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
+    let mut requests = match rng.below(8) {
+        0 | 1 => vec![Request { statements: vec![statement(rng, client)], simple: true }],
+        2 => string(rng, id, client),
+        _ => block(rng, id, client),
+    };
+    for request in &mut requests {
+        request.simple = rng.one_in(2);
+    }
+    requests
+}
+
+/// Several statements in one Query or pipeline: one transaction.
+fn string(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
+    let mut statements = vec![enter(id, client)];
+    for _ in 0..1 + rng.below(2) {
+        statements.push(statement(rng, client));
+    }
+    vec![Request { statements, simple: true }]
+}
+
+fn block(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
+    let begin = match rng.below(10) {
+        0 => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        1 | 2 => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        _ => "BEGIN",
+    };
+    let mut requests = vec![Request::one(begin, Meaning::Begin)];
+    let alone = |(text, meaning): (String, Meaning)| Request { statements: vec![(text, meaning)], simple: true };
+    let statements = 1 + rng.below(4);
+    let entered = rng.below(statements + 1);
+    let savepoint = rng.one_in(4).then(|| rng.below(statements));
+    for n in 0..statements {
+        if n == entered {
+            requests.push(alone(enter(id, client)));
+        }
+        if savepoint == Some(n) {
+            requests.push(Request::one("SAVEPOINT s", Meaning::Savepoint));
+        }
+        requests.push(alone(statement(rng, client)));
+    }
+    if savepoint.is_some() && rng.one_in(2) {
+        requests.push(Request::one("ROLLBACK TO SAVEPOINT s", Meaning::RollbackTo));
+    }
+    let end = if rng.one_in(8) { ("ROLLBACK", Meaning::Rollback) } else { ("COMMIT", Meaning::Commit) };
+    requests.push(Request::one(end.0, end.1));
+    requests
+}
+
+fn enter(id: i64, client: usize) -> (String, Meaning) {
+    (format!("INSERT INTO ledger (id, who) VALUES ({id}, {client})"), Meaning::Enter)
+}
+
+fn statement(rng: &mut Rng, client: usize) -> (String, Meaning) {
+    let (account, job, parent, name) = (rng.below(ACCOUNTS), rng.below(JOBS), rng.below(PARENTS), rng.below(NAMES));
+    let small = rng.below(5);
+    let text = match rng.below(21) {
+        0..=3 => {
+            let amount = 1 + small as i64;
+            let text = format!("UPDATE account SET n = n + {amount} WHERE id = {account}");
+            return (text, Meaning::Add { account: account as i64, amount });
+        }
+        4 => format!("UPDATE account SET v = {client} WHERE n > {small}"),
+        5 => format!("UPDATE account SET v = n * 2 + {small} WHERE id = {account}"),
+        6 => format!("UPDATE job SET state = 1, worker = {client} WHERE id = {job} AND state = 0"),
+        7 | 8 => format!(
+            "UPDATE job SET state = 1, worker = {client} WHERE id = (SELECT id FROM job WHERE state = 0 ORDER BY id \
+             LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id"
+        ),
+        9 => "UPDATE job SET state = 0, worker = NULL WHERE state = 1".into(),
+        10 => format!("SELECT v FROM account WHERE id = {account} FOR UPDATE"),
+        11 => format!("SELECT count(*) FROM child WHERE parent = {parent}"),
+        12 | 13 => format!("INSERT INTO child (parent, v) VALUES ({parent}, {small}) RETURNING id"),
+        14 => format!("DELETE FROM parent WHERE id = {parent}"),
+        15 => format!(
+            "INSERT INTO parent (id, v) VALUES ({parent}, {small}) ON CONFLICT (id) DO UPDATE SET v = parent.v + 1"
+        ),
+        16 => format!("INSERT INTO named (id, code, v) VALUES ({name}, {small}, {client})"),
+        17 => format!("UPDATE named SET code = {small} WHERE id = {name}"),
+        18 => format!("DELETE FROM named WHERE id = {name}"),
+        19 => "INSERT INTO draw (chance) VALUES ((random() * 1000)::int)".into(),
+        _ => return ("SELECT nextval('ticket')".into(), Meaning::Ticket),
+    };
+    (text, Meaning::Other)
+}

@@ -1,0 +1,343 @@
+//! The scheduler: which of the things that can happen next does.
+
+use std::fmt::Write;
+
+use super::backend::{Backend, Did};
+use super::cluster::Cluster;
+use super::exchange::Follower;
+use super::faults::Fault;
+use super::node::{Link, Node};
+use super::rng::Rng;
+use super::seat::{Asked, Seat};
+use crate::commitlock::CommitLock;
+use crate::id::NodeId;
+use crate::plan::PlanCache;
+
+pub(super) struct World {
+    pub nodes: Vec<Node>,
+    pub seats: Vec<Seat>,
+    pub cluster: Cluster,
+    pub lock: CommitLock,
+    pub plans: PlanCache,
+    pub rng: Rng,
+    pub fault: Option<Fault>,
+    /// Idle follower connections.
+    pub pool: Vec<Follower>,
+    /// What is still to go wrong.
+    pub accidents: Vec<Accident>,
+    /// Something has gone wrong that is the world's fault, not ours.
+    pub disturbed: bool,
+    /// The first thing that must not have happened.
+    pub failure: Option<String>,
+    /// A node, or a seat behind the nodes, whose turn comes seldom.
+    slow: usize,
+    history: Option<Vec<String>>,
+}
+
+/// What the world does to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accident {
+    Crash,
+    /// A connection is reset: what was on its way may be lost.
+    Cut,
+    /// `pg_terminate_backend`
+    Terminate,
+    /// A client goes without a word.
+    ClientVanishes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    ClientSpeaks(usize),
+    ClientBytes(usize),
+    ClientListens(usize),
+    LeaderReads(usize),
+    Answer(usize, usize),
+    Exchange(usize, usize),
+    Enter(usize),
+    SeesMembers(usize),
+    Backend(Link),
+    Enact,
+    Judge(NodeId),
+    Level,
+}
+
+impl Step {
+    /// Whose turn it is.
+    fn slot(self, nodes: usize) -> usize {
+        match self {
+            Self::ClientSpeaks(seat)
+            | Self::ClientBytes(seat)
+            | Self::ClientListens(seat)
+            | Self::LeaderReads(seat)
+            | Self::Answer(seat, _)
+            | Self::Exchange(seat, _)
+            | Self::Enter(seat)
+            | Self::SeesMembers(seat) => nodes + seat,
+            Self::Backend(link) => link.node,
+            Self::Enact | Self::Judge(_) | Self::Level => usize::MAX,
+        }
+    }
+}
+
+/// More would be a circle.
+const STEPS: usize = 60_000;
+
+impl World {
+    pub(super) fn new(seed: u64, fault: Option<Fault>, keeps_history: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let nodes = 2 + usize::from(rng.one_in(3));
+        let seats = 2 + rng.below(4);
+        let nodes: Vec<Node> = (0..nodes).map(|number| Node::new(number, &mut rng)).collect();
+        let slow = rng.below(2 * (nodes.len() + seats));
+        let mut world = Self {
+            cluster: Cluster::new(nodes.len()),
+            nodes,
+            seats: Vec::new(),
+            lock: CommitLock::new(),
+            plans: PlanCache::new(1 << 20),
+            fault,
+            pool: Vec::new(),
+            accidents: accidents(&mut rng),
+            disturbed: false,
+            failure: None,
+            slow,
+            history: keeps_history.then(Vec::new),
+            rng,
+        };
+        world.sit_down(seats);
+        world
+    }
+
+    /// Lets everything happen until nothing is left to do.
+    pub(super) fn run(&mut self) {
+        for step in 0..STEPS {
+            if self.failure.is_some() {
+                return;
+            }
+            if !self.accidents.is_empty() && self.rng.one_in(150) {
+                self.happen();
+            }
+            let steps = self.steps();
+            if steps.is_empty() {
+                self.accidents.clear();
+                return self.judge();
+            }
+            let mut chosen = steps[self.rng.below(steps.len())];
+            if chosen.slot(self.nodes.len()) == self.slow && step % 8 != 0 {
+                chosen = steps[self.rng.below(steps.len())];
+            }
+            self.step(chosen);
+        }
+        self.fail("it goes on for ever".into());
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (number, seat) in self.seats.iter().enumerate().filter(|(_, seat)| !seat.closed) {
+            self.steps_of_client(number, seat, &mut steps);
+            let leader = seat.leader.map(|link| self.backend_of(link));
+            if leader.is_some_and(|b| (!b.out.is_empty() && seat.session.wants_leader()) || (b.out.is_empty() && b.ended)) {
+                steps.push(Step::LeaderReads(number));
+            }
+            let asked = seat.asked.iter().enumerate().filter(|(_, asked)| self.can_answer(asked));
+            steps.extend(asked.map(|(n, _)| Step::Answer(number, n)));
+            let exchanges = seat.exchanges.iter().enumerate().filter(|(_, exchange)| self.exchange_can_step(exchange));
+            steps.extend(exchanges.map(|(n, _)| Step::Exchange(number, n)));
+            if seat.lock.is_called() {
+                steps.push(Step::Enter(number));
+            }
+            if seat.seen != self.cluster.membership {
+                steps.push(Step::SeesMembers(number));
+            }
+        }
+        for (node, of_node) in self.nodes.iter().enumerate() {
+            let backends = (0..of_node.backends.len()).filter(|backend| of_node.can_step(*backend));
+            steps.extend(backends.map(|backend| Step::Backend(Link { node, backend })));
+            let id = NodeId(node as u16);
+            if !of_node.up && self.cluster.is_active(id) && self.cluster.changing.is_none() {
+                steps.push(Step::Judge(id));
+            }
+        }
+        if self.cluster.changing.is_some() {
+            steps.push(Step::Enact);
+        }
+        if self.cluster.can_level() {
+            steps.push(Step::Level);
+        }
+        steps
+    }
+
+    fn steps_of_client(&self, number: usize, seat: &Seat, steps: &mut Vec<Step>) {
+        if seat.client_open && !seat.client.waiting && !seat.client.said_goodbye && seat.client.inbox.is_empty() {
+            steps.push(Step::ClientSpeaks(number));
+        }
+        if seat.client_open && !seat.sent.is_empty() && seat.session.wants_client() {
+            steps.push(Step::ClientBytes(number));
+        }
+        if !seat.client.inbox.is_empty() {
+            steps.push(Step::ClientListens(number));
+        }
+    }
+
+    fn can_answer(&self, asked: &Asked) -> bool {
+        match asked {
+            Asked::Reserve(_) => true,
+            Asked::Verdict(_) | Asked::Degraded(..) | Asked::Dial => self.cluster.changing.is_none(),
+                    }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::ClientSpeaks(seat) => self.client_speaks(seat),
+            Step::ClientBytes(seat) => {
+                let of = &mut self.seats[seat];
+                let length = if self.rng.one_in(4) { 1 + self.rng.below(of.sent.len()) } else { of.sent.len() };
+                let piece = of.sent.split_to(length.min(of.sent.len()));
+                of.session.client_in.extend_from_slice(&piece);
+                self.turn(seat);
+            }
+            Step::ClientListens(seat) => self.client_listens(seat),
+            Step::LeaderReads(seat) => self.leader_reads(seat),
+            Step::Answer(seat, asked) => self.answer(seat, asked),
+            Step::Exchange(seat, exchange) => self.step_exchange(seat, exchange),
+            Step::Enter(seat) => self.enter(seat),
+            Step::SeesMembers(seat) => {
+                let seen = self.cluster.membership.clone();
+                self.seats[seat].session.membership_changed(&seen);
+                self.seats[seat].seen = seen;
+                self.turn(seat);
+            }
+            Step::Backend(link) => self.step_backend(link),
+            Step::Enact => self.enact(),
+            Step::Judge(node) => self.lost(node),
+            Step::Level => self.step_level(),
+        }
+    }
+
+    fn step_backend(&mut self, link: Link) {
+        let did = self.nodes[link.node].step(link.backend);
+        let name = self.nodes[link.node].name;
+        match &did {
+            Did::Nothing => {}
+            Did::Statement(what) => self.note(|| format!("    {name}{}: {what}", link.backend)),
+            Did::Waits(tx) => self.note(|| format!("    {name}{}: waits for transaction {}", link.backend, tx.0)),
+        }
+        if matches!(did, Did::Waits(_)) && self.is_follower(link) && !self.disturbed {
+            self.fail(format!("{name}{} waits on a follower for another transaction", link.backend));
+        }
+    }
+
+    fn is_follower(&self, link: Link) -> bool {
+        self.seats.iter().any(|seat| seat.exchanges.iter().any(|exchange| exchange.follower.link == link))
+    }
+
+    pub(super) fn backend(&mut self, link: Link) -> &mut Backend {
+        &mut self.nodes[link.node].backends[link.backend]
+    }
+
+    pub(super) fn backend_of(&self, link: Link) -> &Backend {
+        &self.nodes[link.node].backends[link.backend]
+    }
+
+    /// Our end of a connection is closed.
+    pub(super) fn abandon(&mut self, link: Link) {
+        self.backend(link).abandoned = true;
+    }
+
+    fn happen(&mut self) {
+        let Some(accident) = self.accidents.pop() else { return };
+        self.disturbed |= accident != Accident::ClientVanishes;
+        match accident {
+            Accident::Crash => {
+                let node = self.rng.below(self.nodes.len());
+                if self.nodes.iter().filter(|node| node.up).count() > 1 && self.nodes[node].up {
+                    let name = self.nodes[node].name;
+                    self.note(|| format!("!!! {name} crashes"));
+                    self.nodes[node].crash();
+                }
+            }
+            Accident::Cut | Accident::Terminate => {
+                let followers = self.rng.one_in(2);
+                let links = self.live_links(followers);
+                if links.is_empty() {
+                    return;
+                }
+                let link = links[self.rng.below(links.len())];
+                let name = self.nodes[link.node].name;
+                self.note(|| format!("!!! {accident:?} {name}{}", link.backend));
+                self.cut(link, accident);
+            }
+            Accident::ClientVanishes => {
+                let seat = self.rng.below(self.seats.len());
+                self.client_vanishes(seat);
+            }
+        }
+    }
+
+    /// Connections that may end now, but for those of leaders that a unit still needs which its followers may have
+    /// committed: see the module's "What is not tried".
+    fn live_links(&self, favours_followers: bool) -> Vec<Link> {
+        let free = |seat: &&Seat| seat.lock.is_exclusive() || seat.session.abandoned().is_empty();
+        let leaders = self.seats.iter().filter(free).filter_map(|seat| seat.leader);
+        let followers = self.seats.iter().flat_map(|seat| seat.exchanges.iter().map(|exchange| exchange.follower.link));
+        // Of followers as often as of leaders, though there are few at any time.
+        let links: Vec<Link> = if favours_followers { followers.collect() } else { leaders.collect() };
+        links.into_iter().filter(|link| !self.backend_of(*link).ended).collect()
+    }
+
+    fn cut(&mut self, link: Link, accident: Accident) {
+        let node = &mut self.nodes[link.node];
+        let backend = &mut node.backends[link.backend];
+        if accident == Accident::Terminate {
+            return backend.terminate(&mut node.store);
+        }
+        if self.rng.one_in(2) {
+            backend.inbox.clear();
+        }
+        backend.abandoned = true;
+        backend.out.clear();
+        let lost = self.seats.iter().position(|seat| seat.leader == Some(link));
+        if let Some(seat) = lost {
+            return self.leader_lost(seat, "reset");
+        }
+        let find = |seat: &Seat| seat.exchanges.iter().position(|exchange| exchange.follower.link == link);
+        let found = self.seats.iter().enumerate().find_map(|(n, seat)| Some((n, find(seat)?)));
+        if let Some((seat, exchange)) = found {
+            self.break_exchange(seat, exchange);
+        }
+    }
+
+    pub(super) fn fail(&mut self, why: String) {
+        self.note(|| format!("*** {why}"));
+        self.failure.get_or_insert(why);
+    }
+
+    pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(history) = &mut self.history {
+            history.push(what());
+        }
+    }
+
+    pub(super) fn history(&self) -> String {
+        let lines = self.history.iter().flatten().enumerate();
+        lines.fold(String::new(), |mut text, (n, line)| {
+            let _ = writeln!(text, "{n:5} {line}");
+            text
+        })
+    }
+}
+
+/// Three of four worlds are disturbed.
+fn accidents(rng: &mut Rng) -> Vec<Accident> {
+    let kinds: &[Accident] = match rng.below(4) {
+        0 => &[],
+        1 => &[Accident::Cut, Accident::Terminate, Accident::ClientVanishes],
+        2 => &[Accident::Crash],
+        _ => &[Accident::Cut, Accident::Crash, Accident::Terminate, Accident::ClientVanishes],
+    };
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    (0..1 + rng.below(3)).map(|_| kinds[rng.below(kinds.len())]).collect()
+}

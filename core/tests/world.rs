@@ -1,0 +1,47 @@
+//! The simulator over many seeds: `core/src/sim`.
+
+use lockstep_core::sim::{self, Failure, Fault};
+
+/// A seed that fails is replayed with `LOCKSTEP_SEED`; more of them are tried with `LOCKSTEP_SEEDS`.
+#[test]
+fn nodes_are_equal_in_every_world() {
+    if let Some(seed) = number("LOCKSTEP_SEED") {
+        return sim::replay(seed, None).into_iter().for_each(|failure| report(&failure));
+    }
+    let seeds = 0..number("LOCKSTEP_SEEDS").unwrap_or(2000);
+    // One thread each for the two cores that a build has.
+    std::thread::scope(|scope| {
+        for odd in [0, 1] {
+            let seeds = seeds.clone();
+            scope.spawn(move || {
+                let failed = seeds.filter(|seed| seed % 2 == odd).find_map(|seed| sim::run(seed, None).err());
+                failed.iter().for_each(report);
+            });
+        }
+    });
+}
+
+#[test]
+fn each_planted_fault_is_found() {
+    for (fault, seeds) in sim::FAULTS {
+        let found = (0..seeds).find_map(|seed| sim::run(seed, Some(fault)).err());
+        let found = found.unwrap_or_else(|| panic!("{fault:?} was not found in {seeds} seeds"));
+        println!("{fault:?}: seed {}: {}", found.seed, found.why);
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_history_again() {
+    let failure = |_| sim::run(0, Some(Fault::AllAtOnce)).expect_err("a fault that is found at once");
+    let [first, second] = [0, 1].map(failure);
+    assert!(!first.history.is_empty());
+    assert_eq!(first, second);
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|n| n.parse().expect("a number"))
+}
+
+fn report(failure: &Failure) {
+    panic!("{}\nseed {}: {}", failure.history, failure.seed, failure.why);
+}
