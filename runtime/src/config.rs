@@ -14,6 +14,7 @@ pub struct Config {
     pub service: Service,
     pub auth: Auth,
     pub health: Health,
+    pub replication: Replication,
     /// In the order of the file; the position is the node's id. At least one.
     pub nodes: Vec<Node>,
 }
@@ -66,6 +67,12 @@ pub struct Health {
     pub interval: Duration,
     pub timeout: Duration,
     pub retries: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Replication {
+    /// How often the active nodes are compared in the background; `None`: never.
+    pub scrub: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]

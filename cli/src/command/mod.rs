@@ -34,7 +34,7 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
         Command::Check(json) => block_on(check::check(load()?, json.json)),
         Command::Probe(probe) => block_on(probe::probe(load()?, probe)),
         Command::Status(json) => block_on(status::status(load()?, json.json)),
-        Command::Verify(json) => block_on(verify::verify(load()?, json.json)),
+        Command::Verify(verify) => block_on(verify::verify(load()?, verify)),
         Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
         Command::Attach(node) => block_on(node::change(load()?, node.name, |node| Request::Attach { node })),
         Command::Detach(node) => block_on(node::change(load()?, node.name, |node| Request::Detach { node })),

@@ -22,6 +22,8 @@ pub struct File {
     #[serde(default)]
     pub health: Health,
     #[serde(default)]
+    pub replication: Replication,
+    #[serde(default)]
     pub node: Vec<Node>,
 }
 
@@ -68,6 +70,12 @@ pub struct Health {
     pub interval: Option<Spanned<Time>>,
     pub timeout: Option<Spanned<Time>>,
     pub retries: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replication {
+    pub scrub: Option<Spanned<Time>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_core::auth::Users;
-use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, Node, Recovery, Service};
+use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, Node, Recovery, Replication, Service};
 use toml::Spanned;
 
 use super::error::{Fault, Problem, Source};
@@ -48,6 +48,7 @@ impl Resolver<'_> {
             service: self.service(raw.service, nodes.first(), environment),
             auth: self.auth(raw.auth),
             health: self.health(raw.health),
+            replication: self.replication(raw.replication),
             listen,
             nodes,
         }
@@ -125,6 +126,14 @@ impl Resolver<'_> {
             timeout: self.time("health.timeout", raw.timeout, Duration::from_secs(1), bounds()),
             retries: self.number("health.retries", raw.retries, 2, 0..=MOST_RETRIES) as u32,
         }
+    }
+
+    fn replication(&mut self, raw: raw::Replication) -> Replication {
+        let least = Duration::from_secs(1);
+        let scrub = raw.scrub.map(|written| {
+            self.time("replication.scrub", Some(written), least, least..=Duration::from_secs(366 * 24 * 3600))
+        });
+        Replication { scrub }
     }
 
     fn nodes(&mut self, raw: Vec<raw::Node>, listen: SocketAddr) -> Vec<Node> {

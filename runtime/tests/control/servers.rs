@@ -122,6 +122,7 @@ impl Pair {
             service: Service { user: "postgres".into(), password: Some(PASSWORD.into()), database: "postgres".into() },
             auth: Auth { users_file: self.scratch.0.join("users") },
             health: Health { interval: Duration::from_millis(100), timeout: Duration::from_secs(2), retries: 2 },
+            replication: Default::default(),
             nodes: self.servers.iter().enumerate().map(node).collect(),
         }
     }

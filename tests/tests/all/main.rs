@@ -14,3 +14,4 @@ mod stress;
 mod tidy;
 mod torture;
 mod transcript;
+mod verify;
