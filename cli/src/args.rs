@@ -66,8 +66,21 @@ Needs no running proxy. Changes nothing. Ends with 1 when something must be put 
 
 Examples:
   lockstep check
-  lockstep check --json | jq '.findings[] | select(.mark == \"problem\")'")]
-    Check(Json),
+  lockstep check --json | jq '.findings[] | select(.mark == \"problem\")'
+  lockstep check --schema                    what becomes of writes to each table, before an application finds out
+  lockstep check --schema --database shop")]
+    Check(Check),
+    /// Say what a statement is for replication: kind of effect, what followers get, and why
+    #[command(after_help = "\
+Asks the planner itself, on the catalog of the database, which it reads from the leader (or, when no proxy runs, from the \
+heaviest node that answers). Runs nothing. Give --user, or --search-path, where names depend on it. Ends with 1 when the \
+statement would be refused.
+
+Examples:
+  lockstep explain 'UPDATE orders SET paid = now() WHERE id = 7' --database shop
+  lockstep explain 'REFRESH MATERIALIZED VIEW sales' --database shop --user app
+  lockstep explain 'INSERT INTO invoice SELECT * FROM draft' -d shop --search-path 'billing, public'")]
+    Explain(Explain),
     /// See it work: two throw-away servers, an application, a crash, a recovery
     #[command(after_help = "\
 Needs PostgreSQL's programs (Debian: apt-get install postgresql) and nothing else: no configuration, no root. It stays \
@@ -142,6 +155,36 @@ pub struct Json {
     /// Print JSON for programs instead of text for people
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Check {
+    /// Look at the tables and functions of the databases instead: what is replicated, what is refused, and why
+    #[arg(long)]
+    pub schema: bool,
+    /// Look at this database alone
+    #[arg(long, short = 'd', value_name = "NAME", requires = "schema")]
+    pub database: Option<String>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Explain {
+    /// One statement, or several with semicolons between them
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+    /// The database whose tables it names [default: the service's]
+    #[arg(long, short = 'd', value_name = "NAME")]
+    pub database: Option<String>,
+    /// Who would run it: decides where names are looked for
+    #[arg(long, short = 'U', value_name = "NAME")]
+    pub user: Option<String>,
+    /// Where names are looked for, as in SET search_path [default: as is set for the user and the database]
+    #[arg(long, value_name = "SCHEMAS")]
+    pub search_path: Option<String>,
+    #[command(flatten)]
+    pub json: Json,
 }
 
 #[derive(Debug, Clone, Group)]
@@ -255,7 +298,7 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_are_not_offered() {
-        for command in ["pause", "resume", "explain", "takeover", "reload", "top"] {
+        for command in ["pause", "resume", "takeover", "reload", "top"] {
             assert_eq!(parse(&format!("lockstep {command}")).unwrap_err().exit_code(), 2, "{command}");
         }
     }

@@ -57,7 +57,7 @@ pub fn config() -> Config {
         service: Service { user: "postgres".into(), password: None, database: "postgres".into() },
         auth: Auth { users_file: "/nowhere/users".into() },
         health: Health { interval: Duration::from_millis(500), timeout: Duration::from_secs(1), retries: 2 },
-            replication: Default::default(),
+        replication: Default::default(),
         nodes: vec![node("midna", 5501), node("alp", 5502)],
     }
 }

@@ -53,9 +53,14 @@ impl Table {
     /// The key of the last row of a piece of `rows` rows; no row when fewer are left.
     pub fn boundary(&self, range: Range<'_>, rows: u64) -> String {
         let texts = self.key_list(|name| format!("{name}::text"));
-        let order = self.key_list(str::to_owned);
+        // Qualified, or the order would be that of the texts.
+        let order = self.key_list(|name| format!("t.{name}"));
         let offset = rows.saturating_sub(1);
-        format!("SELECT {texts} FROM ONLY {}{} ORDER BY {order} OFFSET {offset} LIMIT 1", self.name, self.within(range))
+        format!(
+            "SELECT {texts} FROM ONLY {} AS t{} ORDER BY {order} OFFSET {offset} LIMIT 1",
+            self.name,
+            self.within(range)
+        )
     }
 
     /// [`Sums`] of a range of keys.
@@ -86,12 +91,13 @@ impl Table {
     /// Keys of a range, each with a hash of its row.
     pub fn keys(&self, range: Range<'_>) -> String {
         let texts = self.key_list(|name| format!("{name}::text"));
-        let order = self.key_list(str::to_owned);
+        // Qualified, or the order would be that of the texts.
+        let order = self.key_list(|name| format!("t.{name}"));
         let row = self.row();
         let most = 4 * NARROW_ROWS;
         format!(
             "SELECT {texts}, concat_ws(' ', hashtextextended({row}, 0), hashtextextended({row}, 7919)) \
-             FROM ONLY {}{} ORDER BY {order} LIMIT {most}",
+             FROM ONLY {} AS t{} ORDER BY {order} LIMIT {most}",
             self.name,
             self.within(range)
         )
@@ -303,10 +309,9 @@ mod tests {
     fn a_piece_begins_after_the_last_key_of_the_one_before() {
         let (after, to) = (vec!["1".to_owned(), "it's".to_owned()], vec!["2".to_owned(), "x".to_owned()]);
         let range = Range { after: Some(&after), to: Some(&to) };
-        let bounds =
-            "WHERE (a, b) > ('1'::integer, 'it''s'::text) AND (a, b) <= ('2'::integer, 'x'::text)";
+        let bounds = "WHERE (a, b) > ('1'::integer, 'it''s'::text) AND (a, b) <= ('2'::integer, 'x'::text)";
         assert!(table().sums(range).contains(bounds), "{}", table().sums(range));
-        assert!(table().boundary(range, 10).ends_with("ORDER BY a, b OFFSET 9 LIMIT 1"));
+        assert!(table().boundary(range, 10).ends_with("ORDER BY t.a, t.b OFFSET 9 LIMIT 1"));
         assert!(!table().sums(Range::default()).contains("WHERE"));
     }
 

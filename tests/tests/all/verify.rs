@@ -105,14 +105,22 @@ const SPOILED: &[(&str, &str, &str)] = &[
         "DELETE FROM bag WHERE ctid = (SELECT max(ctid) FROM bag WHERE word = 'word 7')",
         "(\"word 7\") 40 times on node0, 41 times on node1",
     ),
-    ("UPDATE named SET v = 0 WHERE name = 'n17'", "UPDATE named SET v = 17 WHERE name = 'n17'", "table public.named differs"),
+    (
+        "UPDATE named SET v = 0 WHERE name = 'n17'",
+        "UPDATE named SET v = 17 WHERE name = 'n17'",
+        "table public.named differs",
+    ),
     ("SELECT nextval('still')", "SELECT setval('still', 1)", "sequence public.still is at 1 on node0, at 2 on node1"),
     (
         "DROP INDEX ledger_amount",
         "CREATE INDEX ledger_amount ON ledger (amount)",
         "index public.ledger_amount is on node0, not on node1",
     ),
-    ("GRANT SELECT ON pair TO app_md5", "REVOKE SELECT ON pair FROM app_md5; GRANT ALL ON pair TO app", "table public.pair differs"),
+    (
+        "GRANT SELECT ON pair TO app_md5",
+        "REVOKE SELECT ON pair FROM app_md5; GRANT ALL ON pair TO app",
+        "table public.pair differs",
+    ),
     ("ALTER DATABASE bank SET work_mem = '5MB'", "ALTER DATABASE bank RESET work_mem", "settings in database bank"),
 ];
 

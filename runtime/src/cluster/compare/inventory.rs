@@ -51,7 +51,8 @@ pub async fn take(config: &Config, node: NodeId, report: &Report) -> Result<Read
 async fn open(config: &Config, node: NodeId, database: &str) -> Result<Line, ServiceFault> {
     let node = &config.nodes[usize::from(node.0)];
     let line = service::dial(&config.service, node, database, LOGIN_PATIENCE).await?;
-    within(LOGIN_PATIENCE, async { Ok(line.batch_execute(&format!("{PINNED}; {BEGIN}; {LOCK_PATIENCE}")).await?) }).await?;
+    within(LOGIN_PATIENCE, async { Ok(line.batch_execute(&format!("{PINNED}; {BEGIN}; {LOCK_PATIENCE}")).await?) })
+        .await?;
     Ok(line)
 }
 

@@ -140,7 +140,9 @@ impl Verification<'_> {
         if self.scope.tables.is_empty() {
             return;
         }
-        for (node, _) in on_nodes.iter().enumerate().filter(|(node, table)| table.is_some() != on_nodes[0].is_some() && *node > 0) {
+        for (node, _) in
+            on_nodes.iter().enumerate().filter(|(node, table)| table.is_some() != on_nodes[0].is_some() && *node > 0)
+        {
             let (leader, follower) = self.names(node);
             let (has, lacks) = if on_nodes[0].is_some() { (leader, follower) } else { (follower, leader) };
             self.differs(node, format!("{subject} is on {has}, not on {lacks}"));

@@ -79,7 +79,13 @@ impl Verification<'_> {
         drop(held);
         let time = begun.elapsed();
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        tracing::info!(database, what, held_ms = ms(time), waited_ms = ms(waited), "commits were held to compare nodes");
+        tracing::info!(
+            database,
+            what,
+            held_ms = ms(time),
+            waited_ms = ms(waited),
+            "commits were held to compare nodes"
+        );
         let mut tally = self.tally.borrow_mut();
         tally.held = tally.held.max(time);
         tally.holds += 1;
@@ -88,7 +94,9 @@ impl Verification<'_> {
 
     pub fn cannot_look(&self, (place, fault): (usize, ServiceFault)) -> Trouble {
         match fault {
-            ServiceFault::Timeout(WAITING) => Trouble::from("commits or utility commands under way did not end in time"),
+            ServiceFault::Timeout(WAITING) => {
+                Trouble::from("commits or utility commands under way did not end in time")
+            }
             fault => self.unreadable(place, &fault),
         }
     }

@@ -21,9 +21,13 @@ const BUCKET_ROWS: usize = 1000;
 pub enum Outcome {
     Done,
     /// The look has become old: go on in a new one.
-    OldLook { after: Option<Key> },
+    OldLook {
+        after: Option<Key>,
+    },
     /// Its definition or its file changed, or somebody has it locked: begin anew in a new look.
-    Changed { why: String },
+    Changed {
+        why: String,
+    },
 }
 
 /// Why a reading does not go on.
@@ -259,7 +263,8 @@ impl Reading<'_> {
     async fn has_another_shape(&self) -> bool {
         for (node, table) in self.tables.iter().enumerate() {
             let name = lockstep_core::quote::quote_literal(&table.name);
-            let sql = format!("SELECT shape FROM ({TABLES}) AS t (name, columns, key, bytes, shape) WHERE name = {name}");
+            let sql =
+                format!("SELECT shape FROM ({TABLES}) AS t (name, columns, key, bytes, shape) WHERE name = {name}");
             let now = self.lines.ask(node, &sql).await.unwrap_or_default();
             if now.first().and_then(|row| row.get(0)) != Some(&table.shape) {
                 return true;
