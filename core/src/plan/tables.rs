@@ -4,6 +4,7 @@
 use super::write;
 use crate::catalog::{Catalog, Event, Relation, RelationKind};
 use crate::fault::Fault;
+use crate::sql::OWN_SCHEMA;
 
 /// What becomes of the writes to one table.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,9 +25,11 @@ pub struct Refused {
 /// Every kind of write that a statement may be. Row capture, where a table has it, is asked for here before the planner.
 const WRITES: [(Event, &str); 3] = [(Event::Insert, "INSERT"), (Event::Update, "UPDATE"), (Event::Delete, "DELETE")];
 
-/// `None`: nothing is written to it by statements of its own (a view, a sequence, a temporary table).
+/// `None`: nothing is written to it by statements of its own (a view, a sequence, a temporary table, what
+/// is ours).
 pub fn fate(catalog: &Catalog, relation: &Relation) -> Option<Fate> {
-    if relation.temporary || matches!(relation.kind, RelationKind::View | RelationKind::Sequence) {
+    let ours = relation.schema == OWN_SCHEMA;
+    if ours || relation.temporary || matches!(relation.kind, RelationKind::View | RelationKind::Sequence) {
         return None;
     }
     let mut fate = Fate { key: None, refused: Vec::new() };

@@ -5,6 +5,7 @@ mod chance;
 mod clients;
 mod compare;
 mod demo;
+mod explain;
 mod failover;
 mod harness;
 mod login;
