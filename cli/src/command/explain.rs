@@ -1,6 +1,6 @@
 //! `lockstep explain`: what a statement is for replication, by the planner's own judgement.
 
-use lockstep_core::plan::explain::{Explained, explain as in_words};
+use lockstep_core::plan::explain::{Explained, REFUSED, UNKNOWN, explain as in_words};
 use lockstep_core::plan::{Answer, Context, PlanCache};
 use lockstep_runtime::config::Config;
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub async fn explain(config: Config, args: Explain) -> Result<Exit, Stop> {
     // Statement by statement: one that is not known must not hide the others.
     let script = lockstep_core::plan::unplanned(&args.sql);
     let explained = |text: &str| match PlanCache::new(0).script(text, &context) {
-        Answer::Ready(script) => script.statements.first().map(|planned| in_words(&catalog, &planned.plan, text)),
+        Answer::Ready(script) => script.statements.first().map(|planned| in_words(&planned.plan, text)),
         Answer::NeedCatalog | Answer::NeedSearchPath => None,
     };
     let statements = script.statements.iter().filter_map(|planned| args.sql.get(planned.span.clone()));
@@ -44,8 +44,6 @@ pub async fn explain(config: Config, args: Explain) -> Result<Exit, Stop> {
     Ok(if statements.iter().any(Statement::is_bad) { Exit::Bad } else { Exit::Good })
 }
 
-const UNKNOWN: &str = "unknown";
-
 fn statement(text: &str, explained: Option<Explained>, database: &str) -> Statement {
     match explained {
         Some(Explained { kind, followers, why, remedy }) => {
@@ -55,9 +53,7 @@ fn statement(text: &str, explained: Option<Explained>, database: &str) -> Statem
             statement: text.to_owned(),
             kind: UNKNOWN.to_owned(),
             followers: Vec::new(),
-            why: format!(
-                "it names something that is not in database {database}, or not in the search path: the leader says what"
-            ),
+            why: format!("it names something that is not in database {database}, or not in the search path"),
             remedy: Some("give --database, and --user or --search-path, as the application has them".into()),
         },
     }
@@ -65,7 +61,7 @@ fn statement(text: &str, explained: Option<Explained>, database: &str) -> Statem
 
 impl Statement {
     fn is_bad(&self) -> bool {
-        self.kind == lockstep_core::plan::explain::REFUSED || self.kind == UNKNOWN
+        self.kind == REFUSED || self.kind == UNKNOWN
     }
 
     fn text(&self, paint: Paint) -> String {

@@ -46,10 +46,6 @@ pub struct Range<'a> {
 }
 
 impl Table {
-    pub fn is_alike(&self, other: &Table) -> bool {
-        self.columns == other.columns && self.key == other.key
-    }
-
     /// The key of the last row of a piece of `rows` rows; no row when fewer are left.
     pub fn boundary(&self, range: Range<'_>, rows: u64) -> String {
         let texts = self.key_list(|name| format!("{name}::text"));

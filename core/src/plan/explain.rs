@@ -1,9 +1,9 @@
 //! A plan in words, for `lockstep explain`: what a statement is for replication, what followers get, and why.
 
 use super::{Action, Plan, Transaction};
-use crate::catalog::Catalog;
 use crate::effect::{RowEffect, RowKind};
 use crate::fault::Fault;
+use crate::sql;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
@@ -21,29 +21,42 @@ impl Explained {
         Self { kind, followers, why: why.into(), remedy: None }
     }
 
-    pub fn is_refused(&self) -> bool {
-        self.kind == REFUSED
+    /// Whether it would not be carried out.
+    pub fn is_bad(&self) -> bool {
+        self.kind == REFUSED || self.kind == UNKNOWN
     }
 }
 
 pub const REFUSED: &str = "refused";
+/// The leader is asked, for its own error.
+pub const UNKNOWN: &str = "unknown";
 
 /// `sql` is the statement alone, without semicolon.
-pub fn explain(catalog: &Catalog, plan: &Plan, sql: &str) -> Explained {
-    let mut explained = of_action(catalog, &plan.action, sql);
-    if plan.marks.sequences && !explained.is_refused() {
+pub fn explain(plan: &Plan, sql: &str) -> Explained {
+    let mut explained = of_action(&plan.action, sql);
+    if plan.marks.sequences && !explained.is_bad() {
         explained.why.push_str(". Sequences that it moves are brought along, and levelled when it is quiet");
     }
     explained
 }
 
-fn of_action(catalog: &Catalog, action: &Action, sql: &str) -> Explained {
+fn of_action(action: &Action, sql: &str) -> Explained {
     match action {
         Action::Leader => Explained::new("leader only", Vec::new(), "it changes nothing that other servers hold"),
+        Action::Unparsed if is_understood(sql) => Explained {
+            remedy: Some(
+                "Look at it in the database, and as the user or with the search path, of the application.".into(),
+            ),
+            ..Explained::new(
+                UNKNOWN,
+                Vec::new(),
+                "it names something that is not in this database, or not in the search path: the leader would say what",
+            )
+        },
         Action::Unparsed => Explained::new(
-            "leader only",
+            UNKNOWN,
             Vec::new(),
-            "it is not understood: the leader answers with its own error, and what it accepts all the same is refused",
+            "its text is not understood: the leader answers with its own error, and what it accepts all the same is refused",
         ),
         Action::Transaction(kind) => Explained::new("transaction", Vec::new(), of_transaction(kind)),
         Action::Write(write) => rows(&write.effect, "through RETURNING"),
@@ -74,7 +87,7 @@ fn of_action(catalog: &Catalog, action: &Action, sql: &str) -> Explained {
             Explained::new("utility", vec![sql.to_owned()], why)
         }
         Action::Prepare { inner, .. } => {
-            let inner = of_action(catalog, &inner.action, sql);
+            let inner = of_action(&inner.action, sql);
             Explained { why: format!("PREPARE itself runs on the leader; EXECUTE of it: {}", inner.why), ..inner }
         }
         Action::Execute { name } => {
@@ -86,6 +99,10 @@ fn of_action(catalog: &Catalog, action: &Action, sql: &str) -> Explained {
         }
         Action::ShowPoolNodes => Explained::new("the proxy", Vec::new(), "the proxy answers it"),
     }
+}
+
+fn is_understood(sql: &str) -> bool {
+    sql::scan(sql).and_then(|scanned| scanned.parse(|_| ())).is_ok()
 }
 
 fn rows(effect: &RowEffect, how: &str) -> Explained {

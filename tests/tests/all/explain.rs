@@ -29,7 +29,7 @@ fn statements_and_schemas_are_explained_with_and_without_a_running_proxy() {
     let refused = cluster.connect("shop").try_query("DELETE FROM heap").expect_err("it is refused");
     assert_eq!(refused.state(), "0A000");
     let (code, text) = explain(&cluster, "INSERT INTO invoice VALUES (1)", &[]);
-    assert!(code == 1 && text.contains("--search-path"), "{text}");
+    assert!(code == 1 && text.contains("not in the search path"), "{text}");
     let (code, text) =
         explain(&cluster, "INSERT INTO invoice VALUES (1)", &["--search-path", "billing, public", "--json"]);
     assert!(code == 0 && text.contains("\"kind\": \"rows\"") && text.contains("billing"), "{text}");

@@ -112,6 +112,11 @@ const SPOILED: &[(&str, &str, &str)] = &[
     ),
     ("SELECT nextval('still')", "SELECT setval('still', 1)", "sequence public.still is at 1 on node0, at 2 on node1"),
     (
+        "ALTER TABLE pair DROP CONSTRAINT pair_pkey",
+        "ALTER TABLE pair ADD PRIMARY KEY (a, b)",
+        "constraint pair_pkey on public.pair is on node0, not on node1",
+    ),
+    (
         "DROP INDEX ledger_amount",
         "CREATE INDEX ledger_amount ON ledger (amount)",
         "index public.ledger_amount is on node0, not on node1",
@@ -201,7 +206,7 @@ fn definitions_that_change_meanwhile_are_no_difference() {
 #[test]
 fn a_long_comparison_is_in_nobodys_way_and_ends_with_who_asked_for_it() {
     let cluster = started();
-    let mut asked = cluster.proxy.command(&["verify", "--rate", "100"]);
+    let mut asked = cluster.proxy.command(&["verify", "--rate", "1000"]);
     let mut asked = asked.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("run lockstep verify");
     let mut activity = cluster.nodes[0].connect("postgres");
     let mut looking = |database: &str| {
@@ -219,7 +224,15 @@ fn a_long_comparison_is_in_nobodys_way_and_ends_with_who_asked_for_it() {
     client.query("TRUNCATE bag");
     assert!(begun.elapsed() < Duration::from_secs(5), "DDL waits for a piece at most: {:?}", begun.elapsed());
     assert!(looking("bank"), "the comparison goes on");
+    drop(client);
+    cluster.connect("drawn").query("DROP DATABASE bank");
+    cluster.create_database("bank");
+    cluster.connect("bank").query(SCHEMA);
 
+    let mut asked_again = cluster.proxy.command(&["verify", "--database", "bank", "--rate", "1000"]);
+    asked.wait().expect("what is left is compared");
+    let mut asked = asked_again.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("run lockstep verify");
+    wait::until(PATIENCE, "the comparison looks at the database", || looking("bank").then_some(()));
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(asked.id() as i32), nix::sys::signal::Signal::SIGINT)
         .expect("interrupt it");
     asked.wait().expect("it ends");

@@ -116,10 +116,10 @@ impl Verification<'_> {
                 self.is_missing(&subject, on_nodes);
                 continue;
             };
-            if tables.iter().any(|table| !table.is_alike(&tables[0])) {
-                self.unread(format!("{subject}: its columns or keys are not the same on all nodes"));
+            let Some(tables) = alike(tables) else {
+                self.unread(format!("{subject}: its columns are not the same on all nodes"));
                 continue;
-            }
+            };
             self.tell(|| format!("{}: {}", work.database, todo.name), work.done.get(), work.total);
             match self.table(&subject, &work.look, reader, &tables, todo.after.clone()).await? {
                 Outcome::Done => {
@@ -190,6 +190,18 @@ async fn left(vacated: &mut broadcast::Receiver<std::sync::Arc<str>>, database: 
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
+}
+
+/// Tables that can be compared. Where the nodes do not have the same key, they are compared without one.
+fn alike(mut tables: Vec<Table>) -> Option<Vec<Table>> {
+    let first = tables.first()?.clone();
+    if tables.iter().any(|table| table.columns != first.columns) {
+        return None;
+    }
+    if tables.iter().any(|table| table.key != first.key) {
+        tables.iter_mut().for_each(|table| table.key.clear());
+    }
+    Some(tables)
 }
 
 fn named(name: &str) -> String {

@@ -12,6 +12,9 @@ use crate::cluster::command::Trouble;
 use crate::cluster::compare::inventory;
 use crate::service::ServiceFault;
 
+/// Whoever has something locked may be waiting for its own commit, which is held.
+const NOT_WAITING: &str = "SET LOCAL lock_timeout = '1s'";
+
 impl Verification<'_> {
     /// What all databases of a server share. Gives the names of the databases.
     pub async fn server(&self) -> Result<Vec<String>, Trouble> {
@@ -42,7 +45,8 @@ impl Verification<'_> {
         {
             return Ok(());
         }
-        let again = join_all((0..lines.0.len()).map(|node| lines.ask(node, sql)));
+        let sql = format!("BEGIN; {NOT_WAITING}; {sql}; COMMIT");
+        let again = join_all((0..lines.0.len()).map(|node| lines.ask(node, &sql)));
         let answers = self
             .held(database.unwrap_or("all"), "definitions that seemed to differ", again)
             .await

@@ -23,5 +23,6 @@ LEFT JOIN LATERAL (
              OR NOT (x.indcollation[place] IN (0, 950, 951) OR x.indcollation[place] = 100 AND EXISTS (
                      SELECT FROM pg_database WHERE datname = current_database() AND datcollate IN ('C', 'POSIX'))))
     ORDER BY indisprimary DESC, named.relname LIMIT 1) i ON true
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname NOT IN ('lockstep', 'pg_toast', 'information_schema')
+WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('lockstep', 'pg_toast', 'information_schema')
   AND (c.oid >= 16384 AND n.nspname <> 'pg_catalog' OR c.oid = 'pg_largeobject'::regclass)
