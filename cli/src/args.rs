@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
+use lockstep_core::cluster::pieces::Rate;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -65,8 +66,21 @@ Needs no running proxy. Changes nothing. Ends with 1 when something must be put 
 
 Examples:
   lockstep check
-  lockstep check --json | jq '.findings[] | select(.mark == \"problem\")'")]
-    Check(Json),
+  lockstep check --json | jq '.findings[] | select(.mark == \"problem\")'
+  lockstep check --schema                    what becomes of writes to each table, before an application finds out
+  lockstep check --schema --database shop")]
+    Check(Check),
+    /// Say what a statement is for replication: kind of effect, what followers get, and why
+    #[command(after_help = "\
+Asks the planner itself, on the catalog of the database, which it reads from the leader (or, when no proxy runs, from the \
+heaviest node that answers). Runs nothing. Give --user, or --search-path, where names depend on it. Ends with 1 when the \
+statement would be refused.
+
+Examples:
+  lockstep explain 'UPDATE orders SET paid = now() WHERE id = 7' --database shop
+  lockstep explain 'REFRESH MATERIALIZED VIEW sales' --database shop --user app
+  lockstep explain 'INSERT INTO invoice SELECT * FROM draft' -d shop --search-path 'billing, public'")]
+    Explain(Explain),
     /// See it work: two throw-away servers, an application, a crash, a recovery
     #[command(after_help = "\
 Needs PostgreSQL's programs (Debian: apt-get install postgresql) and nothing else: no configuration, no root. It stays \
@@ -84,13 +98,21 @@ Examples:
   lockstep status
   lockstep status --json | jq -r '.nodes[] | select(.state != \"active\") | .name'")]
     Status(Json),
-    /// Compare all active nodes in full: every row, sequence and definition
+    /// Compare all active nodes, exactly and in full, while clients write
     #[command(after_help = "\
-Reads every table on every node; commits may wait for it. Ends with 1 when nodes differ.
+Compares every row, sequence and definition, roles and grants and settings, in snapshots of the same moment on every \
+node: commits are held for some milliseconds to take them. Names the rows that differ, by key. Ends with 1 when nodes \
+differ or something could not be compared; Ctrl-C ends the comparison. Changes nothing.
 
-Example:
-  lockstep verify")]
-    Verify(Json),
+With --table only the rows of those tables are compared; with --database also that database's definitions and sequences, \
+but not what all databases share.
+
+Examples:
+  lockstep verify
+  lockstep verify --database shop --rate none      as fast as the servers can
+  lockstep verify --table orders --table billing.invoice --rate 5000
+  lockstep verify --json | jq -r '.differences[]'")]
+    Verify(Verify),
     /// Bring a node back with a fresh copy of an active one, while clients go on
     #[command(after_help = "\
 Erases the node's data directory. Needs [node.recovery] in the configuration: see `lockstep help recovery`.
@@ -133,6 +155,51 @@ pub struct Json {
     /// Print JSON for programs instead of text for people
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Check {
+    /// Look at the tables and functions of the databases instead: what is replicated, what is refused, and why
+    #[arg(long)]
+    pub schema: bool,
+    /// Look at this database alone
+    #[arg(long, short = 'd', value_name = "NAME", requires = "schema")]
+    pub database: Option<String>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Explain {
+    /// One statement, or several with semicolons between them
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+    /// The database whose tables it names [default: the service's]
+    #[arg(long, short = 'd', value_name = "NAME")]
+    pub database: Option<String>,
+    /// Who would run it: decides where names are looked for
+    #[arg(long, short = 'U', value_name = "NAME")]
+    pub user: Option<String>,
+    /// Where names are looked for, as in SET search_path [default: as is set for the user and the database]
+    #[arg(long, value_name = "SCHEMAS")]
+    pub search_path: Option<String>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Verify {
+    /// Compare this database alone
+    #[arg(long, short = 'd', value_name = "NAME")]
+    pub database: Option<String>,
+    /// Compare the rows of this table alone, in every database that has it; may be given several times
+    #[arg(long = "table", short = 't', value_name = "[SCHEMA.]NAME")]
+    pub tables: Vec<String>,
+    /// Read no more in a second from each node: rows (5000) or bytes of their text (20MB); none: no limit [default: 32MB]
+    #[arg(long, value_parser = rate, value_name = "RATE")]
+    pub rate: Option<String>,
+    #[command(flatten)]
+    pub json: Json,
 }
 
 #[derive(Debug, Clone, Group)]
@@ -197,6 +264,14 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a time such as 250ms, 1s or 2m".into())
 }
 
+/// Checked here, meant there: the proxy reads it once more.
+fn rate(text: &str) -> Result<String, String> {
+    match Rate::parse(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("write rows in a second such as 5000, bytes such as 512kB or 20MB, or none".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,7 +298,7 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_are_not_offered() {
-        for command in ["pause", "resume", "explain", "takeover", "reload", "top"] {
+        for command in ["pause", "resume", "takeover", "reload", "top"] {
             assert_eq!(parse(&format!("lockstep {command}")).unwrap_err().exit_code(), 2, "{command}");
         }
     }
@@ -253,5 +328,13 @@ mod tests {
             let error = parse(&format!("lockstep probe --interval {bad}")).unwrap_err().to_string();
             assert!(error.contains("250ms, 1s or 2m"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_comparison_is_narrowed_and_slowed_down() {
+        let line = "lockstep verify --database shop --table a --table s.b --rate 20MB --json";
+        let Command::Verify(verify) = parse(line).unwrap().command else { panic!("{line}") };
+        assert_eq!((verify.database.as_deref(), verify.tables.len()), (Some("shop"), 2));
+        assert!(parse("lockstep verify --rate fast").unwrap_err().to_string().contains("20MB"));
     }
 }

@@ -20,6 +20,7 @@ pub mod log;
 pub mod postgres;
 pub mod probe;
 pub mod progress;
+pub mod schema;
 pub mod server;
 pub mod show;
 pub mod signals;

@@ -10,6 +10,7 @@ mod plans {
     mod calls;
     mod copy;
     mod ddl;
+    mod explained;
     mod reads;
     mod session;
     mod writes;

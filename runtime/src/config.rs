@@ -18,6 +18,7 @@ pub struct Config {
     pub service: Service,
     pub auth: Auth,
     pub health: LiveHealth,
+    pub replication: Replication,
     /// In the order of the file; the position is the node's id. At least one.
     pub nodes: Vec<Node>,
 }
@@ -97,6 +98,12 @@ pub struct Health {
     /// So long may somebody's lock on a follower hold up a commit.
     pub lock_timeout: Duration,
     pub strangers: Strangers,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replication {
+    /// How often the active nodes are compared in the background; `None`: never.
+    pub scrub: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_core::cluster::Membership;
 use lockstep_core::commitlock::CommitLock;
 use tokio::sync::{RwLock, broadcast};
 
 use crate::cluster::ClusterClient;
 use crate::config::Config;
+use crate::door::protocol::Scrubbed;
 
 /// One per process, in an `Arc`.
 #[derive(Debug)]
@@ -27,4 +28,6 @@ pub struct Shared {
     pub login_secret: [u8; 32],
     /// Clients that are logged in.
     pub clients: AtomicUsize,
+    /// The last comparison in the background.
+    pub scrubbed: ArcSwapOption<Scrubbed>,
 }

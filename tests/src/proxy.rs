@@ -223,6 +223,7 @@ impl Proxy {
         section("service", &[format!("user = \"{}\"\npassword = \"{}\"", SUPERUSER.name, SUPERUSER.password)]);
         section("auth", &["users_file = \"users\"".into()]);
         section("health", &[]);
+        section("replication", &[]);
         for (position, node) in self.nodes.iter().enumerate() {
             let weight = self.nodes.len() - position;
             let lines = format!("name = \"{}\"\naddress = \"{}\"\nweight = {weight}", node.name, node.address);

@@ -65,6 +65,7 @@ pub fn config() -> Config {
             lock_timeout: Duration::from_secs(5),
             strangers: Strangers::End,
         }),
+        replication: Default::default(),
         nodes: vec![node("midna", 5501), node("alp", 5502)],
     }
 }

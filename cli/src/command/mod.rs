@@ -3,6 +3,7 @@
 //! To add one: its name, help and example in `args.rs`, a file here, an arm below, its paragraph in `docs/operations.md`.
 
 mod check;
+mod explain;
 mod help;
 mod node;
 mod probe;
@@ -31,10 +32,11 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
         Command::Demo(demo) => demo::demo(common.log.as_deref(), &demo),
         Command::Help(help) => help::help(help.topic.as_deref()),
         Command::Run => run::run(load()?),
-        Command::Check(json) => block_on(check::check(load()?, json.json)),
+        Command::Check(check) => block_on(check::check(load()?, check)),
+        Command::Explain(explain) => block_on(explain::explain(load()?, explain)),
         Command::Probe(probe) => block_on(probe::probe(load()?, probe)),
         Command::Status(json) => block_on(status::status(load()?, json.json)),
-        Command::Verify(json) => block_on(verify::verify(load()?, json.json)),
+        Command::Verify(verify) => block_on(verify::verify(load()?, verify)),
         Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
         Command::Attach(node) => block_on(node::change(load()?, node.name, |node| Request::Attach { node })),
         Command::Detach(node) => block_on(node::change(load()?, node.name, |node| Request::Detach { node })),

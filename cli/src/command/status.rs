@@ -1,7 +1,7 @@
 //! `lockstep status`: each node, its role, its state, since when and why.
 
 use lockstep_runtime::config::Config;
-use lockstep_runtime::door::protocol::{NodeStatus, Reply, Request, Status};
+use lockstep_runtime::door::protocol::{NodeStatus, Reply, Request, Scrubbed, Status};
 
 use crate::control;
 use crate::exit::{Exit, Stop};
@@ -47,8 +47,15 @@ fn text(status: &Status, paint: Paint) -> String {
     let mut lines: Vec<String> = painted.collect();
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
+    lines.extend(status.scrub.as_ref().map(scrubbed));
     lines.extend(remedies(status));
     lines.join("\n")
+}
+
+fn scrubbed(scrub: &Scrubbed) -> String {
+    let Scrubbed { finished, result, tables, rows, .. } = scrub;
+    let found = scrub.found.first().map_or(String::new(), |first| format!(": {first}"));
+    format!("compared in the background {finished}: {result}, {tables} tables, {} rows{found}", show::count(*rows))
 }
 
 /// The command that brings each absent node back.
@@ -80,6 +87,7 @@ mod tests {
             epoch: 3,
             clients: 1_200,
             nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
+            scrub: None,
         }
     }
 

@@ -1,27 +1,30 @@
 //! `lockstep verify`: are the active nodes equal?
 
 use lockstep_runtime::config::Config;
-use lockstep_runtime::door::protocol::{Reply, Request, Verified};
+use lockstep_runtime::door::protocol::{Reply, Request, Verified, VerifyScope};
 
+use crate::args::Verify;
 use crate::control;
 use crate::exit::{Exit, Stop};
 use crate::progress::Display;
 use crate::show::{self, Paint};
 
-pub async fn verify(config: Config, json: bool) -> Result<Exit, Stop> {
+pub async fn verify(config: Config, args: Verify) -> Result<Exit, Stop> {
+    let Verify { database, tables, rate, json } = args;
+    let request = Request::Verify(VerifyScope { database, tables, rate });
     let mut display = Display::new();
-    let reply = control::ask(&config.control.socket, &Request::Verify, |progress| display.show(&progress)).await;
+    let reply = control::ask(&config.control.socket, &request, |progress| display.show(&progress)).await;
     drop(display);
     let verified = match reply? {
         Reply::Verified(verified) => verified,
         other => return Err(control::unexpected(other)),
     };
-    if json {
+    if json.json {
         show::json(&verified);
     } else {
         show::line(&text(&verified, Paint::for_stdout()));
     }
-    Ok(if verified.differences.is_empty() { Exit::Good } else { Exit::Bad })
+    Ok(if verified.is_equal() { Exit::Good } else { Exit::Bad })
 }
 
 fn text(verified: &Verified, paint: Paint) -> String {
@@ -32,13 +35,18 @@ fn text(verified: &Verified, paint: Paint) -> String {
         show::count(verified.tables as u64),
         show::count(verified.rows),
     );
-    if verified.differences.is_empty() {
+    if verified.is_equal() {
         let alone = if verified.nodes.len() < 2 { "; nothing to compare it with" } else { ": equal" };
         return format!("{} {compared}{alone}", paint.mark(true));
     }
-    let differences = verified.differences.iter().map(|difference| format!("{} {difference}", paint.mark(false)));
-    let mut lines: Vec<_> = differences.collect();
-    lines.push(format!("{} {compared}: {} differences", paint.mark(false), verified.differences.len()));
+    let unread = verified.unread.iter().map(|what| format!("not compared: {what}"));
+    let found = verified.differences.iter().cloned().chain(unread);
+    let mut lines: Vec<_> = found.map(|found| format!("{} {found}", paint.mark(false))).collect();
+    let unread = match verified.unread.len() {
+        0 => String::new(),
+        n => format!(", {n} not compared"),
+    };
+    lines.push(format!("{} {compared}: {} differences{unread}", paint.mark(false), verified.differences.len()));
     lines.join("\n")
 }
 
@@ -48,7 +56,8 @@ mod tests {
 
     fn verified(nodes: &[&str], differences: &[&str]) -> Verified {
         let strings = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-        Verified { databases: 2, tables: 7, rows: 12_345, nodes: strings(nodes), differences: strings(differences) }
+        let (nodes, differences) = (strings(nodes), strings(differences));
+        Verified { databases: 2, tables: 7, rows: 12_345, nodes, differences, ..Verified::default() }
     }
 
     #[test]
@@ -66,5 +75,12 @@ mod tests {
     fn every_difference_has_its_line() {
         let text = text(&verified(&["midna", "alp"], &["shop.public.orders: 1 row", "sequence s"]), Paint::none());
         assert_eq!(text.lines().filter(|line| line.starts_with("x ")).count(), 3, "{text}");
+    }
+
+    #[test]
+    fn what_could_not_be_compared_is_not_called_equal() {
+        let unread = Verified { unread: vec!["table t: locked".into()], ..verified(&["midna", "alp"], &[]) };
+        let text = text(&unread, Paint::none());
+        assert!(text.contains("x not compared: table t: locked") && !text.contains("equal"), "{text}");
     }
 }

@@ -22,6 +22,8 @@ pub struct File {
     #[serde(default)]
     pub health: Health,
     #[serde(default)]
+    pub replication: Replication,
+    #[serde(default)]
     pub node: Vec<Node>,
 }
 
@@ -77,6 +79,12 @@ pub struct Health {
 pub enum Strangers {
     End,
     Degrade,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replication {
+    pub scrub: Option<Spanned<Time>>,
 }
 
 #[derive(Debug, Deserialize)]

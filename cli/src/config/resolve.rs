@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use lockstep_core::auth::Users;
 use lockstep_core::unit::stall::Strangers;
-use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, LiveHealth, Node, Recovery, Service};
+use lockstep_runtime::config::{
+    Auth, Cluster, Config, Control, Health, Listen, LiveHealth, Node, Recovery, Replication, Service,
+};
 use toml::Spanned;
 
 use super::error::{Fault, Problem, Source};
@@ -49,6 +51,7 @@ impl Resolver<'_> {
             service: self.service(raw.service, nodes.first(), environment),
             auth: self.auth(raw.auth),
             health: LiveHealth::new(self.health(raw.health)),
+            replication: self.replication(raw.replication),
             listen,
             nodes,
         }
@@ -131,6 +134,14 @@ impl Resolver<'_> {
                 Some(raw::Strangers::End) | None => Strangers::End,
             },
         }
+    }
+
+    fn replication(&mut self, raw: raw::Replication) -> Replication {
+        let least = Duration::from_secs(1);
+        let scrub = raw.scrub.map(|written| {
+            self.time("replication.scrub", Some(written), least, least..=Duration::from_secs(366 * 24 * 3600))
+        });
+        Replication { scrub }
     }
 
     fn nodes(&mut self, raw: Vec<raw::Node>, listen: SocketAddr) -> Vec<Node> {

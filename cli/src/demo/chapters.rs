@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use lockstep_runtime::door::protocol::{Reply, Request, Status};
+use lockstep_runtime::door::protocol::{Reply, Request, Status, VerifyScope};
 
 use super::load::Load;
 use super::server::Server;
@@ -97,7 +97,7 @@ pub async fn recovery(stage: &Stage, story: &mut Story, load: &Load, victim: &Se
 pub async fn comparison(stage: &Stage, story: &mut Story, load: &Load) -> Result<(), Stop> {
     story.chapter("lockstep verify");
     let _quiet = load.pause().await;
-    let reply = control::ask(&stage.config.control.socket, &Request::Verify, |_| ()).await?;
+    let reply = control::ask(&stage.config.control.socket, &Request::Verify(VerifyScope::default()), |_| ()).await?;
     let Reply::Verified(verified) = reply else { return Err(control::unexpected(reply)) };
     let compared = format!(
         "{}: {} databases, {} tables, {} rows",

@@ -107,6 +107,16 @@ impl Catalog {
         oids.filter_map(|oid| self.relations.get(oid))
     }
 
+    /// All of them, in no order.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.values()
+    }
+
+    /// All functions of users, in no order.
+    pub fn functions(&self) -> impl Iterator<Item = &Function> {
+        self.functions.values()
+    }
+
     /// Functions of users of this name in all schemas.
     pub fn functions_named(&self, name: &str) -> impl Iterator<Item = &Function> {
         let oids = self.functions_by_name.get(name).map_or(&[][..], Vec::as_slice);

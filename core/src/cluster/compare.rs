@@ -52,14 +52,6 @@ impl Inventory {
     }
 }
 
-/// Databases in which a sequence that both nodes have stands elsewhere on the second.
-pub fn unlevel(a: &Inventory, b: &Inventory) -> BTreeSet<String> {
-    let elsewhere = |(thing, position): (&Thing, &Position)| {
-        b.sequences.get(thing).is_some_and(|there| there != position).then(|| thing.database.clone())?
-    };
-    a.sequences.iter().filter_map(elsewhere).collect()
-}
-
 /// One sentence for each difference of any node to the first; empty means that all are equal.
 pub fn differences(nodes: &[(&str, &Inventory)]) -> Vec<String> {
     let Some(((first, reference), others)) = nodes.split_first() else { return Vec::new() };

@@ -18,6 +18,7 @@
 //! | [`change`] | what an event does to the membership |
 //! | [`membership`] | who leads, who follows |
 //! | [`compare`], [`sequence`] | what differs; where sequences are to be put |
+//! | [`pieces`] | how a table is compared piece by piece |
 //! | [`recovery`] | the steps of a recovery, and what undoes them |
 //! | [`lineage`], [`opening`] | whose data is what it was; who serves at a start |
 
@@ -29,6 +30,7 @@ pub mod health;
 pub mod lineage;
 pub mod membership;
 pub mod opening;
+pub mod pieces;
 pub mod recovery;
 pub mod sequence;
 

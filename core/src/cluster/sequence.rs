@@ -55,6 +55,30 @@ pub fn steps(
         .collect()
 }
 
+/// Sequences of a follower that stand where the design does not let them: `there` was read after a levelling that began
+/// after `before`, and before `now`, both of the leader. One that has stood still must be level; one that is being drawn
+/// from may lie between the two; of one that cycles or was set back meanwhile nothing can be said.
+pub fn astray(
+    before: &Positions,
+    there: &Positions,
+    now: &Positions,
+    counting: &BTreeMap<String, Counting>,
+) -> Vec<String> {
+    let wrong = |name: &String, there: Position| {
+        let (Some(before), Some(now)) = (before.get(name), now.get(name)) else { return false };
+        let Some(counting) = counting.get(name) else { return false };
+        let descending = counting.increment < 0;
+        if before == now {
+            return there != *now;
+        }
+        if counting.cycle || is_behind(*now, *before, descending) {
+            return false;
+        }
+        is_behind(there, *before, descending) || is_behind(*now, there, descending)
+    };
+    there.iter().filter(|(name, there)| wrong(name, **there)).map(|(name, _)| name.clone()).collect()
+}
+
 fn is_behind(there: Position, here: Position, descending: bool) -> bool {
     let key = |position: Position| {
         (if descending { -i128::from(position.last) } else { position.last.into() }, position.called)
@@ -118,6 +142,17 @@ mod tests {
     fn what_is_level_or_missing_is_left_alone() {
         assert_eq!(steps(&one(at(5)), &one(at(5)), &one(at(5)), &counting(UP)), Positions::new());
         assert_eq!(steps(&one(at(5)), &one(at(5)), &Positions::new(), &counting(UP)), Positions::new());
+    }
+
+    #[test]
+    fn a_follower_may_lag_only_behind_a_leader_that_moves_and_never_be_ahead() {
+        let astray = |before, there, now| !astray(&one(before), &one(there), &one(now), &counting(UP)).is_empty();
+        assert!(!astray(at(5), at(5), at(5)));
+        assert!(astray(at(5), at(4), at(5)) && astray(at(5), at(6), at(5)), "it stands still");
+        assert!(!astray(at(5), at(6), at(9)));
+        assert!(astray(at(5), at(4), at(9)), "it was levelled after 5 had been given out");
+        assert!(astray(at(5), at(10), at(9)));
+        assert!(!astray(at(9), at(9), at(3)), "it was set back meanwhile");
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! | `ddl`, `alter`, `role` | what goes as text |
 //! | `evaluated` | expressions that each server evaluates when it gets that text |
 //! | `refuse` | reasons and their words |
+//! | [`explain`], [`tables`] | a plan in words; what happens with writes to a table |
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ mod calls;
 mod copy;
 mod ddl;
 mod evaluated;
+pub mod explain;
 mod refuse;
 mod returning;
 mod role;
@@ -38,6 +40,7 @@ mod safety;
 mod scope;
 mod settings;
 mod statement;
+pub mod tables;
 mod write;
 
 pub use cache::{PlanCache, unplanned};

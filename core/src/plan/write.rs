@@ -143,6 +143,30 @@ pub fn delete(scope: &Scope<'_>, statement: &DeleteStmt, facts: &Facts) -> Outco
     )
 }
 
+/// What becomes of a plain write to the table: of an UPDATE, to all columns but those of its first key and those to which
+/// its own rows refer.
+pub fn judge(catalog: &Catalog, relation: &Relation, event: Event) -> Result<RowEffect, Fault> {
+    let range = RangeVar { inh: true, ..RangeVar::default() };
+    let target = Target { catalog, relation, range: &range, marks: Marks::default(), converts: false };
+    let key = relation.keys.first();
+    let in_key = |c: &Column| key.is_some_and(|key| key.columns.iter().any(|part| part.name == c.name));
+    let referred: Vec<_> = safety::referred_by_itself(catalog, relation).collect();
+    let kept = |c: &Column| in_key(c) || referred.contains(&&c.name);
+    let free = |c: &&Column| !c.generated && c.identity != Identity::Always && !kept(c);
+    let assigned: Vec<_> = relation.columns.iter().filter(free).map(|c| c.name.clone()).collect();
+    target.check(event, &assigned, true)?;
+    if event == Event::Insert {
+        return target.inserted(RowKind::Insert, None);
+    }
+    let key = target.key(&[])?;
+    let changes = |c: &&Column| event == Event::Update && assigned.contains(&c.name);
+    let part = |c: &&Column| key.columns.iter().any(|part| part.name == c.name);
+    let columns = relation.columns.iter().filter(|c| part(c) || changes(c));
+    let columns = columns.map(|c| target.effect_column(c, Some(key))).collect();
+    let kind = if event == Event::Update { RowKind::Update } else { RowKind::Delete };
+    target.effect(kind, columns, false, true, false)
+}
+
 /// Names of the columns that a list of assignments assigns.
 fn assigned(targets: &[Node]) -> Outcome<Vec<String>> {
     let name = |node: &Node| match &node.node {

@@ -1,6 +1,7 @@
 //! The cluster actor: what is done about each question.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use actix::Arbiter;
 use lockstep_core::cluster::health::Judgement;
@@ -26,6 +27,8 @@ pub struct Cluster {
     pub(super) opening: Mutex<Option<String>>,
     /// Name of the operator's command that is running: one at a time.
     pub(super) busy: std::sync::Mutex<Option<String>>,
+    /// Whether nodes are being compared for an operator or in the background.
+    pub(super) comparing: AtomicBool,
 }
 
 impl Cluster {
@@ -37,15 +40,16 @@ impl Cluster {
         standings: Vec<Arc<Standing>>,
     ) -> Self {
         let (opening, busy) = (Mutex::new(None), std::sync::Mutex::new(None));
-        Self { shared, registry, leveller, nodes, standings, opening, busy }
+        Self { shared, registry, leveller, nodes, standings, opening, busy, comparing: AtomicBool::new(false) }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// The workers of the cluster actor: one answers, one levels sequences, one looks after what is not as it should be.
-    pub fn guard(self: Arc<Self>, arbiter: &Arbiter, inbox: mpsc::Receiver<Command>) -> [Guardian; 3] {
+    /// The workers of the cluster actor: one answers, one levels sequences, one looks after what is not as it should be,
+    /// one compares the nodes in the background.
+    pub fn guard(self: Arc<Self>, arbiter: &Arbiter, inbox: mpsc::Receiver<Command>) -> [Guardian; 4] {
         let worker = |name: &str, make: Make| Guardian::start(&arbiter.handle(), name.to_owned(), make);
         let inbox = Arc::new(Mutex::new(inbox));
         let cluster = self.clone();
@@ -58,11 +62,14 @@ impl Cluster {
             let cluster = cluster.clone();
             Box::pin(async move { cluster.leveller.run(&cluster.shared.membership).await })
         };
+        let cluster = self.clone();
+        let scrubbing = move || -> Life { Box::pin(cluster.clone().scrub()) };
         let caring = move || -> Life { Box::pin(self.clone().look_after()) };
         [
             worker("cluster", Box::new(answering)),
             worker("leveller", Box::new(levelling)),
             worker("caretaker", Box::new(caring)),
+            worker("scrub", Box::new(scrubbing)),
         ]
     }
 

@@ -17,8 +17,6 @@ use crate::service::ServiceFault;
 
 /// How long commits that are under way may keep a comparison waiting.
 const HOLD_PATIENCE: Duration = Duration::from_secs(30);
-/// Looks at sequences that clients draw from during a comparison.
-const LOOKS: u32 = 5;
 
 /// While it lives, nothing is committed and no command runs that each node runs by itself.
 pub(super) struct Hold {
@@ -88,48 +86,6 @@ impl Cluster {
             Hold { _commits: self.shared.commit_lock.exclusive().await, _utilities: utilities }
         };
         tokio::time::timeout(HOLD_PATIENCE, hold).await.ok()
-    }
-
-    /// Compares all active nodes. Sequences that sessions have moved are levelled first; others must be level.
-    pub(super) async fn verify(&self, report: &Report) -> Result<Verified, Trouble> {
-        report.phase("hold", "waiting for commits that are under way");
-        let _held = self.hold().await.ok_or("commits under way did not end in time")?;
-        let membership = self.shared.membership.load_full();
-        let leader = membership.leader().ok_or("no node is active")?;
-        let nodes: Vec<_> = std::iter::once(leader).chain(membership.followers()).collect();
-        self.leveller
-            .level_marked(&membership)
-            .await
-            .map_err(|fault| Trouble::new(format!("sequences are not level: {fault}")))?;
-        let mut readings = Vec::new();
-        for (node, reading) in compare::read(&self.shared.config, &nodes, report).await {
-            readings.push(
-                reading.map_err(|fault| Trouble::new(format!("{} could not be read: {fault}", self.name(node))))?,
-            );
-        }
-        self.look_again(&mut readings)
-            .await
-            .map_err(|fault| Trouble::new(format!("sequences could not be read: {fault}")))?;
-        Ok(compare::judge(&self.shared.config, &readings))
-    }
-
-    /// Values are drawn from sequences while commits are held: in databases that were marked meanwhile they are levelled
-    /// and read again. What stands elsewhere although nobody drew from it is a difference.
-    async fn look_again(&self, readings: &mut [Reading]) -> Result<(), ServiceFault> {
-        for look in 0..LOOKS {
-            let unlevel = compare::unlevel(readings);
-            let moving = unlevel.iter().any(|database| self.leveller.is_marked(database));
-            if unlevel.is_empty() || (look > 0 && !moving) {
-                return Ok(());
-            }
-            self.leveller.level_marked(&self.shared.membership.load_full()).await?;
-            for database in &unlevel {
-                for reading in readings.iter_mut() {
-                    compare::reread_sequences(&self.shared.config, reading, database).await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     async fn compare_with(&self, leader: NodeId, nodes: &[NodeId], report: &Report) -> Vec<(NodeId, Finding)> {

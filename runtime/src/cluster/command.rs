@@ -1,6 +1,7 @@
 //! What an operator can ask for: one command at a time, each on its own whether or not anybody waits for its end.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use lockstep_core::cluster::{Event, Membership};
 use lockstep_core::id::NodeId;
@@ -24,6 +25,10 @@ impl Trouble {
         Self { message, hint: None }
     }
 
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     pub fn hint(self, hint: String) -> Self {
         Self { hint: Some(hint), ..self }
     }
@@ -37,7 +42,7 @@ impl From<&str> for Trouble {
 
 impl Cluster {
     pub(super) async fn operate(&self, request: Request, replies: mpsc::Sender<Reply>) {
-        let last = match self.run(request, &Report::to(replies.clone())).await {
+        let last = match self.run(request, &replies).await {
             Ok(reply) => reply,
             Err(Trouble { message, hint }) => Reply::Failed { message, hint },
         };
@@ -45,11 +50,19 @@ impl Cluster {
         let _ = replies.send(last).await;
     }
 
-    async fn run(&self, request: Request, report: &Report) -> Result<Reply, Trouble> {
+    async fn run(&self, request: Request, replies: &mpsc::Sender<Reply>) -> Result<Reply, Trouble> {
+        let report = &Report::to(replies.clone());
         let done = |text| Reply::Done { text };
         match request {
             Request::Status => Ok(Reply::Status(status(&self.shared))),
-            Request::Verify => self.in_turn("verify", self.verify(report)).await.map(Reply::Verified),
+            Request::Verify(scope) => {
+                let _turn = self.comparing().ok_or("another comparison is running")?;
+                // It changes nothing: when nobody waits for it any more there is nothing to be done.
+                tokio::select! {
+                    verified = self.verify(&scope, report) => Ok(Reply::Verified(Box::new(verified?))),
+                    () = replies.closed() => Err("whoever asked for the comparison has left".into()),
+                }
+            }
             Request::Recover { node } => {
                 let node = self.find(&node)?;
                 self.in_turn(&format!("recover {}", self.name(node)), self.recover(node, report)).await.map(done)
@@ -91,6 +104,12 @@ impl Cluster {
         })
     }
 
+    /// The right to compare nodes: one comparison at a time, beside any other command.
+    pub(super) fn comparing(&self) -> Option<Comparing<'_>> {
+        let turn = self.comparing.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
+        turn.is_ok().then_some(Comparing(self))
+    }
+
     fn take_turn(&self, what: &str) -> Result<Turn<'_>, Trouble> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         match &*busy {
@@ -112,6 +131,15 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Ends with the comparison, however that ends.
+pub(super) struct Comparing<'a>(&'a Cluster);
+
+impl Drop for Comparing<'_> {
+    fn drop(&mut self) {
+        self.0.comparing.store(false, Ordering::Release);
+    }
+}
+
 /// What `lockstep status` and `/status` show.
 pub fn status(shared: &Shared) -> Status {
     let membership = shared.membership.load();
@@ -119,8 +147,9 @@ pub fn status(shared: &Shared) -> Status {
         cluster: shared.config.cluster.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: membership.epoch.0,
-        clients: shared.clients.load(std::sync::atomic::Ordering::Relaxed),
+        clients: shared.clients.load(Ordering::Relaxed),
         nodes: membership.ids().map(|node| node_status(&membership, node)).collect(),
+        scrub: shared.scrubbed.load_full().map(|scrubbed| (*scrubbed).clone()),
     }
 }
 

@@ -12,7 +12,8 @@
 //! | `sight`, `ghosts`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
 //! | `handback` | the preferred node leads again |
 //! | `command` | what an operator can ask for |
-//! | `compare`, `recover` | full comparison; making a node equal |
+//! | `compare`, `recover` | full comparison under held commits; making a node equal |
+//! | `verify` | comparison of the active nodes while clients write |
 //! | `dirty`, `level`, `sequences` | sequences |
 
 use std::sync::Arc;
@@ -47,6 +48,7 @@ mod report;
 mod sequences;
 mod sight;
 mod state;
+mod verify;
 
 use actor::Cluster;
 pub use client::{ClusterClient, Command};
@@ -104,6 +106,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         cluster: client,
         login_secret,
         clients: AtomicUsize::new(0),
+        scrubbed: arc_swap::ArcSwapOption::empty(),
     });
     let arbiter = Arbiter::new();
     let Watch { mut guardians, handles, standings } = watch_nodes(&arbiter, &shared);

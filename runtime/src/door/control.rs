@@ -80,8 +80,12 @@ async fn converse(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     let mut reader = BufReader::new(reader.take(LINE));
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
     let (replies, mut answers) = mpsc::channel(REPLIES);
+    let mut watched = false;
     match serde_json::from_str::<Request>(&line) {
-        Ok(request) => shared.cluster.operate(request, replies).await,
+        Ok(request) => {
+            watched = matches!(request, Request::Verify(_));
+            shared.cluster.operate(request, replies).await;
+        }
         Err(error) => {
             let message = format!("not a request that this version knows: {error}");
             let hint = Some("use the lockstep program of the same version as the running proxy".to_owned());
@@ -89,10 +93,22 @@ async fn converse(stream: UnixStream, shared: &Shared) -> io::Result<()> {
             drop(replies);
         }
     }
-    while let Some(reply) = answers.recv().await {
+    // An operator who hangs up in a comparison drops `answers`, by which it ends; other commands go on.
+    loop {
+        let reply = tokio::select! {
+            biased;
+            reply = answers.recv() => reply,
+            () = hung_up(&mut reader), if watched => None,
+        };
+        let Some(reply) = reply else { break };
         let mut line = serde_json::to_vec(&reply)?;
         line.push(b'\n');
         tokio::time::timeout(PATIENCE, writer.write_all(&line)).await??;
     }
     writer.shutdown().await
+}
+
+async fn hung_up(reader: &mut (impl tokio::io::AsyncRead + Unpin)) {
+    let mut more = [0; 64];
+    while reader.read(&mut more).await.is_ok_and(|read| read > 0) {}
 }

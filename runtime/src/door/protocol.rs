@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     Status,
-    Verify,
+    Verify(VerifyScope),
     Recover { node: String },
     Attach { node: String },
     Detach { node: String },
@@ -25,7 +25,7 @@ pub enum Reply {
         total: Option<u64>,
     },
     Status(Status),
-    Verified(Verified),
+    Verified(Box<Verified>),
     /// The command did what it was asked; `text` says what is true now.
     Done {
         text: String,
@@ -44,6 +44,23 @@ pub struct Status {
     pub epoch: u64,
     pub clients: usize,
     pub nodes: Vec<NodeStatus>,
+    /// The last comparison in the background, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<Scrubbed>,
+}
+
+/// What a comparison in the background came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrubbed {
+    /// RFC 3339, UTC.
+    pub finished: String,
+    /// `equal`, `differs` or `failed`.
+    pub result: String,
+    pub tables: usize,
+    pub rows: u64,
+    pub seconds: u64,
+    /// The first few differences, or why it failed.
+    pub found: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +76,18 @@ pub struct NodeStatus {
     pub weight: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What `verify` compares; everything by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifyScope {
+    pub database: Option<String>,
+    /// `name` or `schema.name`; empty means all, and definitions and sequences too.
+    pub tables: Vec<String>,
+    /// As the command line takes it.
+    pub rate: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Verified {
     pub databases: usize,
     pub tables: usize,
@@ -67,4 +95,23 @@ pub struct Verified {
     pub nodes: Vec<String>,
     /// One sentence for each difference; empty means equal.
     pub differences: Vec<String>,
+    /// What could not be compared, and why: it is not shown to be equal.
+    #[serde(default)]
+    pub unread: Vec<String>,
+    /// Nodes that differ from the first.
+    #[serde(default)]
+    pub differing: Vec<String>,
+    /// The longest time for which commits were held, and how often they were.
+    #[serde(default)]
+    pub held_ms: f64,
+    #[serde(default)]
+    pub holds: u32,
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+impl Verified {
+    pub fn is_equal(&self) -> bool {
+        self.differences.is_empty() && self.unread.is_empty()
+    }
 }

@@ -3,7 +3,7 @@
 use lockstep_core::cluster::MemberState::{Active, Degraded, Detached, New};
 use lockstep_core::id::NodeId;
 use lockstep_runtime::cluster::{self, StartFault};
-use lockstep_runtime::door::protocol::{Reply, Request};
+use lockstep_runtime::door::protocol::{Reply, Request, VerifyScope};
 
 use crate::servers::{Pair, ask, start, states, until};
 
@@ -112,7 +112,7 @@ async fn verify_levels_what_sessions_moved_and_sees_what_nobody_may_have_moved()
     let running = start(&pair).await;
     pair.servers[0].run("SELECT nextval('s')").await;
     running.shared().cluster.sequences_moved("postgres");
-    match ask(&running, Request::Verify).await {
+    match ask(&running, Request::Verify(VerifyScope::default())).await {
         Reply::Verified(verified) => {
             assert_eq!(verified.differences, [""; 0]);
             assert_eq!((verified.tables, verified.rows), (1, 1));
@@ -120,7 +120,7 @@ async fn verify_levels_what_sessions_moved_and_sees_what_nobody_may_have_moved()
         other => panic!("{other:?}"),
     }
     pair.servers[1].run("SELECT nextval('s'); UPDATE t SET a = 2").await;
-    match ask(&running, Request::Verify).await {
+    match ask(&running, Request::Verify(VerifyScope::default())).await {
         Reply::Verified(verified) => assert_eq!(verified.differences.len(), 2, "{verified:?}"),
         other => panic!("{other:?}"),
     }

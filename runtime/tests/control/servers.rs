@@ -129,6 +129,7 @@ impl Pair {
                 lock_timeout: Duration::from_secs(5),
                 strangers: Strangers::End,
             }),
+            replication: Default::default(),
             nodes: self.servers.iter().enumerate().map(node).collect(),
         }
     }

@@ -30,6 +30,7 @@ SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN
            'method ' || (SELECT amname FROM pg_am WHERE pg_am.oid = relam),
            'of ' || nullif(reloftype, 0)::regtype::text,
            'tablespace ' || (SELECT spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
+           CASE WHEN NOT relispopulated THEN 'not populated' END,
            'as ' || CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END)
 FROM relation WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
 

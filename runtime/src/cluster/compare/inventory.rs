@@ -12,21 +12,21 @@ use crate::cluster::sequences;
 use crate::config::Config;
 use crate::service::{self, Line, ServiceFault, within};
 
-const SERVER: &str = include_str!("server.sql");
-const DATABASE: &str = include_str!("database.sql");
+pub const SERVER: &str = include_str!("server.sql");
+pub const DATABASE: &str = include_str!("database.sql");
 
 /// Whatever a role or a server sets, values have one text. `jit` and parallel workers only decide how long it takes.
-const PINNED: &str = "SET search_path = ''; SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; SET IntervalStyle = 'postgres'; \
+pub const PINNED: &str = "SET search_path = ''; SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; SET IntervalStyle = 'postgres'; \
     SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64'; SET lc_monetary = 'C'; \
-    SET row_security = off; SET quote_all_identifiers = off; SET standard_conforming_strings = on; SET jit = off; \
-    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    SET row_security = off; SET quote_all_identifiers = off; SET standard_conforming_strings = on; SET jit = off";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-const DATABASES: &str =
+pub const DATABASES: &str =
     "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY datname";
 
 const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname <> 'lockstep' \
+    WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.relpersistence <> 't' AND n.nspname <> 'lockstep' \
       AND (c.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'pg_toast')) ORDER BY 1";
 
 /// A table that is being locked by a stranger is not waited for longer than this.
@@ -48,16 +48,11 @@ pub async fn take(config: &Config, node: NodeId, report: &Report) -> Result<Read
     Ok(Reading { node, databases: databases.len(), inventory })
 }
 
-/// Puts the sequences of one database into a reading as they stand now.
-pub async fn reread_sequences(config: &Config, reading: &mut Reading, database: &str) -> Result<(), ServiceFault> {
-    let line = open(config, reading.node, database).await?;
-    read_sequences(&line, database, &mut reading.inventory).await
-}
-
 async fn open(config: &Config, node: NodeId, database: &str) -> Result<Line, ServiceFault> {
     let node = &config.nodes[usize::from(node.0)];
     let line = service::dial(&config.service, node, database, LOGIN_PATIENCE).await?;
-    within(LOGIN_PATIENCE, async { Ok(line.batch_execute(&format!("{PINNED}; {LOCK_PATIENCE}")).await?) }).await?;
+    within(LOGIN_PATIENCE, async { Ok(line.batch_execute(&format!("{PINNED}; {BEGIN}; {LOCK_PATIENCE}")).await?) })
+        .await?;
     Ok(line)
 }
 
@@ -102,7 +97,7 @@ fn thing(database: &str, kind: &str, name: &str) -> Thing {
     Thing { database: Some(database.to_owned()), kind: kind.to_owned(), name: name.to_owned() }
 }
 
-fn definition(database: Option<&str>, row: &tokio_postgres::Row) -> (Thing, String) {
+pub fn definition(database: Option<&str>, row: &tokio_postgres::Row) -> (Thing, String) {
     let thing = Thing { database: database.map(str::to_owned), kind: row.get(0), name: row.get(1) };
     (thing, row.get::<_, Option<String>>(2).unwrap_or_default())
 }

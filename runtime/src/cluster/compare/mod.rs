@@ -3,7 +3,6 @@
 //! Every node is read by a task of its own, database by database, table by table; of a table nothing but a count and a
 //! hash travels. What is compared, and which sentence a difference gives, is [`lockstep_core::cluster::compare`]'s.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lockstep_core::cluster::compare::{self, Inventory};
@@ -15,9 +14,7 @@ use crate::config::Config;
 use crate::door::protocol::Verified;
 use crate::service::ServiceFault;
 
-mod inventory;
-
-pub use inventory::reread_sequences;
+pub(super) mod inventory;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{node} could not be read: {fault}")]
@@ -69,13 +66,8 @@ pub fn judge<'a>(config: &Config, readings: impl IntoIterator<Item = &'a Reading
         rows: first.map_or(0, |reading| reading.inventory.rows()),
         nodes: named.iter().map(|(name, _)| (*name).to_owned()).collect(),
         differences: compare::differences(&named),
+        ..Verified::default()
     }
-}
-
-/// Databases whose sequences stand elsewhere on some node than on the first.
-pub fn unlevel(readings: &[Reading]) -> BTreeSet<String> {
-    let Some((first, others)) = readings.split_first() else { return BTreeSet::new() };
-    others.iter().flat_map(|other| compare::unlevel(&first.inventory, &other.inventory)).collect()
 }
 
 fn name(config: &Config, node: NodeId) -> &str {
