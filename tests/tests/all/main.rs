@@ -1,6 +1,7 @@
 //! Every test that needs real servers, in one binary: one module for each subject.
 
 mod badinput;
+mod cancel;
 mod chance;
 mod clients;
 mod compare;
@@ -8,6 +9,7 @@ mod demo;
 mod failover;
 mod harness;
 mod login;
+mod recovery;
 mod replicate;
 mod roundtrips;
 mod stress;
