@@ -43,7 +43,7 @@
 //! | `done` | what a statement's success changes |
 //! | `begin` | a BEGIN that waits for what follows it |
 //! | `unsent` | messages of the client that the leader has not been given yet |
-//! | `commit` | the end of a unit |
+//! | `commit`, `outcome` | the end of a unit: what is sent for it, what comes of it |
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
 
@@ -74,6 +74,7 @@ mod extended;
 mod landing;
 mod leader;
 mod names;
+mod outcome;
 mod planning;
 mod portal;
 mod role;

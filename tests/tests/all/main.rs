@@ -1,6 +1,7 @@
 //! Every test that needs real servers, in one binary: one module for each subject.
 
 mod badinput;
+mod cancel;
 mod chance;
 mod clients;
 mod compare;
@@ -10,6 +11,7 @@ mod explain;
 mod failover;
 mod harness;
 mod login;
+mod recovery;
 mod replicate;
 mod roundtrips;
 mod strangers;

@@ -4,6 +4,7 @@
 //! behind on the server that stands alone and on each node.
 
 mod copy;
+mod copy_columns;
 mod extended;
 mod formats;
 mod names;

@@ -1,0 +1,55 @@
+//! Cancel requests where they have the least to cancel with, or nothing that may be cancelled.
+
+use std::time::{Duration, Instant};
+
+use lockstep_core::wire::frontend;
+use lockstep_core::wire::startup::Version;
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::raw::Client;
+use lockstep_tests::users::APP;
+use lockstep_tests::wait;
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_key_of_a_session_of_protocol_3_2_cancels_its_statement_and_half_the_key_does_not() {
+    let cluster = Cluster::start(1);
+    let mut client = Client::dial(&cluster.proxy.address()).expect("connect");
+    client.start(Version::V3_2, APP.name, "postgres", &[]);
+    client.log_in(&APP).expect("log in");
+    client.put(|out| frontend::query(out, b"SELECT pg_sleep(60)")).flush();
+    let mut observer = cluster.nodes[0].connect("postgres");
+    wait::until(SOON, "the statement runs", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'";
+        (observer.value(sql) == "1").then_some(())
+    });
+    let key = client.key.clone();
+    client.key = key.slice(..key.len() / 2);
+    client.cancel();
+    assert!(client.is_silent_for(Duration::from_millis(300)));
+    client.key = key;
+    client.cancel();
+    assert_eq!(client.answer().expect_err("it is cancelled").state(), "57014");
+    assert_eq!(client.value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_cancel_while_a_followers_batch_hangs_is_answered_at_once_and_changes_nothing() {
+    let cluster = Cluster::builder(2).relayed().start();
+    cluster.create_database("cancel");
+    let mut client = cluster.connect("cancel");
+    client.query("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (0)");
+    cluster.relays[1].hang();
+    client.put(|out| frontend::query(out, b"INSERT INTO t VALUES (1)")).flush();
+    let mut observer = cluster.nodes[0].connect("cancel");
+    wait::until(SOON, "the leader waits for the follower", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO t VALUES (1)%' AND wait_event = 'ClientRead'";
+        (observer.value(sql) == "1").then_some(())
+    });
+    let asked = Instant::now();
+    client.cancel();
+    assert!(asked.elapsed() < Duration::from_secs(1), "the request took {:?}", asked.elapsed());
+    client.answer().expect("the commit goes on until the follower has answered or is out");
+    assert_eq!(client.value("SELECT count(*) FROM t"), "2");
+    cluster.relays[1].mend();
+}

@@ -1,0 +1,89 @@
+//! `lockstep recover` while clients are at work, and in the middle of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical;
+use lockstep_tests::raw::Client;
+use lockstep_tests::{process, wait};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn stage(nodes: usize, database: &str) -> Cluster {
+    let cluster = Cluster::start(nodes);
+    cluster.create_database(database);
+    cluster.connect(database).query("CREATE TABLE t (client int, n int, PRIMARY KEY (client, n))");
+    cluster
+}
+
+fn wait_for_state(cluster: &Cluster, node: usize, wanted: impl Fn(&str) -> bool) {
+    wait::until(SOON, "a node's state", || wanted(cluster.proxy.node_states().get(node)?).then_some(()));
+}
+
+fn write_until(done: &AtomicBool, mut client: Client, number: usize) -> u32 {
+    let mut written = 0;
+    while !done.load(Ordering::Acquire) {
+        client.query(&format!("INSERT INTO t VALUES ({number}, {written})"));
+        written += 1;
+    }
+    written
+}
+
+#[test]
+fn of_three_nodes_one_is_killed_and_recovered_under_load_and_all_are_equal() {
+    let mut cluster = stage(3, "three");
+    let done = AtomicBool::new(false);
+    let clients: Vec<Client> = (0..4).map(|_| cluster.connect("three")).collect();
+    std::thread::scope(|scope| {
+        let done = &done;
+        let writers: Vec<_> = clients
+            .into_iter()
+            .enumerate()
+            .map(|(n, client)| scope.spawn(move || write_until(done, client, n)))
+            .collect();
+        cluster.nodes[2].kill9();
+        wait_for_state(&cluster, 2, |state| state != "active");
+        let recovered = cluster.proxy.run(&["recover", "node2"]);
+        done.store(true, Ordering::Release);
+        assert!(recovered.status.success(), "{}", process::said(&recovered));
+        assert!(writers.into_iter().all(|writer| writer.join().expect("no client was told of an error") > 0));
+    });
+    assert_eq!(cluster.proxy.node_states(), ["active"; 3]);
+    let verified = cluster.proxy.run(&["verify"]);
+    assert!(verified.status.success(), "{}", process::said(&verified));
+    assert_identical(&cluster.nodes);
+}
+
+/// Each transaction is open when something happens to the cluster's membership, and commits later.
+#[test]
+fn transactions_that_are_open_before_through_and_after_the_switch_commit_on_all_nodes() {
+    let mut cluster = stage(2, "through");
+    cluster.nodes[1].kill9();
+    wait_for_state(&cluster, 1, |state| state != "active");
+    let open = |number: u32| {
+        let mut client = cluster.connect("through");
+        client.query(&format!("BEGIN; INSERT INTO t VALUES ({number}, 0)"));
+        client
+    };
+    let (mut before, mut through) = (open(0), open(1));
+    let mut during = std::thread::scope(|scope| {
+        let recovery = scope.spawn(|| cluster.proxy.run(&["recover", "node1"]));
+        wait_for_state(&cluster, 1, |state| state == "recovering");
+        before.query("INSERT INTO t VALUES (0, 1); COMMIT");
+        let during = open(2);
+        through.query("INSERT INTO t VALUES (1, 1)");
+        let recovered = recovery.join().expect("the command ends");
+        assert!(recovered.status.success(), "{}", process::said(&recovered));
+        during
+    });
+    through.query("INSERT INTO t VALUES (1, 2); COMMIT");
+    during.query("INSERT INTO t VALUES (2, 1); COMMIT");
+    let mut after = open(3);
+    after.query("COMMIT");
+    assert_eq!(cluster.proxy.node_states(), ["active", "active"]);
+    for node in &cluster.nodes {
+        assert_eq!(node.connect("through").value("SELECT count(*) FROM t"), "8");
+    }
+    assert_identical(&cluster.nodes);
+}
