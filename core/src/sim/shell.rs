@@ -304,7 +304,8 @@ impl World {
             Ok(false) => {}
             Err(why) => self.fail(format!("s{seat}: the client: {why}")),
         }
-        for (state, message) in self.seats[seat].client.errors[before..].to_vec() {
+        let told: Vec<_> = self.seats[seat].client.errors[before..].to_vec();
+        for (state, message) in told {
             self.note(|| format!("s{seat}: client is told: {state} {message}"));
             self.check_error(seat, &state, &message);
         }
