@@ -28,6 +28,8 @@ pub(super) struct Unit {
     pub entered: bool,
     /// What it has said, with the number of rows that the server told.
     pub said: Vec<(String, usize)>,
+    /// It was said more than what was answered: what it has done is not known.
+    pub unheard: bool,
     marks: Vec<(usize, bool, usize)>,
 }
 
@@ -84,8 +86,15 @@ impl Client {
             let id = (self.id * 100 + self.units.len()) as i64;
             self.plan = workload::unit(&mut self.rng, id, self.id);
             self.plan.reverse();
-            let outcome = Outcome::Open;
-            self.units.push(Unit { id, outcome, adds: vec![], entered: false, said: vec![], marks: vec![] });
+            self.units.push(Unit {
+                id,
+                outcome: Outcome::Open,
+                adds: Vec::new(),
+                entered: false,
+                said: Vec::new(),
+                unheard: false,
+                marks: Vec::new(),
+            });
         }
         let Some(request) = self.plan.pop() else { return String::new() };
         let texts: Vec<&str> = request.statements.iter().map(|(text, _)| text.as_str()).collect();
@@ -175,7 +184,13 @@ impl Client {
         Ok(())
     }
 
+    /// Statements that do something and were not answered.
+    fn is_unheard(&self) -> bool {
+        self.asked.iter().skip(self.answered).any(|(_, meaning)| !meaning.is_control())
+    }
+
     fn ready(&mut self, status: Status) -> Result<(), String> {
+        let unheard = self.is_unheard();
         let Some(unit) = self.units.last_mut() else { return Ok(()) };
         if !self.failed && self.answered != self.asked.len() {
             return Err(format!("it was answered {} of {} statements", self.answered, self.asked.len()));
@@ -185,6 +200,7 @@ impl Client {
         }
         match status {
             Status::Idle if unit.outcome == Outcome::Open => {
+                unit.unheard = unheard;
                 let doubtful = self.failed && self.errors.last().is_some_and(|(state, _)| state == "08006");
                 unit.outcome = match (self.failed, doubtful) {
                     (false, _) => Outcome::Committed,
@@ -211,7 +227,10 @@ impl Client {
     /// The connection is over.
     pub(super) fn cut_off(&mut self) {
         let outcome = if self.waiting { Outcome::Unknown } else { Outcome::Aborted };
-        self.units.iter_mut().filter(|unit| unit.outcome == Outcome::Open).for_each(|unit| unit.outcome = outcome);
+        let unheard = self.is_unheard();
+        for unit in self.units.iter_mut().filter(|unit| unit.outcome == Outcome::Open) {
+            (unit.outcome, unit.unheard) = (outcome, unheard);
+        }
         self.waiting = false;
         self.said_goodbye = true;
     }

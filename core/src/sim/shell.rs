@@ -171,6 +171,9 @@ impl World {
     pub(super) fn answer(&mut self, seat: usize, number: usize) {
         let asked = self.seats[seat].asked.remove(number);
         match asked {
+            Asked::Reserve(node) if std::mem::take(&mut self.full) => {
+                self.seats[seat].session.not_reserved(node, ReserveFault::Full("too many clients".into()));
+            }
             Asked::Reserve(node) if self.nodes[usize::from(node.0)].up => {
                 let link = self.connect(node);
                 self.seats[seat].reserved.insert(node, Follower { link, known: HashSet::new() });
