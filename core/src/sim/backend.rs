@@ -93,7 +93,10 @@ impl Backend {
         match &self.running {
             Some(Running { waits: Some(then), .. }) => *then != store.releases,
             Some(_) => true,
-            None => self.abandoned || matches!(crate::wire::frame::peek(&self.inbox, 1 << 20), Ok(Some((_, size))) if self.inbox.len() >= size),
+            None => {
+                self.abandoned
+                    || matches!(crate::wire::frame::peek(&self.inbox, 1 << 20), Ok(Some((_, size))) if self.inbox.len() >= size)
+            }
         }
     }
 

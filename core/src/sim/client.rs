@@ -45,11 +45,13 @@ pub(super) struct Client {
     asked: Vec<(String, Meaning)>,
     answered: usize,
     failed: bool,
+    /// The error was that the outcome is not known.
+    doubtful: bool,
     pub waiting: bool,
     pub inbox: BytesMut,
     pub units: Vec<Unit>,
     pub tickets: Vec<i64>,
-    /// SQLSTATE and message of every error.
+    /// SQLSTATE and message of errors that are still to be judged.
     pub errors: Vec<(String, String)>,
     pub said_goodbye: bool,
 }
@@ -65,6 +67,7 @@ impl Client {
             asked: Vec::new(),
             answered: 0,
             failed: false,
+            doubtful: false,
             waiting: false,
             inbox: BytesMut::new(),
             units: Vec::new(),
@@ -110,7 +113,7 @@ impl Client {
             }
             frontend::sync(out);
         }
-        (self.answered, self.failed, self.waiting) = (0, false, true);
+        (self.answered, self.failed, self.doubtful, self.waiting) = (0, false, false, true);
         self.asked = request.statements;
         text
     }
@@ -131,6 +134,7 @@ impl Client {
                 backend::ERROR_RESPONSE => {
                     let fields = Fields::read(frame.body()).map_err(|e| e.to_string())?;
                     self.failed = true;
+                    self.doubtful |= fields.state() == b"08006";
                     self.errors.push((String::from_utf8_lossy(fields.state()).into_owned(), fields.message()));
                 }
                 backend::READY_FOR_QUERY => {
@@ -201,8 +205,7 @@ impl Client {
         match status {
             Status::Idle if unit.outcome == Outcome::Open => {
                 unit.unheard = unheard;
-                let doubtful = self.failed && self.errors.last().is_some_and(|(state, _)| state == "08006");
-                unit.outcome = match (self.failed, doubtful) {
+                unit.outcome = match (self.failed, self.doubtful) {
                     (false, _) => Outcome::Committed,
                     (true, false) => Outcome::Aborted,
                     (true, true) => Outcome::Unknown,

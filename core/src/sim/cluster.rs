@@ -22,9 +22,23 @@ pub(super) struct Cluster {
 enum Level {
     Rests,
     /// The leader has been read.
-    Before { mark: u64, epoch: Epoch, before: Positions },
-    There { mark: u64, epoch: Epoch, before: Positions, there: Vec<(NodeId, Positions)> },
-    Now { mark: u64, epoch: Epoch, steps: Vec<(NodeId, Positions)>, still: bool },
+    Before {
+        mark: u64,
+        epoch: Epoch,
+        before: Positions,
+    },
+    There {
+        mark: u64,
+        epoch: Epoch,
+        before: Positions,
+        there: Vec<(NodeId, Positions)>,
+    },
+    Now {
+        mark: u64,
+        epoch: Epoch,
+        steps: Vec<(NodeId, Positions)>,
+        still: bool,
+    },
 }
 
 /// Values that a takeover passes over.
@@ -71,7 +85,8 @@ impl World {
     /// A node that does not answer is out, if another one is there to go on.
     pub(super) fn lost(&mut self, node: NodeId) {
         let why = "it does not answer".to_owned();
-        let witness = self.cluster.membership.active().any(|other| other != node && self.nodes[usize::from(other.0)].up);
+        let witness =
+            self.cluster.membership.active().any(|other| other != node && self.nodes[usize::from(other.0)].up);
         self.change(if witness { Event::Lost { node, why } } else { Event::AllLost { why } });
     }
 

@@ -86,7 +86,8 @@ impl Parser {
     fn eat(&mut self, words: &str) -> bool {
         let words: Vec<&str> = words.split(' ').collect();
         let here = self.tokens.get(self.at..self.at + words.len());
-        let found = here.is_some_and(|here| here.iter().zip(&words).all(|(t, w)| matches!(t, Token::Word(x) if x == w)));
+        let found =
+            here.is_some_and(|here| here.iter().zip(&words).all(|(t, w)| matches!(t, Token::Word(x) if x == w)));
         self.at += if found { words.len() } else { 0 };
         found
     }
@@ -232,7 +233,8 @@ impl Parser {
         let mut write = self.write(&word)?;
         Self::needs(self.sign(')') && self.eat("select"))?;
         let rest = &self.tokens[self.at..];
-        let numbers: Vec<i64> = rest.iter().filter_map(|t| if let Token::Number(n) = t { Some(*n) } else { None }).collect();
+        let numbers: Vec<i64> =
+            rest.iter().filter_map(|t| if let Token::Number(n) = t { Some(*n) } else { None }).collect();
         write.counted = match numbers[..] {
             [1] => Some(1),
             [1, rows] => usize::try_from(rows).ok(),

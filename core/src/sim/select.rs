@@ -67,7 +67,8 @@ impl Selecting {
     pub(super) fn go(&mut self, select: &Select, context: &mut Context<'_>) -> Result<(), Stop> {
         let Some(name) = &select.table else {
             let names = names(None, context.parameters);
-            let row = select.columns.iter().map(|column| names.value(column, context.store)).collect::<Result<_, _>>()?;
+            let row =
+                select.columns.iter().map(|column| names.value(column, context.store)).collect::<Result<_, _>>()?;
             self.rows = vec![row];
             return Ok(());
         };

@@ -65,8 +65,7 @@ impl World {
         loop {
             let rng = &mut self.rng;
             let mut random = |bytes: &mut [u8]| bytes.fill_with(|| rng.next() as u8);
-            let mut sight =
-                Sight { plans: &mut self.plans, membership: &self.cluster.membership, random: &mut random };
+            let mut sight = Sight { plans: &mut self.plans, membership: &self.cluster.membership, random: &mut random };
             self.seats[seat].session.turn(&mut sight);
             let Some(action) = self.seats[seat].session.poll_action() else { break };
             self.act(seat, action);
@@ -137,11 +136,7 @@ impl World {
 
     fn locked(&mut self, seat: usize, held: Lock) {
         self.seats[seat].lock = held;
-        let seen = match self.fault {
-            Some(Fault::MembersReadEarly) => self.seats[seat].seen.clone(),
-            _ => self.cluster.membership.clone(),
-        };
-        self.seats[seat].session.locked(&seen);
+        self.seats[seat].session.locked(&self.cluster.membership);
     }
 
     /// A session that waits for the lock has been called.
@@ -302,13 +297,12 @@ impl World {
     }
 
     pub(super) fn client_listens(&mut self, seat: usize) {
-        let before = self.seats[seat].client.errors.len();
         match self.seats[seat].client.listen() {
             Ok(true) => self.acknowledged(seat),
             Ok(false) => {}
             Err(why) => self.fail(format!("s{seat}: the client: {why}")),
         }
-        for (state, message) in self.seats[seat].client.errors[before..].to_vec() {
+        for (state, message) in std::mem::take(&mut self.seats[seat].client.errors) {
             self.note(|| format!("s{seat}: client is told: {state} {message}"));
             self.check_error(seat, &state, &message);
         }

@@ -257,7 +257,8 @@ impl Store {
 
     /// What is committed, in the order of the values.
     pub(super) fn committed(&self, table: usize) -> Vec<Vec<Value>> {
-        let mut rows: Vec<_> = self.tables[table].iter().filter_map(|chain| chain.committed()?.values.clone()).collect();
+        let mut rows: Vec<_> =
+            self.tables[table].iter().filter_map(|chain| chain.committed()?.values.clone()).collect();
         rows.sort();
         rows
     }

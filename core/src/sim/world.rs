@@ -142,7 +142,9 @@ impl World {
         for (number, seat) in self.seats.iter().enumerate().filter(|(_, seat)| !seat.closed) {
             self.steps_of_client(number, seat, &mut steps);
             let leader = seat.leader.map(|link| self.backend_of(link));
-            if leader.is_some_and(|b| (!b.out.is_empty() && seat.session.wants_leader()) || (b.out.is_empty() && b.ended)) {
+            if leader
+                .is_some_and(|b| (!b.out.is_empty() && seat.session.wants_leader()) || (b.out.is_empty() && b.ended))
+            {
                 steps.push(Step::LeaderReads(number));
             }
             let asked = seat.asked.iter().enumerate().filter(|(_, asked)| self.can_answer(asked));
@@ -189,7 +191,7 @@ impl World {
         match asked {
             Asked::Reserve(_) => true,
             Asked::Verdict(_) | Asked::Degraded(..) | Asked::Dial => self.cluster.changing.is_none(),
-                    }
+        }
     }
 
     fn step(&mut self, step: Step) {

@@ -94,7 +94,9 @@ impl Writing {
             values[n] = match (given, column.serial) {
                 (None | Some(Expression::Default), Some(sequence)) => context.store.nextval(sequence),
                 (None | Some(Expression::Default), None) => None,
-                (Some(expression), _) => self.names(None, None, None, context.parameters).value(expression, context.store)?,
+                (Some(expression), _) => {
+                    self.names(None, None, None, context.parameters).value(expression, context.store)?
+                }
             };
         }
         Ok(values)
@@ -144,7 +146,13 @@ impl Writing {
         Ok(None)
     }
 
-    fn insert(&mut self, write: &Write, number: usize, values: &[Value], context: &mut Context<'_>) -> Result<(), Stop> {
+    fn insert(
+        &mut self,
+        write: &Write,
+        number: usize,
+        values: &[Value],
+        context: &mut Context<'_>,
+    ) -> Result<(), Stop> {
         let Kind::Insert { conflict, .. } = &write.kind else { return Ok(()) };
         let table = &TABLES[number];
         if let Some((column, place)) = duplicate(number, values, None, context).map_err(Stop::Wait)? {
@@ -249,7 +257,13 @@ impl Writing {
         }
     }
 
-    fn counted(&mut self, write: &Write, table: &Table, values: &[Value], context: &mut Context<'_>) -> Result<(), Stop> {
+    fn counted(
+        &mut self,
+        write: &Write,
+        table: &Table,
+        values: &[Value],
+        context: &mut Context<'_>,
+    ) -> Result<(), Stop> {
         self.count += 1;
         let names = self.names(Some((table, &write.alias, values)), None, None, context.parameters);
         let row = write.returning.iter().map(|e| names.value(e, context.store)).collect::<Result<Vec<_>, _>>()?;
