@@ -31,10 +31,6 @@ impl Session {
 
     pub(super) fn apply(&mut self, done: &Done) {
         let marks = done.marks;
-        // Told again, for it may have waited after it was sent; outside a block the end of the unit does it.
-        if marks.sequences && self.told_block == Block::Explicit {
-            self.move_sequences();
-        }
         if marks.holdable {
             self.unit.order = Order::LeaderFirst;
         }

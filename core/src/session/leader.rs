@@ -30,6 +30,7 @@ impl Session {
             // One that does not lead any more may not know it.
             self.leader_in.clear();
         }
+        let draws = self.owed.iter().any(|owed| owed.what.marks().sequences);
         while !self.leader_in.is_empty() {
             if self.is_overtaken() {
                 self.run_again();
@@ -55,6 +56,11 @@ impl Session {
                 self.fail(format!("the leader sent a malformed message of type {:?}: {malformed}", char::from(tag)));
                 return true;
             }
+        }
+        if draws && progress {
+            // It was told when the statement was sent, but since then they may have been found level; and before the client
+            // is given a value it is to be known that they are not.
+            self.move_sequences();
         }
         if self.owed.is_empty() && self.gate == Gate::Drain {
             self.drained(world);

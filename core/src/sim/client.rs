@@ -28,6 +28,8 @@ pub(super) struct Unit {
     pub entered: bool,
     /// What it has said, with the number of rows that the server told.
     pub said: Vec<(String, usize)>,
+    /// It was said more than what was answered: what it has done is not known.
+    pub unheard: bool,
     marks: Vec<(usize, bool, usize)>,
 }
 
@@ -43,11 +45,13 @@ pub(super) struct Client {
     asked: Vec<(String, Meaning)>,
     answered: usize,
     failed: bool,
+    /// The error was that the outcome is not known.
+    doubtful: bool,
     pub waiting: bool,
     pub inbox: BytesMut,
     pub units: Vec<Unit>,
     pub tickets: Vec<i64>,
-    /// SQLSTATE and message of every error.
+    /// SQLSTATE and message of errors that are still to be judged.
     pub errors: Vec<(String, String)>,
     pub said_goodbye: bool,
 }
@@ -63,6 +67,7 @@ impl Client {
             asked: Vec::new(),
             answered: 0,
             failed: false,
+            doubtful: false,
             waiting: false,
             inbox: BytesMut::new(),
             units: Vec::new(),
@@ -84,8 +89,15 @@ impl Client {
             let id = (self.id * 100 + self.units.len()) as i64;
             self.plan = workload::unit(&mut self.rng, id, self.id);
             self.plan.reverse();
-            let outcome = Outcome::Open;
-            self.units.push(Unit { id, outcome, adds: vec![], entered: false, said: vec![], marks: vec![] });
+            self.units.push(Unit {
+                id,
+                outcome: Outcome::Open,
+                adds: Vec::new(),
+                entered: false,
+                said: Vec::new(),
+                unheard: false,
+                marks: Vec::new(),
+            });
         }
         let Some(request) = self.plan.pop() else { return String::new() };
         let texts: Vec<&str> = request.statements.iter().map(|(text, _)| text.as_str()).collect();
@@ -101,7 +113,7 @@ impl Client {
             }
             frontend::sync(out);
         }
-        (self.answered, self.failed, self.waiting) = (0, false, true);
+        (self.answered, self.failed, self.doubtful, self.waiting) = (0, false, false, true);
         self.asked = request.statements;
         text
     }
@@ -122,6 +134,7 @@ impl Client {
                 backend::ERROR_RESPONSE => {
                     let fields = Fields::read(frame.body()).map_err(|e| e.to_string())?;
                     self.failed = true;
+                    self.doubtful |= fields.state() == b"08006";
                     self.errors.push((String::from_utf8_lossy(fields.state()).into_owned(), fields.message()));
                 }
                 backend::READY_FOR_QUERY => {
@@ -175,7 +188,13 @@ impl Client {
         Ok(())
     }
 
+    /// Statements that do something and were not answered.
+    fn is_unheard(&self) -> bool {
+        self.asked.iter().skip(self.answered).any(|(_, meaning)| !meaning.is_control())
+    }
+
     fn ready(&mut self, status: Status) -> Result<(), String> {
+        let unheard = self.is_unheard();
         let Some(unit) = self.units.last_mut() else { return Ok(()) };
         if !self.failed && self.answered != self.asked.len() {
             return Err(format!("it was answered {} of {} statements", self.answered, self.asked.len()));
@@ -185,8 +204,8 @@ impl Client {
         }
         match status {
             Status::Idle if unit.outcome == Outcome::Open => {
-                let doubtful = self.failed && self.errors.last().is_some_and(|(state, _)| state == "08006");
-                unit.outcome = match (self.failed, doubtful) {
+                unit.unheard = unheard;
+                unit.outcome = match (self.failed, self.doubtful) {
                     (false, _) => Outcome::Committed,
                     (true, false) => Outcome::Aborted,
                     (true, true) => Outcome::Unknown,
@@ -211,7 +230,10 @@ impl Client {
     /// The connection is over.
     pub(super) fn cut_off(&mut self) {
         let outcome = if self.waiting { Outcome::Unknown } else { Outcome::Aborted };
-        self.units.iter_mut().filter(|unit| unit.outcome == Outcome::Open).for_each(|unit| unit.outcome = outcome);
+        let unheard = self.is_unheard();
+        for unit in self.units.iter_mut().filter(|unit| unit.outcome == Outcome::Open) {
+            (unit.outcome, unit.unheard) = (outcome, unheard);
+        }
         self.waiting = false;
         self.said_goodbye = true;
     }

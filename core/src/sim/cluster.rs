@@ -35,6 +35,7 @@ enum Level {
     },
     Now {
         mark: u64,
+        epoch: Epoch,
         steps: Vec<(NodeId, Positions)>,
         still: bool,
     },
@@ -128,21 +129,24 @@ impl World {
                 let there = self.cluster.membership.followers().map(|node| (node, self.positions(node))).collect();
                 Level::There { mark, epoch, before, there }
             }
-            Level::There { mark, before, there, .. } => {
+            Level::There { mark, epoch, before, there } => {
                 let now = self.positions(leader);
                 let counting = now.keys().map(|name| (name.clone(), UP)).collect();
                 let steps = |positions| sequence::steps(&before, &now, positions, &counting);
                 let steps = there.iter().map(|(node, positions)| (*node, steps(positions))).collect();
-                Level::Now { mark, steps, still: before == now }
+                Level::Now { mark, epoch, steps, still: before == now }
             }
-            Level::Now { mark, steps, still } => {
+            Level::Now { mark, epoch, steps, still } => {
                 for (node, positions) in steps {
+                    if stale(epoch) {
+                        break;
+                    }
                     let node = &mut self.nodes[usize::from(node.0)];
                     if node.up {
                         node.store.set_positions(&positions);
                     }
                 }
-                if still && self.cluster.moved == mark {
+                if still && !stale(epoch) && self.cluster.moved == mark {
                     self.cluster.moved = 0;
                 }
                 Level::Rests

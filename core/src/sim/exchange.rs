@@ -117,9 +117,6 @@ impl World {
         let session = &mut self.seats[seat].session;
         match result {
             Ok(result) => session.answered(node, result),
-            Err(why) if self.fault == Some(Fault::DoubtTriedAgain) => {
-                session.answered(node, BatchResult::Refused { state: "08006".into(), message: why });
-            }
             Err(why) => session.broken(node, why),
         }
         self.turn(seat);

@@ -1,7 +1,17 @@
 //! Faults that are put in on purpose, to see that they are found.
 //!
-//! They are the shell's, not the core's: the core has no line that is there for a test. Measured over seeds from 0 on (the
-//! test `each_planted_fault_is_found` keeps these bounds):
+//! They are the shell's, not the core's: the core has no line that is there for a test. How many seeds were needed, from 0
+//! on, when it was measured:
+//!
+//! | fault | seeds | what told |
+//! | --- | --- | --- |
+//! | all at once | 1 | a unit was acknowledged and was not everywhere |
+//! | queries repeated | 2 | nodes differ |
+//! | zero rows sent | 3 | nodes differ |
+//! | lock ignored | 61 | a follower's transaction waits for another |
+//! | sequences forgotten | 2 | sequences differ |
+//! | sequences not moved on | 22 | a value was given out twice |
+//! | degraded late | 21 | a unit was acknowledged and was not everywhere |
 
 /// What the shell does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,23 +28,17 @@ pub enum Fault {
     SequencesForgotten,
     /// A new leader's sequences are not moved past what the old one may have given out.
     SequencesNotMovedOn,
-    /// A batch whose connection broke before its answer is sent again.
-    DoubtTriedAgain,
     /// A degraded node is written down after the client has been told.
     DegradedLate,
-    /// The members are read before the lock is waited for.
-    MembersReadEarly,
 }
 
-/// With a number of seeds among which each is found.
-pub const FAULTS: [(Fault, u64); 9] = [
-    (Fault::AllAtOnce, 5000),
-    (Fault::QueriesRepeated, 5000),
-    (Fault::ZeroRowsSent, 5000),
-    (Fault::LockIgnored, 5000),
-    (Fault::SequencesForgotten, 5000),
-    (Fault::SequencesNotMovedOn, 5000),
-    (Fault::DoubtTriedAgain, 5000),
-    (Fault::DegradedLate, 5000),
-    (Fault::MembersReadEarly, 5000),
+/// With a number of seeds among which each is found, also when the worlds change a little.
+pub const FAULTS: [(Fault, u64); 7] = [
+    (Fault::AllAtOnce, 10),
+    (Fault::QueriesRepeated, 20),
+    (Fault::ZeroRowsSent, 30),
+    (Fault::LockIgnored, 600),
+    (Fault::SequencesForgotten, 20),
+    (Fault::SequencesNotMovedOn, 200),
+    (Fault::DegradedLate, 200),
 ];

@@ -32,6 +32,8 @@
 //! that; but until it is, a unit that waited for those locks goes on from rows that are not what the followers have, and
 //! what it sends them overwrites what was acknowledged (found by this simulator; an open question of the design).
 //!
+//! DDL, COPY, triggers, nodes that join, and a proxy that is killed.
+//!
 //! The tests are in `core/tests/world.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -7,7 +7,7 @@ use super::world::World;
 use crate::id::NodeId;
 
 /// Errors that tell of a takeover or a lost connection; the last one of a savepoint that went with it.
-const OF_ACCIDENTS: [&str; 5] = ["40001", "08006", "57P01", "57P03", "3B001"];
+const OF_ACCIDENTS: [&str; 6] = ["40001", "08006", "53300", "57P01", "57P03", "3B001"];
 /// What the small tables give cause for on a single server.
 const OF_SERVERS: [&str; 5] = ["23505", "23503", "40001", "40P01", "25P02"];
 
@@ -93,9 +93,8 @@ impl World {
             let counts = match unit.outcome {
                 Outcome::Committed => true,
                 Outcome::Aborted => false,
-                // A unit that ends by itself, whose answers were not heard, may have done more than is known.
                 Outcome::Open | Outcome::Unknown => {
-                    doubt |= !there || unit.adds.is_empty();
+                    doubt |= unit.unheard || !unit.entered;
                     there
                 }
             };

@@ -136,11 +136,7 @@ impl World {
 
     fn locked(&mut self, seat: usize, held: Lock) {
         self.seats[seat].lock = held;
-        let seen = match self.fault {
-            Some(Fault::MembersReadEarly) => self.seats[seat].seen.clone(),
-            _ => self.cluster.membership.clone(),
-        };
-        self.seats[seat].session.locked(&seen);
+        self.seats[seat].session.locked(&self.cluster.membership);
     }
 
     /// A session that waits for the lock has been called.
@@ -170,6 +166,9 @@ impl World {
     pub(super) fn answer(&mut self, seat: usize, number: usize) {
         let asked = self.seats[seat].asked.remove(number);
         match asked {
+            Asked::Reserve(node) if std::mem::take(&mut self.full) => {
+                self.seats[seat].session.not_reserved(node, ReserveFault::Full("too many clients".into()));
+            }
             Asked::Reserve(node) if self.nodes[usize::from(node.0)].up => {
                 let link = self.connect(node);
                 self.seats[seat].reserved.insert(node, Follower { link, known: HashSet::new() });
@@ -298,14 +297,12 @@ impl World {
     }
 
     pub(super) fn client_listens(&mut self, seat: usize) {
-        let before = self.seats[seat].client.errors.len();
         match self.seats[seat].client.listen() {
             Ok(true) => self.acknowledged(seat),
             Ok(false) => {}
             Err(why) => self.fail(format!("s{seat}: the client: {why}")),
         }
-        let told: Vec<_> = self.seats[seat].client.errors[before..].to_vec();
-        for (state, message) in told {
+        for (state, message) in std::mem::take(&mut self.seats[seat].client.errors) {
             self.note(|| format!("s{seat}: client is told: {state} {message}"));
             self.check_error(seat, &state, &message);
         }

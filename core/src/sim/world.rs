@@ -25,6 +25,8 @@ pub(super) struct World {
     pub pool: Vec<Follower>,
     /// What is still to go wrong.
     pub accidents: Vec<Accident>,
+    /// The next connection to a follower is refused.
+    pub full: bool,
     /// Something has gone wrong that is the world's fault, not ours.
     pub disturbed: bool,
     /// The first thing that must not have happened.
@@ -42,6 +44,8 @@ pub(super) enum Accident {
     Cut,
     /// `pg_terminate_backend`
     Terminate,
+    /// A follower has no connection to give, once.
+    Full,
     /// A client goes without a word.
     ClientVanishes,
 }
@@ -99,6 +103,7 @@ impl World {
             fault,
             pool: Vec::new(),
             accidents: accidents(&mut rng),
+            full: false,
             disturbed: false,
             failure: None,
             slow,
@@ -270,6 +275,7 @@ impl World {
                 self.note(|| format!("!!! {accident:?} {name}{}", link.backend));
                 self.cut(link, accident);
             }
+            Accident::Full => self.full = true,
             Accident::ClientVanishes => {
                 let seat = self.rng.below(self.seats.len());
                 self.client_vanishes(seat);
@@ -334,7 +340,7 @@ impl World {
 fn accidents(rng: &mut Rng) -> Vec<Accident> {
     let kinds: &[Accident] = match rng.below(4) {
         0 => &[],
-        1 => &[Accident::Cut, Accident::Terminate, Accident::ClientVanishes],
+        1 => &[Accident::Cut, Accident::Terminate, Accident::Full, Accident::ClientVanishes],
         2 => &[Accident::Crash],
         _ => &[Accident::Cut, Accident::Crash, Accident::Terminate, Accident::ClientVanishes],
     };

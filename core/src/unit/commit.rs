@@ -156,12 +156,14 @@ impl Commit {
         self.followers.iter().filter(|(_, state, _)| differs(*state)).map(|(node, ..)| *node).collect()
     }
 
-    fn is_out(&mut self, node: NodeId) -> bool {
-        *self.state(node) == Follower::Out
+    /// Whether this commit waits for such an answer. One that does not may be meant for a commit before it, which was over
+    /// before it came: the node was out, or the unit aborted.
+    fn awaits(&self, node: NodeId, answer: impl Fn(Follower) -> bool) -> bool {
+        !self.finished && self.followers.iter().any(|(id, state, _)| *id == node && answer(*state))
     }
 
     pub fn reserved(&mut self, node: NodeId) {
-        if self.is_out(node) {
+        if !self.awaits(node, |state| state == Follower::Reserving) {
             return;
         }
         *self.state(node) = Follower::Reserved;
@@ -169,7 +171,7 @@ impl Commit {
     }
 
     pub fn not_reserved(&mut self, node: NodeId, fault: ReserveFault) {
-        if self.is_out(node) {
+        if !self.awaits(node, |state| state == Follower::Reserving) {
             return;
         }
         match fault {
@@ -188,7 +190,7 @@ impl Commit {
     }
 
     pub fn answered(&mut self, node: NodeId, result: BatchResult) {
-        if self.is_out(node) {
+        if !self.awaits(node, |state| state == Follower::Sent) {
             return;
         }
         match result {
@@ -202,7 +204,7 @@ impl Commit {
 
     /// The connection broke after the batch was sent and before it was answered, and the server gave no reason.
     pub fn broken(&mut self, node: NodeId, why: String) {
-        if self.is_out(node) {
+        if !self.awaits(node, |state| state == Follower::Sent) {
             return;
         }
         *self.state(node) = Follower::Suspected { in_doubt: true };
@@ -217,8 +219,10 @@ impl Commit {
     }
 
     pub fn verdict(&mut self, node: NodeId, verdict: Verdict) {
+        if !self.awaits(node, |state| matches!(state, Follower::Suspected { .. })) {
+            return;
+        }
         match (verdict, *self.state(node)) {
-            (_, Follower::Out) => {}
             (Verdict::Out, _) => *self.state(node) = Follower::Out,
             (Verdict::Alive, Follower::Suspected { in_doubt: true }) => {
                 self.degrade(node, "its connection broke while it committed, and whether it did is not known".into());
@@ -230,9 +234,9 @@ impl Commit {
 
     /// The degradation of `node` is on disk.
     pub fn degraded(&mut self, node: NodeId) {
-        if node == self.leader_id {
+        if node == self.leader_id && self.leader == Leader::Settling {
             self.leader = Leader::Out;
-        } else {
+        } else if self.awaits(node, |state| state == Follower::Degrading) {
             *self.state(node) = Follower::Out;
         }
         self.advance();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use lockstep_core::cluster::Membership;
 use lockstep_core::cluster::sequence::{self, Counting, Positions};
-use lockstep_core::id::NodeId;
+use lockstep_core::id::{Epoch, NodeId};
 
 use super::dirty::Dirty;
 use super::sequences;
@@ -40,6 +40,10 @@ pub struct Leveller {
     dirty: Arc<Dirty>,
     /// What was seen of the leader's sequences, by database.
     seen: Mutex<BTreeMap<String, Seen>>,
+    /// In which epoch a new leader's sequences were last moved on: what was read of a leader before it is put nowhere.
+    moved_on: Mutex<Epoch>,
+    /// One for each node: held while its sequences are set.
+    turns: Vec<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,13 +56,14 @@ struct Seen {
 /// Connections to one database.
 struct Lines {
     leader: Line,
-    followers: Vec<Line>,
+    followers: Vec<(NodeId, Line)>,
     membership: Arc<Membership>,
 }
 
 impl Leveller {
     pub fn new(config: Arc<Config>, dirty: Arc<Dirty>) -> Self {
-        Self { config, dirty, seen: Mutex::default() }
+        let turns = config.nodes.iter().map(|_| tokio::sync::Mutex::default()).collect();
+        Self { config, dirty, seen: Mutex::default(), moved_on: Mutex::new(Epoch(0)), turns }
     }
 
     /// Levels whatever is marked, for ever.
@@ -102,7 +107,7 @@ impl Leveller {
             let leader = self.dial(leader, &database).await?;
             let lines = Lines {
                 leader,
-                followers: vec![self.dial(node, &database).await?],
+                followers: vec![(node, self.dial(node, &database).await?)],
                 membership: Arc::new(membership.clone()),
             };
             if !within(PATIENCE, self.level(&database, &lines)).await? {
@@ -114,7 +119,11 @@ impl Leveller {
 
     /// Moves the sequences of all marked databases on `node`, which is about to lead, past what the former leader may have
     /// given out.
-    pub async fn jump(&self, node: NodeId) -> Result<(), ServiceFault> {
+    ///
+    /// A levelling may be under way that has read the former leader, and this node as its follower: it is not to come after.
+    pub async fn jump(&self, membership: &Membership, node: NodeId) -> Result<(), ServiceFault> {
+        *self.moved_on.lock().unwrap_or_else(PoisonError::into_inner) = membership.epoch;
+        let _turn = self.turns[usize::from(node.0)].lock().await;
         for (database, _) in self.dirty.all() {
             let line = self.dial(node, &database).await?;
             within(PATIENCE, self.jump_database(&database, &line)).await?;
@@ -151,7 +160,7 @@ impl Leveller {
         open: Option<Lines>,
     ) -> Result<(bool, Lines), ServiceFault> {
         let lines = match open {
-            Some(lines) if lines.membership.epoch == membership.epoch => lines,
+            Some(lines) if lines.membership == membership => lines,
             _ => self.open(database, membership).await?,
         };
         let level = within(PATIENCE, self.level(database, &lines)).await?;
@@ -162,7 +171,7 @@ impl Leveller {
         let leader = self.dial(membership.leader().ok_or(ServiceFault::NobodyLeads)?, database).await?;
         let mut followers = Vec::new();
         for node in membership.followers() {
-            followers.push(self.dial(node, database).await?);
+            followers.push((node, self.dial(node, database).await?));
         }
         Ok(Lines { leader, followers, membership })
     }
@@ -175,12 +184,16 @@ impl Leveller {
         let counting = sequences::counting(&lines.leader).await?;
         let before = sequences::positions(&lines.leader, counting.keys()).await?;
         let mut there = Vec::new();
-        for follower in &lines.followers {
+        for (_, follower) in &lines.followers {
             let names = sequences::counting(follower).await?;
             there.push(sequences::positions(follower, names.keys()).await?);
         }
         let now = sequences::positions(&lines.leader, counting.keys()).await?;
-        for (follower, there) in lines.followers.iter().zip(&there) {
+        for ((node, follower), there) in lines.followers.iter().zip(&there) {
+            let _turn = self.turns[usize::from(node.0)].lock().await;
+            if *self.moved_on.lock().unwrap_or_else(PoisonError::into_inner) > lines.membership.epoch {
+                return Ok(false);
+            }
             sequences::set(follower, &sequence::steps(&before, &now, there, &counting)).await?;
         }
         self.note(database, &now, &counting);

@@ -127,7 +127,7 @@ impl Cluster {
         }
         let jumped = async {
             self.leveller.mark_all(leader).await?;
-            self.leveller.jump(leader).await
+            self.leveller.jump(next, leader).await
         };
         if let Err(fault) = jumped.await {
             tracing::error!(node = self.name(leader), %fault, "sequences may give out values again that were given out");

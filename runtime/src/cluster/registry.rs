@@ -127,7 +127,7 @@ impl Registry {
     }
 
     async fn jump(&self, membership: &Membership, leader: NodeId) {
-        if let Err(fault) = self.leveller.jump(leader).await {
+        if let Err(fault) = self.leveller.jump(membership, leader).await {
             let node = &membership.member(leader).name;
             tracing::error!(node, %fault, "sequences may give out values again that were given out");
         }

@@ -90,6 +90,21 @@ fn a_follower_that_hangs_is_waited_for_only_until_it_is_no_member() {
 }
 
 #[test]
+fn answers_to_an_earlier_commit_change_nothing() {
+    let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A]);
+    drain(&mut commit);
+    commit.degraded(B);
+    commit.verdict(B, Verdict::Out);
+    commit.broken(B, "reset at last".into());
+    commit.answered(A, BatchResult::Committed);
+    commit.reserved(A);
+    assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
+    commit.reserved(A);
+    commit.not_reserved(A, ReserveFault::Full("53300".into()));
+    assert_eq!(drain(&mut commit), [], "the batch is sent once");
+}
+
+#[test]
 fn a_follower_whose_commit_is_in_doubt_is_not_sent_the_batch_again() {
     let mut commit = sent_to_both();
     commit.broken(B, "reset".into());
