@@ -16,6 +16,7 @@
 //! | `settings` | SET, RESET, transactions |
 //! | `ddl`, `alter`, `role` | what goes as text |
 //! | `evaluated` | expressions that each server evaluates when it gets that text |
+//! | `image` | DDL whose rows come from the leader |
 //! | `refuse` | reasons and their words |
 
 use std::ops::Range;
@@ -31,6 +32,7 @@ mod calls;
 mod copy;
 mod ddl;
 mod evaluated;
+mod image;
 mod refuse;
 mod returning;
 mod role;
@@ -42,6 +44,7 @@ mod write;
 
 pub use cache::{PlanCache, unplanned};
 pub use copy::landing::{self, CopyRows};
+pub use image::{Carried, Image};
 
 /// One statement of a client's text, and its plan.
 #[derive(Debug, Clone)]
@@ -143,6 +146,8 @@ pub enum Action {
     CopyUnknown(Fault),
     /// Replicated as text, under the commit lock in exclusive mode.
     Ddl(Arc<Ddl>),
+    /// DDL that computes rows, which followers get from the leader.
+    Image(Arc<Image>),
     /// Runs on the leader, then as text on each follower: it cannot run in a transaction block.
     Utility {
         /// The database in which nobody may be, not even a connection of ours.

@@ -88,6 +88,14 @@ pub fn of_copy(scope: &Scope<'_>, range: &RangeVar, relation: &Relation) -> Outc
     target.write(scope, None, &[], false, effect)
 }
 
+/// All rows of a table, with all their columns.
+pub fn of_table(catalog: &Catalog, relation: &Relation, converts: bool) -> Result<Write, Fault> {
+    let range = RangeVar::default();
+    let target = Target { catalog, relation, range: &range, marks: Marks::default(), converts };
+    let effect = Arc::new(target.inserted(RowKind::Insert, None)?);
+    Ok(Write { append: String::new(), effect, client_columns: super::ClientColumns::None, deferrable: false })
+}
+
 pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outcome {
     let target = match target(scope, statement.relation.as_ref(), Event::Update, facts)? {
         Found::Temporary(marks) => return Ok(Plan { marks, ..Action::Leader.into() }),

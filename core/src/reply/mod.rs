@@ -102,6 +102,10 @@ pub enum Execution {
         done: Done,
         ended: bool,
     },
+    /// DDL whose rows are read next.
+    Image,
+    /// Those rows.
+    ImageRows(WriteExecution),
     /// COPY into the landing table; `ended` as above.
     Landing {
         ended: bool,
@@ -224,6 +228,8 @@ pub enum Own {
     Settings,
     /// A statement that PREPARE has made, once more with our columns.
     Prepare,
+    /// What has become of a table.
+    Image,
     /// What is done around a COPY into the landing table.
     Landing,
     /// The ROLLBACK of a segment that is run again.

@@ -213,6 +213,7 @@ impl Session {
         self.copy_asked = false;
         self.copy_words = None;
         self.landing = None;
+        self.imaging = None;
         self.settings = None;
         self.loader = None;
         self.collected.clear();
@@ -241,6 +242,7 @@ impl Session {
                 self.gate = Gate::Ending;
                 self.run_script(world);
             }
+            Some(AfterDrain::Image) => self.image_step(world),
             Some(AfterDrain::Overtaken(via)) => self.check_overtaken(via, world),
             Some(AfterDrain::End) => self.begin_commit(CommitVia::Segment),
             None => self.gate = Gate::Open,

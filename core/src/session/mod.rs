@@ -37,6 +37,7 @@
 //! | `copying` | COPY … FROM STDIN |
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `landing` | COPY whose rows the leader makes whole |
+//! | `image` | DDL whose rows the leader makes |
 //! | `planning` | plans, and what they need to be known of the catalog |
 //! | `leader` | the leader's messages, by what is owed |
 //! | `answer` | what each answer means |
@@ -71,6 +72,7 @@ mod copying;
 mod done;
 mod encoding;
 mod extended;
+mod image;
 mod landing;
 mod leader;
 mod names;
@@ -154,6 +156,7 @@ pub struct Session {
     copy_asked: bool,
     copy_words: Option<copy::Words>,
     landing: Option<landing::Landing>,
+    imaging: Option<image::Imaging>,
     client_gone: bool,
 }
 
@@ -216,6 +219,7 @@ impl Session {
             copy_asked: false,
             copy_words: None,
             landing: None,
+            imaging: None,
             client_gone: false,
         };
         session.introduce();

@@ -224,6 +224,17 @@ impl Session {
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
+            Action::Image(image) => {
+                if self.begin_image(image, &text, marks, source, AfterDrain::Script) {
+                    self.segment.unsettled = true;
+                    self.send(&text, &[], Shape::Whole, Execution::Image, shift);
+                    self.step_script();
+                    self.drain(AfterDrain::Image);
+                } else if self.settings.is_some() {
+                    self.drain(AfterDrain::Script);
+                }
+                Step::Wait
+            }
             Action::CopyIn(_) | Action::CopyRows(_) | Action::CopyUnknown(_) => {
                 if self.owed.is_empty() {
                     self.script_copy(&plan.action, text, marks, source, shift);

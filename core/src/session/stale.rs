@@ -41,6 +41,7 @@ impl Session {
         self.owed.clear();
         self.after_drain = None;
         self.landing = None;
+        self.imaging = None;
         self.owe(What::Own { purpose: Own::Again, error: None, tag: None }, 0);
         self.gate = Gate::Drain;
         self.again = Some(Again { replay, made });

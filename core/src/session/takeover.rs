@@ -100,6 +100,7 @@ impl Session {
         self.copy_asked = false;
         self.copy_words = None;
         self.landing = None;
+        self.imaging = None;
         self.after_drain = None;
         if self.passing > 0 {
             // Half a message has been passed on: nothing can be said any more that the client would understand.

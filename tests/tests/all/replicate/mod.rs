@@ -6,6 +6,7 @@
 mod calls;
 mod copy;
 mod ddl;
+mod images;
 mod keyed;
 mod overtaken;
 mod prepared;

@@ -1,0 +1,221 @@
+//! Tables whose rows come from expressions in DDL: CREATE TABLE AS, SELECT INTO, ALTER TABLE that computes values.
+//!
+//! The leader runs the client's command as it is. Followers get a command that computes nothing, and then the leader's
+//! rows, read within the same transaction: nobody else sees or changes the table meanwhile. A new table is made from its
+//! columns as the leader has them; a table that is altered is emptied, altered by the client's own text, for which there
+//! is then no row to compute, and filled again. Materialized views take no rows: see `pure`.
+//!
+//! Invariant: what is judged is the table as it is after the command, under the lock that the command holds.
+
+use std::sync::Arc;
+
+use pg_query::protobuf::{IntoClause, RangeVar};
+
+use super::refuse::refuse;
+use super::safety::{self, Change};
+use super::scope::{Outcome, Scope, Stop};
+use super::{Action, Marks, Plan, Write, write};
+use crate::catalog::{Catalog, Event, Relation, RelationKind};
+use crate::fault::Fault;
+use crate::quote::{quote_identifier, quote_literal, quote_qualified};
+use crate::sql::{Statement, Token, span};
+
+/// A command whose rows followers get from the leader.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    /// `None`: where the session makes new relations.
+    schema: Option<String>,
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Kind {
+    /// A new table. `options`: what stands between its columns and its query.
+    Made { unlogged: bool, options: String },
+    /// `optional`: IF EXISTS.
+    Altered { optional: bool },
+}
+
+/// What followers get.
+#[derive(Debug)]
+pub struct Carried {
+    pub texts: Vec<String>,
+    /// How the leader's rows are read, and applied.
+    pub rows: Option<(String, Arc<Write>)>,
+}
+
+/// Rows of the answer to [`Image::question`].
+type Found = [Vec<Option<bytes::Bytes>>];
+
+pub fn made(scope: &Scope<'_>, statement: &Statement, into: &IntoClause, marks: Marks) -> Outcome {
+    let range = into.rel.as_ref().ok_or(Stop::Unknown)?;
+    let options = if into.access_method.is_empty() && into.options.is_empty() && into.table_space_name.is_empty() {
+        String::new()
+    } else {
+        scope.reads_literals();
+        options(scope, statement).ok_or(Stop::Unknown)?
+    };
+    let image = Image {
+        schema: Some(range.schemaname.clone()).filter(|schema| !schema.is_empty()),
+        name: range.relname.clone(),
+        kind: Kind::Made { unlogged: range.relpersistence == "u", options },
+    };
+    Ok(Plan { marks, ..Action::Image(Arc::new(image)).into() })
+}
+
+pub fn altered(scope: &Scope<'_>, range: &RangeVar, optional: bool) -> Outcome<Image> {
+    let (schema, name) = match scope.relation_of(range)? {
+        Some(relation) => (Some(relation.schema.clone()), relation.name.clone()),
+        None => (Some(range.schemaname.clone()).filter(|schema| !schema.is_empty()), range.relname.clone()),
+    };
+    Ok(Image { schema, name, kind: Kind::Altered { optional } })
+}
+
+/// What stands behind the name and the columns of `CREATE TABLE … AS`, up to its AS.
+fn options(scope: &Scope<'_>, statement: &Statement) -> Option<String> {
+    let tokens = &scope.parsed.tokens[statement.tokens.clone()];
+    let word = |at: usize, word: &str| tokens.get(at).is_some_and(|t: &Token| t.is_word(scope.sql, word));
+    let sign = |at: usize, sign: u8| tokens.get(at).is_some_and(|t: &Token| t.is(scope.sql, sign));
+    let mut at = (0..tokens.len()).find(|at| word(*at, "table"))? + 1;
+    if word(at, "if") && word(at + 1, "not") {
+        at += 3;
+    }
+    while sign(at + 1, b'.') {
+        at += 2;
+    }
+    let start = past_brackets(scope, tokens, at + 1);
+    let mut end = start;
+    while end < tokens.len() && !word(end, "as") {
+        end = past_brackets(scope, tokens, end).max(end + 1);
+    }
+    let place = statement.tokens.start;
+    Some(scope.sql[span(&scope.parsed.tokens, &(place + start..place + end))].to_owned())
+}
+
+/// Behind the brackets that open here; here, if none do.
+fn past_brackets(scope: &Scope<'_>, tokens: &[Token], from: usize) -> usize {
+    let mut depth = 0usize;
+    for (at, token) in tokens.iter().enumerate().skip(from) {
+        if token.is(scope.sql, b'(') {
+            depth += 1;
+        } else if token.is(scope.sql, b')') {
+            depth = depth.saturating_sub(1);
+        }
+        if depth == 0 {
+            return if token.is(scope.sql, b')') { at + 1 } else { from };
+        }
+    }
+    from
+}
+
+impl Image {
+    /// Whether the command did nothing, by its tag: `IF NOT EXISTS`, and there is one.
+    pub fn was_passed_over(&self, tag: &[u8]) -> bool {
+        matches!(self.kind, Kind::Made { .. }) && !tag.starts_with(b"SELECT ")
+    }
+
+    /// What the leader is asked when the command has run: a row for each column.
+    pub fn question(&self) -> String {
+        let schema = self.schema.as_deref().map_or("pg_catalog.current_schema()".into(), quote_literal);
+        format!("{QUESTION} WHERE n.nspname = {schema} AND c.relname = {} ORDER BY a.attnum", quote_literal(&self.name))
+    }
+
+    /// What followers get, given the answer and the catalog of now. `text` is the client's.
+    pub fn carried(&self, text: &str, found: &Found, catalog: &Catalog, converts: bool) -> Result<Carried, Fault> {
+        let Some(first) = found.first() else {
+            return match self.kind {
+                Kind::Altered { optional: true } => Ok(Carried { texts: vec![text.to_owned()], rows: None }),
+                _ => Err(refuse(
+                    format_args!("{} is not found after it", self.name),
+                    "Give the table's name with its schema.",
+                )),
+            };
+        };
+        let schema = field(first, 0);
+        let relation = catalog.relation_in(&schema, &self.name).filter(|r| !r.temporary);
+        let relation = relation.ok_or_else(|| refuse("its table is not understood", "Set client_encoding to UTF8."))?;
+        if field(first, 1) != "t" {
+            let hint = format!("GRANT SELECT, INSERT, TRUNCATE ON {} TO its owner.", relation.name);
+            return Err(refuse("followers need SELECT, INSERT and TRUNCATE on the table to take its rows over", hint));
+        }
+        let change = |event| Change { event, assigned: &[], defaults: false };
+        safety::check(catalog, relation, change(Event::Insert), true)?;
+        let table = quote_qualified(&relation.schema, &relation.name);
+        let texts = match &self.kind {
+            Kind::Made { unlogged, options } => {
+                let unlogged = if *unlogged { "UNLOGGED " } else { "" };
+                vec![format!("CREATE {unlogged}TABLE {table} ({}) {options}", columns(found)?)]
+            }
+            Kind::Altered { .. } => {
+                safety::check(catalog, relation, change(Event::Truncate), true)?;
+                alterable(catalog, relation, first)?;
+                let only = if relation.kind == RelationKind::Table { "ONLY " } else { "" };
+                vec![format!("TRUNCATE {only}{table}"), text.to_owned()]
+            }
+        };
+        let write = write::of_table(catalog, relation, converts)?;
+        let list: Vec<String> = write.effect.columns.iter().map(|c| c.returned("t")).collect();
+        let only = if relation.kind == RelationKind::Table { "ONLY " } else { "" };
+        let select = format!("SELECT {} FROM {only}{table} AS t", list.join(", "));
+        Ok(Carried { texts, rows: Some((select, Arc::new(write))) })
+    }
+}
+
+/// The table can be emptied on followers, and filled again with all that it has.
+fn alterable(catalog: &Catalog, relation: &Relation, found: &[Option<bytes::Bytes>]) -> Result<(), Fault> {
+    let name = &relation.name;
+    let family = catalog.family(relation.oid);
+    if relation.kind == RelationKind::Table && family.len() > 1 {
+        return Err(refuse(format_args!("other tables inherit from {name}, whose rows it computes, too"), BY_STEPS));
+    }
+    let within = |oid| family.iter().any(|r| r.oid == oid);
+    let mut referring = family.iter().flat_map(|r| catalog.references_to(r.oid)).filter(|key| !within(key.referring));
+    if let Some(other) = referring.next().and_then(|key| catalog.relation(key.referring)) {
+        let reason = format!("{} refers to {name} by a foreign key, so that {name} cannot be made anew", other.name);
+        return Err(refuse(reason, BY_STEPS));
+    }
+    if catalog.defers(relation) {
+        return Err(refuse(format_args!("{name} has a deferrable constraint"), BY_STEPS));
+    }
+    if field(found, 2) != "read committed" {
+        let reason = format!("rows of {name} may be newer than the snapshot of this transaction");
+        return Err(refuse(reason, "Alter the table in a transaction at READ COMMITTED."));
+    }
+    Ok(())
+}
+
+pub const BY_STEPS: &str = "Add the column without it, ALTER COLUMN … SET DEFAULT, and UPDATE the rows that are there.";
+
+/// Columns of a new table, as they are written.
+fn columns(found: &Found) -> Result<String, Fault> {
+    let mut list = Vec::new();
+    for row in found.iter().filter(|row| row.get(3).is_some_and(Option::is_some)) {
+        if field(row, 6) == "t" {
+            let reason = format!("the type of its column {} is temporary", field(row, 3));
+            return Err(refuse(reason, "Cast it to a type that stays."));
+        }
+        list.push(format!("{} {}{}", quote_identifier(&field(row, 3)), field(row, 4), field(row, 5)));
+    }
+    Ok(list.join(", "))
+}
+
+/// A name that is not understood is one that no catalog has.
+fn field(row: &[Option<bytes::Bytes>], at: usize) -> String {
+    let value = row.get(at).cloned().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&value).into_owned()
+}
+
+const QUESTION: &str = "SELECT n.nspname, \
+    pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') \
+        AND pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'), \
+    pg_catalog.current_setting('transaction_isolation'), \
+    a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+    CASE WHEN a.attcollation <> t.typcollation AND a.attcollation <> 0 \
+        THEN ' COLLATE ' || pg_catalog.quote_ident(l.nspname) || '.' || pg_catalog.quote_ident(o.collname) ELSE '' END, \
+    pg_catalog.pg_my_temp_schema() <> 0 AND pg_catalog.pg_my_temp_schema() IN (t.typnamespace, e.typnamespace) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem \
+    LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation \
+    LEFT JOIN pg_catalog.pg_namespace l ON l.oid = o.collnamespace";

@@ -1,0 +1,304 @@
+//! DDL that computes rows: followers hold the leader's, though theirs lie in another order on disk.
+
+use super::Do::{Fails, Sql};
+use super::{Case, refused, replicated};
+
+#[test]
+fn of_tables_made_from_queries() {
+    replicated("made", MADE);
+}
+
+#[test]
+fn of_tables_that_are_altered() {
+    replicated("altered", ALTERED);
+}
+
+#[test]
+fn or_refused() {
+    refused("no_image", REFUSED);
+}
+
+/// On every server in an order of its own.
+const SHUFFLED: &str = "CREATE TABLE t (id int PRIMARY KEY, v int, w text);
+    INSERT INTO t SELECT n, n * 10, 'w' || n FROM generate_series(1, 300) n
+        ORDER BY hashtext(n || current_setting('port'));";
+
+const KEYLESS: &str = "CREATE TABLE t (v int, w text);
+    INSERT INTO t SELECT n / 2, 'w' || n FROM generate_series(1, 300) n ORDER BY hashtext(n || current_setting('port'));";
+
+const MADE: &[Case] = &[
+    Case {
+        name: "a query that is volatile",
+        given: SHUFFLED,
+        when: &[
+            Sql("CREATE TABLE made AS SELECT id, random() AS r, clock_timestamp() AS at, gen_random_uuid() AS u FROM t"),
+            Sql("CREATE TABLE few AS SELECT * FROM t LIMIT 5"),
+            Sql("CREATE TABLE numbered AS SELECT row_number() OVER () AS n, w FROM t"),
+            Sql("INSERT INTO made (id) VALUES (1000)"),
+        ],
+        then: ("SELECT (SELECT count(r) FROM made) || ' ' || (SELECT count(*) FROM few)", "300 5"),
+    },
+    Case {
+        name: "SELECT INTO",
+        given: SHUFFLED,
+        when: &[
+            Sql("SELECT id, now() AS at INTO made FROM t"),
+            Sql("SELECT id, random() AS r INTO UNLOGGED other FROM t WHERE id < 10"),
+        ],
+        then: ("SELECT (SELECT count(at) FROM made) || ' ' || (SELECT count(*) FROM other)", "300 9"),
+    },
+    Case {
+        name: "types of every kind, of users too",
+        given: "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE DOMAIN small AS int CHECK (value < 100);
+            CREATE TYPE pair AS (a int, b text); CREATE COLLATION german FROM \"C\";
+            CREATE TABLE t (a varchar(10), b numeric(10, 2), c timestamp(3), d interval, e mood, f mood[], g small, h pair,
+                i text COLLATE german, j bit(3), k char(5), l int4range, m jsonb, n bytea, o text[], p interval(2));
+            INSERT INTO t VALUES ('a', 1.25, '2020-01-01 10:00:00.123', '1 mon 2 days', 'sad', '{sad,happy}', 5, '(1,x)', 'i', '101', 'k',
+                '[1,5)', '{\"a\": 1}', '\\x00ff', '{NULL,\"a,b\"}', '1.234 s'); INSERT INTO t (a) VALUES (NULL);",
+        when: &[
+            Sql("CREATE TABLE made AS SELECT * FROM t"),
+            Sql("CREATE TABLE renamed (\"A\", \"b b\") AS SELECT a, b, random() AS r FROM t"),
+            Sql("INSERT INTO made (g) VALUES (7)"),
+        ],
+        then: ("SELECT count(*) || ' ' || (SELECT count(r) FROM renamed) FROM made", "3 2"),
+    },
+    Case {
+        name: "with options, names in quotes, in another schema, and again",
+        given: SHUFFLED,
+        when: &[
+            Sql("CREATE TABLE \"Made \"\"it\" WITH (fillfactor = 70, autovacuum_enabled = off) AS SELECT * FROM t"),
+            Sql("CREATE UNLOGGED TABLE u (a, b) USING heap WITH (fillfactor = 80) AS SELECT id, v AS c FROM t"),
+            Sql("CREATE SCHEMA IF NOT EXISTS elsewhere"),
+            Sql("DROP TABLE IF EXISTS elsewhere.made"),
+            Sql("CREATE TABLE elsewhere.made AS TABLE t"),
+            Sql("CREATE TABLE IF NOT EXISTS elsewhere.made AS SELECT 1 AS other"),
+            Sql("CREATE TABLE IF NOT EXISTS fresh AS VALUES (1, random()), (2, random())"),
+            Fails("CREATE TABLE u AS SELECT 1", "42P07"),
+            Fails("CREATE TABLE x AS SELECT 1 / (id - 7) FROM t", "22012"),
+        ],
+        then: ("SELECT count(*) || ' ' || (SELECT sum(a) FROM u) FROM elsewhere.made", "300 45150"),
+    },
+    Case {
+        name: "in a transaction with other statements, savepoints, and rolled back",
+        given: SHUFFLED,
+        when: &[
+            Sql("BEGIN"),
+            Sql("UPDATE t SET v = 0 WHERE id < 100"),
+            Sql("CREATE TABLE a AS SELECT *, random() AS r FROM t WHERE v = 0"),
+            Sql("ALTER TABLE a ADD PRIMARY KEY (id)"),
+            Sql("DELETE FROM a WHERE id = 1"),
+            Sql("SAVEPOINT s"),
+            Sql("CREATE TABLE b AS SELECT * FROM a"),
+            Sql("INSERT INTO a (id) VALUES (1000)"),
+            Sql("ROLLBACK TO s"),
+            Sql("CREATE TABLE b AS SELECT id FROM a WHERE id < 5"),
+            Sql("COMMIT"),
+            Sql("BEGIN"),
+            Sql("CREATE TABLE c AS SELECT * FROM a"),
+            Sql("ROLLBACK"),
+        ],
+        then: ("SELECT (SELECT count(*) FROM a) || ' ' || (SELECT count(*) FROM b)", "98 3"),
+    },
+    Case {
+        name: "from temporary tables and prepared statements",
+        given: SHUFFLED,
+        when: &[
+            Sql("CREATE TEMP TABLE mine AS SELECT id, random() AS r FROM t"),
+            Sql("CREATE TABLE made AS SELECT * FROM mine"),
+            Sql("PREPARE p AS SELECT id, random() AS r FROM t WHERE id > 10"),
+            Sql("CREATE TABLE other AS EXECUTE p"),
+            Fails("CREATE TABLE another (LIKE mine)", "0A000"),
+            Fails("CREATE TABLE another AS SELECT * FROM mine WITH NO DATA", "0A000"),
+        ],
+        then: ("SELECT count(*) || ' ' || (SELECT count(*) FROM other) FROM made", "300 290"),
+    },
+    Case {
+        name: "a sequence is drawn from",
+        given: SHUFFLED,
+        when: &[Sql("CREATE SEQUENCE q"), Sql("CREATE TABLE made AS SELECT nextval('q') AS n, id FROM t")],
+        then: ("SELECT max(n) FROM made", "300"),
+    },
+    Case {
+        name: "many rows",
+        given: "CREATE TABLE t (id int PRIMARY KEY, w text);
+            INSERT INTO t SELECT n, repeat('x', 50) FROM generate_series(1, 50000) n;",
+        when: &[Sql("CREATE TABLE made AS SELECT *, random() AS r FROM t")],
+        then: ("SELECT count(*) FROM made", "50000"),
+    },
+];
+
+const ALTERED: &[Case] = &[
+    Case {
+        name: "a new column with a volatile default",
+        given: SHUFFLED,
+        when: &[
+            Sql("ALTER TABLE t ADD COLUMN u uuid NOT NULL DEFAULT gen_random_uuid()"),
+            Sql(
+                "ALTER TABLE t ADD r float8 DEFAULT random() CHECK (r < 2), ADD at uuid DEFAULT gen_random_uuid() UNIQUE",
+            ),
+            Sql("INSERT INTO t (id) VALUES (1000)"),
+        ],
+        then: ("SELECT count(u) || ' ' || count(r) || ' ' || count(at) FROM t", "301 301 301"),
+    },
+    Case {
+        name: "a new column with the time of the transaction",
+        given: SHUFFLED,
+        when: &[
+            Sql("ALTER TABLE t ADD COLUMN made timestamptz NOT NULL DEFAULT now()"),
+            Sql("ALTER TABLE t ADD COLUMN day date DEFAULT CURRENT_DATE, ADD who text DEFAULT current_user"),
+            Sql("INSERT INTO t (id) VALUES (1000)"),
+        ],
+        then: ("SELECT count(made) || ' ' || count(day) || ' ' || count(who) FROM t", "301 301 301"),
+    },
+    Case {
+        name: "a serial or identity column",
+        given: SHUFFLED,
+        when: &[
+            Sql("ALTER TABLE t ADD COLUMN n serial"),
+            Sql("ALTER TABLE t ADD COLUMN i bigint GENERATED ALWAYS AS IDENTITY (START 5 INCREMENT 2)"),
+            Sql("INSERT INTO t (id) VALUES (1000)"),
+        ],
+        then: ("SELECT max(n) || ' ' || max(i) FROM t", "301 605"),
+    },
+    Case {
+        name: "a key for a table that has none",
+        given: KEYLESS,
+        when: &[
+            Sql("ALTER TABLE t ADD COLUMN id bigserial PRIMARY KEY"),
+            Sql("UPDATE t SET w = 'x' WHERE id = 5"),
+            Sql("INSERT INTO t (v) VALUES (1000)"),
+        ],
+        then: ("SELECT max(id) || ' ' || count(*) FILTER (WHERE w = 'x') FROM t", "301 1"),
+    },
+    Case {
+        name: "another type by an expression",
+        given: SHUFFLED,
+        when: &[
+            Sql("CREATE INDEX ON t (v)"),
+            Sql("ALTER TABLE t ALTER v TYPE float8 USING v + random()"),
+            Sql("ALTER TABLE t ALTER w TYPE timestamptz USING now() + v * interval '1 s', ALTER w SET DEFAULT now()"),
+            Sql("INSERT INTO t (id) VALUES (1000)"),
+        ],
+        then: ("SELECT count(w) || ' ' || count(v) FROM t", "301 300"),
+    },
+    Case {
+        name: "a table with foreign keys, identity, generated columns and indexes",
+        given: "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p SELECT generate_series(1, 9);
+            CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, p int REFERENCES p, v int,
+                twice int GENERATED ALWAYS AS (v * 2) STORED, gone int, UNIQUE (p, v));
+            ALTER TABLE t DROP COLUMN gone; CREATE INDEX ON t (twice);
+            INSERT INTO t (p, v) SELECT n % 9 + 1, n FROM generate_series(1, 200) n;
+            CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree);
+            INSERT INTO tree SELECT n, nullif(n - 1, 0) FROM generate_series(1, 50) n;",
+        when: &[
+            Sql("ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()"),
+            Sql("ALTER TABLE tree ADD COLUMN u uuid DEFAULT gen_random_uuid()"),
+            Sql("INSERT INTO t (p, v) VALUES (1, 1000)"),
+        ],
+        then: ("SELECT count(u) || ' ' || max(id) FROM t", "201 201"),
+    },
+    Case {
+        name: "a partitioned table",
+        given: "CREATE TABLE t (id int, v int, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+            CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100);
+            CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (100) TO (1000);
+            INSERT INTO t SELECT n, n FROM generate_series(1, 300) n ORDER BY hashtext(n || current_setting('port'));",
+        when: &[
+            Sql("ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()"),
+            Sql("INSERT INTO t (id) VALUES (500)"),
+        ],
+        then: ("SELECT count(u) || ' ' || (SELECT count(u) FROM t1) FROM t", "301 99"),
+    },
+    Case {
+        name: "in a transaction with other statements, savepoints, and rolled back",
+        given: SHUFFLED,
+        when: &[
+            Sql("BEGIN"),
+            Sql("UPDATE t SET v = 5 WHERE id < 100"),
+            Sql("ALTER TABLE t ADD COLUMN r float8 DEFAULT random()"),
+            Sql("UPDATE t SET v = 6 WHERE r < 0.5"),
+            Sql("SAVEPOINT s"),
+            Sql("ALTER TABLE t ADD COLUMN n serial"),
+            Sql("ROLLBACK TO s"),
+            Sql("DELETE FROM t WHERE id = 1"),
+            Fails("ALTER TABLE t ADD COLUMN n serial CHECK (n < 5)", "23514"),
+            Sql("ROLLBACK TO s"),
+            Sql("ALTER TABLE t ADD COLUMN n serial"),
+            Sql("COMMIT"),
+            Sql("BEGIN"),
+            Sql("ALTER TABLE t ADD COLUMN lost serial"),
+            Sql("ROLLBACK"),
+        ],
+        then: ("SELECT count(r) || ' ' || count(n) FROM t", "300 300"),
+    },
+    Case {
+        name: "that fails, or has nothing to do",
+        given: SHUFFLED,
+        when: &[
+            Fails("ALTER TABLE t ADD COLUMN v uuid DEFAULT gen_random_uuid()", "42701"),
+            Fails("ALTER TABLE t ADD r float8 DEFAULT random() CHECK (r > 2)", "23514"),
+            Fails("ALTER TABLE missing ADD COLUMN v uuid DEFAULT gen_random_uuid()", "42P01"),
+            Sql("ALTER TABLE IF EXISTS missing ADD COLUMN v uuid DEFAULT gen_random_uuid()"),
+            Sql("ALTER TABLE t ADD COLUMN IF NOT EXISTS v uuid DEFAULT gen_random_uuid()"),
+        ],
+        then: ("SELECT sum(v) FROM t", "451500"),
+    },
+    Case {
+        name: "an empty table, and settings of the session",
+        given: "CREATE TABLE t (id int PRIMARY KEY);",
+        when: &[
+            Sql("SET TimeZone = 'Asia/Kolkata'"),
+            Sql("SET DateStyle = 'SQL, DMY'"),
+            Sql("SET extra_float_digits = 0"),
+            Sql("ALTER TABLE t ADD COLUMN at timestamptz DEFAULT clock_timestamp()"),
+            Sql("INSERT INTO t VALUES (1)"),
+            Sql("ALTER TABLE t ADD COLUMN r float8 DEFAULT random(), ADD d timestamptz DEFAULT now()"),
+            Sql("CREATE TABLE made AS SELECT at, r, d, now() - at AS i, 0.1::float8 + 0.2 AS f FROM t"),
+        ],
+        then: ("SELECT count(r) FROM made", "1"),
+    },
+];
+
+const REFUSED: &[Case] = &[
+    Case {
+        name: "a write within the query",
+        given: SHUFFLED,
+        when: &[Sql("CREATE TABLE made AS WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d")],
+        then: ("SELECT count(*) FROM t", "300"),
+    },
+    Case {
+        name: "a word that means the time is kept as a default",
+        given: SHUFFLED,
+        when: &[Sql("ALTER TABLE t ADD COLUMN at timestamptz DEFAULT 'now'")],
+        then: ("SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema", "3"),
+    },
+    Case {
+        name: "a column of names that search_path makes short",
+        given: SHUFFLED,
+        when: &[Sql("BEGIN"), Sql("CREATE TABLE made AS SELECT 't'::regclass AS r")],
+        then: ("SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema", "3"),
+    },
+    Case {
+        name: "a table whose trigger would fire for the rows",
+        given: "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+            CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+            CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();",
+        when: &[Sql("ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()")],
+        then: ("SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema", "1"),
+    },
+    Case {
+        name: "a snapshot that may be older than the rows",
+        given: SHUFFLED,
+        when: &[
+            Sql("BEGIN ISOLATION LEVEL REPEATABLE READ"),
+            Sql("ALTER TABLE t ADD COLUMN at timestamptz DEFAULT now()"),
+        ],
+        then: ("SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema", "3"),
+    },
+    Case {
+        name: "a table from which others inherit",
+        given: "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b () INHERITS (a); INSERT INTO b VALUES (1);",
+        when: &[Sql("ALTER TABLE a ADD COLUMN u uuid DEFAULT gen_random_uuid()")],
+        then: ("SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema", "2"),
+    },
+];
