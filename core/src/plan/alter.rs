@@ -1,9 +1,11 @@
 //! ALTER TABLE, where it evaluates expressions over rows that are there: each server would do that by itself.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Node, RangeVar};
+use pg_query::protobuf::{
+    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, Node, RangeVar,
+};
 
-use super::image::{self, Image};
+use super::image::{self, Computed, Image};
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
 use super::{calls, evaluated};
@@ -18,17 +20,19 @@ pub enum Alteration {
 
 pub fn check(scope: &Scope<'_>, statement: &AlterTableStmt, facts: &Facts) -> Outcome<Alteration> {
     calls::check(scope, facts)?;
-    let mut computes = false;
+    let mut computed = Computed::default();
     for node in &statement.cmds {
         let Some(NodeEnum::AlterTableCmd(command)) = &node.node else { continue };
         match command.subtype() {
-            AlterTableType::AtAddColumn => computes |= add_column(scope, command)?,
+            AlterTableType::AtAddColumn => add_column(scope, command, &mut computed)?,
             AlterTableType::AtAddConstraint => {
                 let constraints = command.def.as_deref().map_or(&[][..], std::slice::from_ref);
                 evaluated::constraints(constraints).try_for_each(evaluated::condition)?;
             }
             AlterTableType::AtAlterColumnType => {
-                computes |= alter_type(scope, statement.relation.as_ref(), command)?;
+                if alter_type(scope, statement.relation.as_ref(), command)? {
+                    computed.columns.push(command.name.clone());
+                }
             }
             AlterTableType::AtSetExpression if !evaluated::is_built_in(scope, &Facts::of(&command.def)) => {
                 let reason = format!("each server would compute {} by itself", command.name);
@@ -43,7 +47,9 @@ pub fn check(scope: &Scope<'_>, statement: &AlterTableStmt, facts: &Facts) -> Ou
         }
     }
     match &statement.relation {
-        Some(range) if computes => Ok(Alteration::Image(image::altered(scope, range, statement.missing_ok)?)),
+        Some(range) if !computed.columns.is_empty() => {
+            Ok(Alteration::Image(image::altered(scope, range, statement.missing_ok, computed)?))
+        }
         _ => Ok(Alteration::Text),
     }
 }
@@ -52,10 +58,10 @@ fn is_concurrent(command: &AlterTableCmd) -> bool {
     matches!(command.def.as_ref().and_then(|d| d.node.as_ref()), Some(NodeEnum::PartitionCmd(p)) if p.concurrent)
 }
 
-/// Whether values are computed for the new column in the rows that are there.
-fn add_column(scope: &Scope<'_>, command: &AlterTableCmd) -> Outcome<bool> {
+/// Notes whether values are computed for the new column in the rows that are there.
+fn add_column(scope: &Scope<'_>, command: &AlterTableCmd, computed: &mut Computed) -> Outcome<()> {
     let Some(NodeEnum::ColumnDef(column)) = command.def.as_ref().and_then(|d| d.node.as_ref()) else {
-        return Ok(false);
+        return Ok(());
     };
     let catalog = scope.catalog()?;
     let kind = evaluated::type_of(column);
@@ -75,7 +81,15 @@ fn add_column(scope: &Scope<'_>, command: &AlterTableCmd) -> Outcome<bool> {
             _ => false,
         };
     }
-    Ok(computes)
+    if computes {
+        computed.columns.push(column.colname.clone());
+        let restricts = |c: &&Constraint| {
+            use ConstrType::*;
+            matches!(c.contype(), ConstrCheck | ConstrPrimary | ConstrUnique | ConstrForeign)
+        };
+        computed.restricted |= evaluated::constraints(&column.constraints).any(|c| restricts(&c));
+    }
+    Ok(())
 }
 
 fn is_serial(name: &str) -> bool {

@@ -207,8 +207,8 @@ fn image(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fact
             let executes = facts.statements.contains(&"ExecuteStmt");
             let mut marks = calls::check(scope, facts)?;
             marks.sequences |= executes;
-            if s.objtype() == ObjectType::ObjectMatview && !s.into.as_deref().is_some_and(|i| i.skip_data) {
-                return Err(materialized());
+            if s.objtype() == ObjectType::ObjectMatview {
+                return Ok(None);
             }
             match create_as(scope, statement, s.into.as_deref(), marks)? {
                 Plan { action: Action::Ddl(_), .. } if executes => {
@@ -219,14 +219,8 @@ fn image(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fact
                 plan => Ok(Some(plan)),
             }
         }
-        NodeEnum::RefreshMatViewStmt(s) if !s.skip_data => Err(materialized()),
         _ => Ok(None),
     }
-}
-
-fn materialized() -> Stop {
-    let reason = "each server would run the query of the materialized view by itself";
-    refuse(reason, "Use a table, and fill it with INSERT … SELECT.").into()
 }
 
 pub fn create_as(scope: &Scope<'_>, statement: &Statement, into: Option<&IntoClause>, marks: Marks) -> Outcome {
@@ -258,6 +252,13 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
             Alteration::Image(image) => Ok(Special::Image(image)),
         },
         NodeEnum::CreateStmt(s) => create_table(scope, s).and(none),
+        NodeEnum::CreateTableAsStmt(s) => match s.into.as_deref() {
+            Some(into) if !into.skip_data => Ok(Special::Image(image::view(scope, into.rel.as_ref(), false)?)),
+            _ => none,
+        },
+        NodeEnum::RefreshMatViewStmt(s) if !s.skip_data => {
+            Ok(Special::Image(image::view(scope, s.relation.as_ref(), true)?))
+        }
         NodeEnum::IndexStmt(_) => {
             evaluated::stored(facts)?;
             calls::check(scope, facts).and(none)

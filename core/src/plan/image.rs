@@ -3,7 +3,8 @@
 //! The leader runs the client's command as it is. Followers get a command that computes nothing, and then the leader's
 //! rows, read within the same transaction: nobody else sees or changes the table meanwhile. A new table is made from its
 //! columns as the leader has them; a table that is altered is emptied, altered by the client's own text, for which there
-//! is then no row to compute, and filled again. Materialized views take no rows: see `pure`.
+//! is then no row to compute, and filled again. Materialized views take no rows: their query must give the same on
+//! every server ([`materialized`]).
 //!
 //! Invariant: what is judged is the table as it is after the command, under the lock that the command holds.
 
@@ -14,7 +15,7 @@ use pg_query::protobuf::{IntoClause, RangeVar};
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Plan, Write, write};
+use super::{Action, Marks, Plan, Write, materialized, write};
 use crate::catalog::{Catalog, Event, Relation, RelationKind};
 use crate::fault::Fault;
 use crate::quote::{quote_identifier, quote_literal, quote_qualified};
@@ -34,7 +35,17 @@ enum Kind {
     /// A new table. `options`: what stands between its columns and its query.
     Made { unlogged: bool, options: String },
     /// `optional`: IF EXISTS.
-    Altered { optional: bool },
+    Altered { optional: bool, computed: Computed },
+    /// A materialized view, made or filled again.
+    View,
+}
+
+/// What ALTER TABLE computes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Computed {
+    pub columns: Vec<String>,
+    /// Not every value may stand in them.
+    pub restricted: bool,
 }
 
 /// What followers get.
@@ -64,12 +75,20 @@ pub fn made(scope: &Scope<'_>, statement: &Statement, into: &IntoClause, marks: 
     Ok(Plan { marks, ..Action::Image(Arc::new(image)).into() })
 }
 
-pub fn altered(scope: &Scope<'_>, range: &RangeVar, optional: bool) -> Outcome<Image> {
+pub fn altered(scope: &Scope<'_>, range: &RangeVar, optional: bool, computed: Computed) -> Outcome<Image> {
     let (schema, name) = match scope.relation_of(range)? {
         Some(relation) => (Some(relation.schema.clone()), relation.name.clone()),
         None => (Some(range.schemaname.clone()).filter(|schema| !schema.is_empty()), range.relname.clone()),
     };
-    Ok(Image { schema, name, kind: Kind::Altered { optional } })
+    Ok(Image { schema, name, kind: Kind::Altered { optional, computed } })
+}
+
+/// CREATE or REFRESH MATERIALIZED VIEW. A new one is where the session makes new relations, an old one where it is found.
+pub fn view(scope: &Scope<'_>, range: Option<&RangeVar>, exists: bool) -> Outcome<Image> {
+    let range = range.ok_or(Stop::Unknown)?;
+    let found = if exists { scope.relation_of(range)?.map(|relation| relation.schema.clone()) } else { None };
+    let schema = found.or_else(|| Some(range.schemaname.clone()).filter(|schema| !schema.is_empty()));
+    Ok(Image { schema, name: range.relname.clone(), kind: Kind::View })
 }
 
 /// What stands behind the name and the columns of `CREATE TABLE … AS`, up to its AS.
@@ -112,12 +131,20 @@ fn past_brackets(scope: &Scope<'_>, tokens: &[Token], from: usize) -> usize {
 impl Image {
     /// Whether the command did nothing, by its tag: `IF NOT EXISTS`, and there is one.
     pub fn was_passed_over(&self, tag: &[u8]) -> bool {
-        matches!(self.kind, Kind::Made { .. }) && !tag.starts_with(b"SELECT ")
+        let expected: &[&[u8]] = match self.kind {
+            Kind::Made { .. } => &[b"SELECT "],
+            Kind::Altered { .. } => &[b"ALTER "],
+            Kind::View => &[b"SELECT ", b"REFRESH "],
+        };
+        !expected.iter().any(|start| tag.starts_with(start))
     }
 
     /// What the leader is asked when the command has run: a row for each column.
     pub fn question(&self) -> String {
         let schema = self.schema.as_deref().map_or("pg_catalog.current_schema()".into(), quote_literal);
+        if self.kind == Kind::View {
+            return materialized::question(&schema, &self.name);
+        }
         format!("{QUESTION} WHERE n.nspname = {schema} AND c.relname = {} ORDER BY a.attnum", quote_literal(&self.name))
     }
 
@@ -125,13 +152,17 @@ impl Image {
     pub fn carried(&self, text: &str, found: &Found, catalog: &Catalog, converts: bool) -> Result<Carried, Fault> {
         let Some(first) = found.first() else {
             return match self.kind {
-                Kind::Altered { optional: true } => Ok(Carried { texts: vec![text.to_owned()], rows: None }),
+                Kind::Altered { optional: true, .. } => Ok(Carried { texts: vec![text.to_owned()], rows: None }),
                 _ => Err(refuse(
                     format_args!("{} is not found after it", self.name),
                     "Give the table's name with its schema.",
                 )),
             };
         };
+        if self.kind == Kind::View {
+            materialized::check(found.iter().skip(1).map(|row| field(row, 0)))?;
+            return Ok(Carried { texts: vec![text.to_owned()], rows: None });
+        }
         let schema = field(first, 0);
         let relation = catalog.relation_in(&schema, &self.name).filter(|r| !r.temporary);
         let relation = relation.ok_or_else(|| refuse("its table is not understood", "Set client_encoding to UTF8."))?;
@@ -139,22 +170,27 @@ impl Image {
             let hint = format!("GRANT SELECT, INSERT, TRUNCATE ON {} TO its owner.", relation.name);
             return Err(refuse("followers need SELECT, INSERT and TRUNCATE on the table to take its rows over", hint));
         }
-        let change = |event| Change { event, assigned: &[], defaults: false };
-        safety::check(catalog, relation, change(Event::Insert), true)?;
         let table = quote_qualified(&relation.schema, &relation.name);
-        let texts = match &self.kind {
+        let (texts, write) = match &self.kind {
+            Kind::View => return Err(refuse("a materialized view takes no rows", "Use a table.")),
             Kind::Made { unlogged, options } => {
+                fillable(catalog, relation)?;
                 let unlogged = if *unlogged { "UNLOGGED " } else { "" };
-                vec![format!("CREATE {unlogged}TABLE {table} ({}) {options}", columns(found)?)]
+                let create = format!("CREATE {unlogged}TABLE {table} ({}) {options}", columns(found)?);
+                (vec![create], write::of_table(catalog, relation, converts)?)
             }
-            Kind::Altered { .. } => {
-                safety::check(catalog, relation, change(Event::Truncate), true)?;
+            Kind::Altered { computed, .. } => {
                 alterable(catalog, relation, first)?;
-                let only = if relation.kind == RelationKind::Table { "ONLY " } else { "" };
-                vec![format!("TRUNCATE {only}{table}"), text.to_owned()]
+                match refillable(catalog, relation) {
+                    Ok(()) => {
+                        let only = if relation.kind == RelationKind::Table { "ONLY " } else { "" };
+                        let texts = vec![format!("TRUNCATE {only}{table}"), text.to_owned()];
+                        (texts, write::of_table(catalog, relation, converts)?)
+                    }
+                    Err(why) => (vec![text.to_owned()], by_key(catalog, relation, converts, computed, why)?),
+                }
             }
         };
-        let write = write::of_table(catalog, relation, converts)?;
         let list: Vec<String> = write.effect.columns.iter().map(|c| c.returned("t")).collect();
         let only = if relation.kind == RelationKind::Table { "ONLY " } else { "" };
         let select = format!("SELECT {} FROM {only}{table} AS t", list.join(", "));
@@ -162,13 +198,28 @@ impl Image {
     }
 }
 
-/// The table can be emptied on followers, and filled again with all that it has.
+/// Followers can insert the rows.
+fn fillable(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
+    safety::check(catalog, relation, Change { event: Event::Insert, assigned: &[], defaults: false }, true)
+}
+
+/// All that the command computes can be read.
 fn alterable(catalog: &Catalog, relation: &Relation, found: &[Option<bytes::Bytes>]) -> Result<(), Fault> {
     let name = &relation.name;
-    let family = catalog.family(relation.oid);
-    if relation.kind == RelationKind::Table && family.len() > 1 {
+    if relation.kind == RelationKind::Table && catalog.family(relation.oid).len() > 1 {
         return Err(refuse(format_args!("other tables inherit from {name}, whose rows it computes, too"), BY_STEPS));
     }
+    if field(found, 2) != "read committed" {
+        let reason = format!("rows of {name} may be newer than the snapshot of this transaction");
+        return Err(refuse(reason, "Alter the table in a transaction at READ COMMITTED."));
+    }
+    Ok(())
+}
+
+/// The table can be emptied on followers, and filled again with all that it has.
+fn refillable(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
+    let name = &relation.name;
+    let family = catalog.family(relation.oid);
     let within = |oid| family.iter().any(|r| r.oid == oid);
     let mut referring = family.iter().flat_map(|r| catalog.references_to(r.oid)).filter(|key| !within(key.referring));
     if let Some(other) = referring.next().and_then(|key| catalog.relation(key.referring)) {
@@ -178,11 +229,23 @@ fn alterable(catalog: &Catalog, relation: &Relation, found: &[Option<bytes::Byte
     if catalog.defers(relation) {
         return Err(refuse(format_args!("{name} has a deferrable constraint"), BY_STEPS));
     }
-    if field(found, 2) != "read committed" {
-        let reason = format!("rows of {name} may be newer than the snapshot of this transaction");
-        return Err(refuse(reason, "Alter the table in a transaction at READ COMMITTED."));
+    fillable(catalog, relation)?;
+    safety::check(catalog, relation, Change { event: Event::Truncate, assigned: &[], defaults: false }, true)
+}
+
+/// Followers compute values of their own, which are put right at once: where any value will do. `why` the table cannot be
+/// made anew.
+fn by_key(
+    catalog: &Catalog,
+    relation: &Relation,
+    converts: bool,
+    computed: &Computed,
+    why: Fault,
+) -> Result<Write, Fault> {
+    if computed.restricted {
+        return Err(why);
     }
-    Ok(())
+    write::of_columns(catalog, relation, converts, &computed.columns).map_err(|_| why)
 }
 
 pub const BY_STEPS: &str = "Add the column without it, ALTER COLUMN … SET DEFAULT, and UPDATE the rows that are there.";

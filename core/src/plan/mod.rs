@@ -17,6 +17,7 @@
 //! | `ddl`, `alter`, `role` | what goes as text |
 //! | `evaluated` | expressions that each server evaluates when it gets that text |
 //! | `image` | DDL whose rows come from the leader |
+//! | `materialized` | materialized views, whose query each server runs |
 //! | `refuse` | reasons and their words |
 
 use std::ops::Range;
@@ -33,6 +34,7 @@ mod copy;
 mod ddl;
 mod evaluated;
 mod image;
+mod materialized;
 mod refuse;
 mod returning;
 mod role;

@@ -14,6 +14,11 @@ fn of_tables_that_are_altered() {
 }
 
 #[test]
+fn of_materialized_views_whose_rows_are_the_same_everywhere() {
+    replicated("views", VIEWS);
+}
+
+#[test]
 fn or_refused() {
     refused("no_image", REFUSED);
 }
@@ -198,6 +203,30 @@ const ALTERED: &[Case] = &[
         then: ("SELECT count(u) || ' ' || max(id) FROM t", "201 201"),
     },
     Case {
+        name: "a table to which others refer, in the ways of frameworks",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v int, w text);
+            INSERT INTO t SELECT n, n, n FROM generate_series(1, 300) n ORDER BY hashtext(n || current_setting('port'));
+            CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE,
+                d int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
+            INSERT INTO child SELECT n, n, n FROM generate_series(1, 300) n
+                ORDER BY hashtext(n || current_setting('port'));",
+        when: &[
+            Sql("ALTER TABLE t ADD COLUMN made timestamptz DEFAULT (statement_timestamp()) NOT NULL"),
+            Sql(
+                "ALTER TABLE t ADD COLUMN u uuid NOT NULL DEFAULT gen_random_uuid(), ALTER v TYPE text USING v::text || random()",
+            ),
+            Sql("ALTER TABLE t ADD COLUMN n serial"),
+            Sql("CREATE UNIQUE INDEX ON t (u)"),
+            Sql("ALTER TABLE child ADD COLUMN n bigserial"),
+            Sql("ALTER TABLE child ALTER n TYPE float8 USING n + random()"),
+            Fails("ALTER TABLE t ADD COLUMN k serial UNIQUE", "0A000"),
+            Fails("ALTER TABLE t ADD COLUMN i int GENERATED ALWAYS AS IDENTITY", "0A000"),
+            Sql("INSERT INTO t (id) VALUES (1000)"),
+            Sql("DELETE FROM t WHERE id = 1"),
+        ],
+        then: ("SELECT count(made) || ' ' || count(u) || ' ' || (SELECT count(n) FROM child) FROM t", "300 300 299"),
+    },
+    Case {
         name: "a partitioned table",
         given: "CREATE TABLE t (id int, v int, PRIMARY KEY (id)) PARTITION BY RANGE (id);
             CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100);
@@ -256,6 +285,73 @@ const ALTERED: &[Case] = &[
             Sql("CREATE TABLE made AS SELECT at, r, d, now() - at AS i, 0.1::float8 + 0.2 AS f FROM t"),
         ],
         then: ("SELECT count(r) FROM made", "1"),
+    },
+];
+
+/// As [`SHUFFLED`], with values whose sums and texts depend on their order.
+const MEASURED: &str = "CREATE TYPE mood AS ENUM ('sad', 'happy');
+    CREATE TABLE t (id int PRIMARY KEY, v int, w text, f float8, n numeric, m mood, at timestamptz);
+    INSERT INTO t SELECT n, n % 7, 'w' || n % 5, n * 0.1, trim_scale(n / 2.0), 'sad', '2020-01-01'::timestamptz + n * '1 h'::interval
+        FROM generate_series(1, 300) n ORDER BY hashtext(n || current_setting('port'));";
+
+const VIEWS: &[Case] = &[
+    Case {
+        name: "made, filled again, renamed and dropped",
+        given: MEASURED,
+        when: &[
+            Sql("CREATE MATERIALIZED VIEW x AS SELECT w, m, count(*) AS c, sum(v) AS s, avg(n) AS a, max(at) AS at,
+                min(lower(w)) AS l FROM t WHERE v > 1 AND f < 25 GROUP BY w, m HAVING count(*) > 2"),
+            Sql("CREATE UNIQUE INDEX ON x (w)"),
+            Sql(
+                "CREATE MATERIALIZED VIEW y AS SELECT a.id, a.v * 2 AS v, b.c, coalesce(a.w, 'none') AS w, a.f * 2 AS f
+                FROM t a JOIN x b USING (w) WHERE EXISTS (SELECT 1 FROM t c WHERE c.id = a.id + 1)
+                UNION ALL SELECT 0, 0, 0, CASE WHEN true THEN 'zero' END, 0 ORDER BY 1",
+            ),
+            Sql("CREATE MATERIALIZED VIEW IF NOT EXISTS y AS SELECT random()"),
+            Sql("INSERT INTO t (id, v, w, f) VALUES (1000, 5, 'w3', 1.5)"),
+            Sql("REFRESH MATERIALIZED VIEW x"),
+            Sql("BEGIN"),
+            Sql("UPDATE t SET w = 'w1' WHERE v = 2"),
+            Sql("REFRESH MATERIALIZED VIEW CONCURRENTLY x"),
+            Sql("COMMIT"),
+            Sql("REFRESH MATERIALIZED VIEW y"),
+            Sql("ALTER MATERIALIZED VIEW y RENAME TO z"),
+            Sql("REFRESH MATERIALIZED VIEW z WITH NO DATA"),
+        ],
+        then: ("SELECT sum(c) FROM x", "201"),
+    },
+    Case {
+        name: "refused where servers might differ",
+        given: MEASURED,
+        when: &[
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT random() AS r FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT now() AS r", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT current_date AS r", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT current_user AS r", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT sum(f) AS s FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT string_agg(w, ',') AS s FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT array_agg(id) AS s FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT row_number() OVER (ORDER BY v) AS s, id FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT id FROM t LIMIT 5", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT id FROM t OFFSET 5", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT DISTINCT ON (v) id FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT DISTINCT n FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT at::text AS a FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT ctid AS c FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT tableoid::int8 AS c FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT 't'::regclass::oid::int8 AS c FROM t", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT relname FROM pg_class", "0A000"),
+            Fails("CREATE MATERIALIZED VIEW x AS SELECT id FROM t TABLESAMPLE bernoulli (50)", "0A000"),
+            Fails(
+                "CREATE MATERIALIZED VIEW x AS SELECT (SELECT id FROM t u WHERE u.v = t.v LIMIT 1) AS s FROM t",
+                "0A000",
+            ),
+            Sql("CREATE MATERIALIZED VIEW x AS SELECT f + random() AS r FROM t WITH NO DATA"),
+            Fails("REFRESH MATERIALIZED VIEW x", "0A000"),
+            Fails("REFRESH MATERIALIZED VIEW missing", "42P01"),
+            Sql("CREATE MATERIALIZED VIEW y AS SELECT id FROM t"),
+        ],
+        then: ("SELECT count(*) FROM y", "300"),
     },
 ];
 
