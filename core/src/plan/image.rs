@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use pg_query::protobuf::{IntoClause, RangeVar};
 
+use super::block::Block;
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
@@ -38,6 +39,8 @@ enum Kind {
     Altered { optional: bool, computed: Computed },
     /// A materialized view, made or filled again.
     View,
+    /// A DO block of DDL.
+    Block(Block),
 }
 
 /// What ALTER TABLE computes.
@@ -129,12 +132,25 @@ fn past_brackets(scope: &Scope<'_>, tokens: &[Token], from: usize) -> usize {
 }
 
 impl Image {
+    pub fn of_block(block: Block) -> Self {
+        Self { schema: None, name: "the block".into(), kind: Kind::Block(block) }
+    }
+
+    /// What the leader is sent for the client's text.
+    pub fn sent(&self, text: &bytes::Bytes) -> bytes::Bytes {
+        match &self.kind {
+            Kind::Block(block) => block.marked(text).into(),
+            _ => text.clone(),
+        }
+    }
+
     /// Whether the command did nothing, by its tag: `IF NOT EXISTS`, and there is one.
     pub fn was_passed_over(&self, tag: &[u8]) -> bool {
         let expected: &[&[u8]] = match self.kind {
             Kind::Made { .. } => &[b"SELECT "],
             Kind::Altered { .. } => &[b"ALTER "],
             Kind::View => &[b"SELECT ", b"REFRESH "],
+            Kind::Block(_) => &[b"DO"],
         };
         !expected.iter().any(|start| tag.starts_with(start))
     }
@@ -142,8 +158,10 @@ impl Image {
     /// What the leader is asked when the command has run: a row for each column.
     pub fn question(&self) -> String {
         let schema = self.schema.as_deref().map_or("pg_catalog.current_schema()".into(), quote_literal);
-        if self.kind == Kind::View {
-            return materialized::question(&schema, &self.name);
+        match self.kind {
+            Kind::View => return materialized::question(&schema, &self.name),
+            Kind::Block(_) => return "SELECT pg_catalog.current_setting('lockstep.done')".to_owned(),
+            Kind::Made { .. } | Kind::Altered { .. } => {}
         }
         format!("{QUESTION} WHERE n.nspname = {schema} AND c.relname = {} ORDER BY a.attnum", quote_literal(&self.name))
     }
@@ -159,6 +177,10 @@ impl Image {
                 )),
             };
         };
+        if let Kind::Block(block) = &self.kind {
+            let texts = block.done(&field(first, 0)).ok_or_else(|| refuse("its marks are lost", "Run it again."))?;
+            return Ok(Carried { texts, rows: None });
+        }
         if self.kind == Kind::View {
             materialized::check(found.iter().skip(1).map(|row| field(row, 0)))?;
             return Ok(Carried { texts: vec![text.to_owned()], rows: None });
@@ -172,7 +194,7 @@ impl Image {
         }
         let table = quote_qualified(&relation.schema, &relation.name);
         let (texts, write) = match &self.kind {
-            Kind::View => return Err(refuse("a materialized view takes no rows", "Use a table.")),
+            Kind::View | Kind::Block(_) => return Err(refuse("it takes no rows", "Use a table.")),
             Kind::Made { unlogged, options } => {
                 fillable(catalog, relation)?;
                 let unlogged = if *unlogged { "UNLOGGED " } else { "" };

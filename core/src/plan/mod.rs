@@ -17,6 +17,7 @@
 //! | `ddl`, `alter`, `role` | what goes as text |
 //! | `evaluated` | expressions that each server evaluates when it gets that text |
 //! | `image` | DDL whose rows come from the leader |
+//! | `block` | DO blocks of DDL |
 //! | `materialized` | materialized views, whose query each server runs |
 //! | `refuse` | reasons and their words |
 
@@ -28,6 +29,7 @@ use crate::effect::RowEffect;
 use crate::fault::Fault;
 
 mod alter;
+mod block;
 mod cache;
 mod calls;
 mod copy;

@@ -9,7 +9,7 @@ use pg_query::protobuf::{
 
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Memory, Plan, calls, copy, ddl, settings, write};
+use super::{Action, Marks, Memory, Plan, block, calls, copy, ddl, settings, write};
 use crate::sql::{Facts, Statement};
 
 /// `Err` only where something has to be known first: a refusal is a plan.
@@ -63,9 +63,7 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
         | NodeEnum::LoadStmt(_)
         | NodeEnum::CheckPointStmt(_)
         | NodeEnum::ConstraintsSetStmt(_) => Ok(Action::Leader.into()),
-        NodeEnum::DoStmt(_) => {
-            Err(refuse("what a DO block writes cannot be seen", "Send its statements one by one.").into())
-        }
+        NodeEnum::DoStmt(block) => block::plan(scope, statement, block),
         NodeEnum::CallStmt(_) => {
             Err(refuse("what a procedure writes cannot be seen", "Send its statements one by one.").into())
         }

@@ -236,6 +236,10 @@ pub enum Own {
     Again,
     /// An empty message in the middle of a COPY.
     Intrusion,
+    /// The leftovers of a command that has failed are dropped.
+    Leftover,
+    /// That is done, and the command's failure can be told.
+    Refused,
     /// Something that a new leader is told before the session goes on there.
     Memory,
 }

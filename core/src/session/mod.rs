@@ -45,6 +45,7 @@
 //! | `begin` | a BEGIN that waits for what follows it |
 //! | `unsent` | messages of the client that the leader has not been given yet |
 //! | `commit` | the end of a unit |
+//! | `leftover` | what a command that failed halfway leaves |
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
 
@@ -75,6 +76,7 @@ mod extended;
 mod image;
 mod landing;
 mod leader;
+mod leftover;
 mod names;
 mod planning;
 mod portal;

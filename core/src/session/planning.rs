@@ -184,9 +184,15 @@ impl Session {
                 self.landing_made();
                 Ok(())
             }
-            Own::Begin | Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => {
-                Ok(())
-            }
+            Own::Begin
+            | Own::Rollback
+            | Own::Commit
+            | Own::Prepare
+            | Own::Again
+            | Own::Intrusion
+            | Own::Memory
+            | Own::Leftover
+            | Own::Refused => Ok(()),
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));

@@ -227,7 +227,7 @@ impl Session {
             Action::Image(image) => {
                 if self.begin_image(image, &text, marks, source, AfterDrain::Script) {
                     self.segment.unsettled = true;
-                    self.send(&text, &[], Shape::Whole, Execution::Image, shift);
+                    self.send(&image.sent(&text), &[], Shape::Whole, Execution::Image, shift);
                     self.step_script();
                     self.drain(AfterDrain::Image);
                 } else if self.settings.is_some() {
