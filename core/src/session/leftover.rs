@@ -27,9 +27,9 @@ const DROP: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL s
 
 /// Whether a command that fails may leave an index.
 fn leaves_an_index(sql: &[u8]) -> bool {
-    ["create ", "create\n", "create\t", "reindex"].iter().any(|start| {
-        sql.get(..start.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(start.as_bytes()))
-    })
+    ["create ", "create\n", "create\t", "reindex"]
+        .iter()
+        .any(|start| sql.get(..start.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(start.as_bytes())))
 }
 
 impl Session {

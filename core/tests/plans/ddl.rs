@@ -126,6 +126,27 @@ fn rows_that_each_server_would_compute_in_its_own_way_come_from_the_leader() {
 }
 
 #[test]
+fn do_blocks_are_let_through_when_they_are_ddl_alone() {
+    for sql in [
+        "DO $$ BEGIN END $$",
+        "DO $x$BEGIN CREATE TYPE c AS ENUM ('a'); EXCEPTION WHEN duplicate_object THEN NULL; END$x$ LANGUAGE plpgsql",
+    ] {
+        assert!(matches!(plan(sql).action, Action::Image(_)), "{sql}");
+    }
+    for sql in [
+        "DO $$ BEGIN DELETE FROM users; END $$",
+        "DO $$ BEGIN IF EXISTS (SELECT 1) THEN NULL; END IF; SELECT 1; END $$",
+        "DO $$ DECLARE a int; BEGIN END $$",
+        "DO $$ BEGIN RAISE NOTICE '%', writes(); END $$",
+        "DO LANGUAGE plpython3u $$ BEGIN END $$",
+    ] {
+        assert_refused(sql, "DO");
+    }
+    assert_refused("DO $$ BEGIN IF writes() > 0 THEN NULL; END IF; END $$", "public.writes");
+    assert_refused("DO $$ BEGIN DROP SCHEMA lockstep; END $$", "lockstep");
+}
+
+#[test]
 fn what_each_server_would_do_in_its_own_way_is_refused() {
     for (sql, why) in [
         ("CREATE MATERIALIZED VIEW x AS SELECT 'now'::timestamptz", "another time"),

@@ -19,6 +19,11 @@ fn of_materialized_views_whose_rows_are_the_same_everywhere() {
 }
 
 #[test]
+fn of_do_blocks_with_what_took_effect() {
+    replicated("blocks", BLOCKS);
+}
+
+#[test]
 fn or_refused() {
     refused("no_image", REFUSED);
 }
@@ -352,6 +357,79 @@ const VIEWS: &[Case] = &[
             Sql("CREATE MATERIALIZED VIEW y AS SELECT id FROM t"),
         ],
         then: ("SELECT count(*) FROM y", "300"),
+    },
+];
+
+const BLOCKS: &[Case] = &[
+    Case {
+        name: "as Prisma and Drizzle write them",
+        given: "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, a int);
+            INSERT INTO a VALUES (1); INSERT INTO b VALUES (1, 1);",
+        when: &[
+            Sql(
+                "DO $$ BEGIN CREATE TYPE mood AS ENUM ('sad', 'happy'); EXCEPTION WHEN duplicate_object THEN null; END $$",
+            ),
+            Sql("DO $$ BEGIN
+ CREATE TYPE \"mood\" AS ENUM ('other');
+EXCEPTION
+ WHEN duplicate_object THEN NULL;
+END $$;"),
+            Sql("DO $do$ BEGIN
+                ALTER TABLE b ADD CONSTRAINT b_a FOREIGN KEY (a) REFERENCES a(id) ON DELETE no action;
+            EXCEPTION WHEN duplicate_object OR SQLSTATE '42P07' THEN RAISE NOTICE 'there already'; END $do$"),
+            Sql("ALTER TABLE a ADD COLUMN m mood DEFAULT 'sad'"),
+            Sql("INSERT INTO a (id) VALUES (2)"),
+        ],
+        then: ("SELECT string_agg(m::text, ' ' ORDER BY id) FROM a", "sad sad"),
+    },
+    Case {
+        name: "with conditions, parts that are undone, and in a transaction",
+        given: "CREATE TABLE a (id int PRIMARY KEY);",
+        when: &[
+            Sql("BEGIN"),
+            Sql("DO LANGUAGE plpgsql $$ BEGIN
+                IF NOT EXISTS (SELECT 1 FROM pg_class WHERE relname = 'a' AND relnamespace = 'pg_catalog'::regnamespace)
+                    AND random() < 2 THEN
+                    CREATE TABLE x (id serial PRIMARY KEY, v text DEFAULT 'a;b');
+                ELSIF true THEN
+                    CREATE TABLE never (id int);
+                ELSE
+                    NULL;
+                END IF;
+                BEGIN
+                    CREATE TABLE undone (id int);
+                    ALTER TABLE missing ADD COLUMN c int;
+                EXCEPTION WHEN undefined_table THEN
+                    CREATE INDEX by_v ON x (v);
+                END;
+                COMMENT ON TABLE x IS 'made';
+            END $$"),
+            Sql("INSERT INTO x (v) VALUES ('b')"),
+            Sql("COMMIT"),
+            Fails("DO $$ BEGIN CREATE TABLE x (id int); END $$", "42P07"),
+            Sql("DO $$ BEGIN IF false THEN CREATE TABLE never (id int); END IF; END $$"),
+        ],
+        then: ("SELECT count(*) || obj_description('x'::regclass) FROM x", "1made"),
+    },
+    Case {
+        name: "refused where they do more",
+        given: "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+            CREATE FUNCTION add() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (9) RETURNING id';",
+        when: &[
+            Fails("DO $$ BEGIN CREATE TABLE x (id int); INSERT INTO t VALUES (2); END $$", "0A000"),
+            Fails("DO $$ BEGIN EXECUTE 'CREATE TABLE x (id int)'; END $$", "0A000"),
+            Fails("DO $$ BEGIN IF add() > 1 THEN CREATE TABLE x (id int); END IF; END $$", "0A000"),
+            Fails("DO $$ BEGIN RAISE NOTICE '%', add(); END $$", "0A000"),
+            Fails("DO $$ BEGIN PERFORM add(); END $$", "0A000"),
+            Fails("DO $$ DECLARE x int := add(); BEGIN CREATE TABLE x (id int); END $$", "0A000"),
+            Fails("DO $$ BEGIN FOR i IN 1..3 LOOP CREATE TABLE x (id int); END LOOP; END $$", "0A000"),
+            Fails("DO $$ BEGIN CREATE TABLE x AS SELECT random(); END $$", "0A000"),
+            Fails("DO $$ BEGIN CREATE TEMP TABLE x (id int); END $$", "0A000"),
+            Fails("DO $$ BEGIN ALTER TABLE t ADD COLUMN r float8 DEFAULT random(); END $$", "0A000"),
+            Fails("DO $$ BEGIN CREATE TABLE x (id int); COMMIT; END $$", "0A000"),
+            Fails("DO 'BEGIN CREATE TABLE x (id int); END'", "0A000"),
+        ],
+        then: ("SELECT count(*) FROM t", "1"),
     },
 ];
 
