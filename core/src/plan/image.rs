@@ -192,6 +192,10 @@ impl Image {
             let hint = format!("GRANT SELECT, INSERT, TRUNCATE ON {} TO its owner.", relation.name);
             return Err(refuse("followers need SELECT, INSERT and TRUNCATE on the table to take its rows over", hint));
         }
+        if let Some(row) = found.iter().find(|row| row.get(6).is_some_and(Option::is_some)) {
+            let reason = format!("rows that {} does not take may be there all the same", field(row, 6));
+            return Err(refuse(reason, "ALTER TABLE … VALIDATE CONSTRAINT; cast a domain to its own type."));
+        }
         let table = quote_qualified(&relation.schema, &relation.name);
         let (texts, write) = match &self.kind {
             Kind::View | Kind::Block(_) => return Err(refuse("it takes no rows", "Use a table.")),
@@ -276,7 +280,7 @@ pub const BY_STEPS: &str = "Add the column without it, ALTER COLUMN … SET DEFA
 fn columns(found: &Found) -> Result<String, Fault> {
     let mut list = Vec::new();
     for row in found.iter().filter(|row| row.get(3).is_some_and(Option::is_some)) {
-        if field(row, 6) == "t" {
+        if field(row, 7) == "t" {
             let reason = format!("the type of its column {} is temporary", field(row, 3));
             return Err(refuse(reason, "Cast it to a type that stays."));
         }
@@ -298,9 +302,18 @@ const QUESTION: &str = "SELECT n.nspname, \
     a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
     CASE WHEN a.attcollation <> t.typcollation AND a.attcollation <> 0 \
         THEN ' COLLATE ' || pg_catalog.quote_ident(l.nspname) || '.' || pg_catalog.quote_ident(o.collname) ELSE '' END, \
+    CASE WHEN k.checked IS NOT NULL THEN k.checked \
+        WHEN t.typtype = 'd' AND (t.typnotnull OR EXISTS (SELECT 1 FROM pg_catalog.pg_type b \
+                WHERE b.oid = t.typbasetype AND b.typtype = 'd') \
+            OR EXISTS (SELECT 1 FROM pg_catalog.pg_constraint d WHERE d.contypid = t.oid \
+                AND (NOT d.convalidated OR pg_catalog.pg_get_constraintdef(d.oid) ~* 'null'))) \
+        THEN 'the domain ' || t.typname END, \
     pg_catalog.pg_my_temp_schema() <> 0 AND pg_catalog.pg_my_temp_schema() IN (t.typnamespace, e.typnamespace) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
     LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem \
     LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation \
-    LEFT JOIN pg_catalog.pg_namespace l ON l.oid = o.collnamespace";
+    LEFT JOIN pg_catalog.pg_namespace l ON l.oid = o.collnamespace \
+    LEFT JOIN LATERAL (SELECT 'the constraint ' || pg_catalog.min(conname::text) AS checked FROM pg_catalog.pg_constraint \
+        WHERE NOT convalidated AND (conrelid = c.oid \
+            OR conrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))) k ON true";

@@ -147,6 +147,7 @@ impl Session {
 
     fn image_done(&mut self, imaging: Imaging, world: &mut World<'_>) {
         self.settings = None;
+        self.check_source(imaging.source);
         self.forget_names();
         self.completed(&imaging.complete);
         self.apply(&Done { marks: imaging.marks, ..Done::default() });

@@ -470,6 +470,19 @@ const REFUSED: &[Case] = &[
         then: ("SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema", "3"),
     },
     Case {
+        name: "rows that a constraint was never asked about",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, -1);
+            ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID;",
+        when: &[Sql("ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()")],
+        then: ("SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema", "2"),
+    },
+    Case {
+        name: "a null in a domain that has none",
+        given: "CREATE DOMAIN whole AS int NOT NULL; CREATE TABLE t (id int PRIMARY KEY, v whole); INSERT INTO t VALUES (1, 1);",
+        when: &[Sql("CREATE TABLE made AS SELECT b.v FROM t a LEFT JOIN t b ON a.id = b.id + 1")],
+        then: ("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema", "1"),
+    },
+    Case {
         name: "a table from which others inherit",
         given: "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b () INHERITS (a); INSERT INTO b VALUES (1);",
         when: &[Sql("ALTER TABLE a ADD COLUMN u uuid DEFAULT gen_random_uuid()")],

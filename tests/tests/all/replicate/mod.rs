@@ -14,6 +14,7 @@ mod refused;
 mod roles;
 mod rows;
 mod sequences;
+mod shared;
 mod transactions;
 mod types;
 mod values;
