@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::{AfterDrain, Gate, Session, World};
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Image, Marks};
-use crate::reply::{Done, Execution, Own, Share, Source};
+use crate::reply::{Done, Execution, Own, Shape, Share, Source};
 use crate::wire::{Frame, backend};
 
 /// A command under way.
@@ -73,6 +73,18 @@ impl Session {
         let (image, text) = (image.clone(), readable.into());
         self.imaging = Some(Imaging { image, text, source, marks, stage: Stage::Running, complete: Bytes::new() });
         true
+    }
+
+    /// The same in a script.
+    pub(super) fn script_image(&mut self, image: &Arc<Image>, text: &Bytes, marks: Marks, source: Source, shift: u32) {
+        if self.begin_image(image, text, marks, source, AfterDrain::Script) {
+            self.segment.unsettled = true;
+            self.send(&image.sent(text), &[], Shape::Whole, Execution::Image, shift);
+            self.step_script();
+            self.drain(AfterDrain::Image);
+        } else if self.settings.is_some() {
+            self.drain(AfterDrain::Script);
+        }
     }
 
     /// The client's command has run.

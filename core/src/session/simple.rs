@@ -225,14 +225,7 @@ impl Session {
                 Step::Next
             }
             Action::Image(image) => {
-                if self.begin_image(image, &text, marks, source, AfterDrain::Script) {
-                    self.segment.unsettled = true;
-                    self.send(&image.sent(&text), &[], Shape::Whole, Execution::Image, shift);
-                    self.step_script();
-                    self.drain(AfterDrain::Image);
-                } else if self.settings.is_some() {
-                    self.drain(AfterDrain::Script);
-                }
+                self.script_image(image, &text, marks, source, shift);
                 Step::Wait
             }
             Action::CopyIn(_) | Action::CopyRows(_) | Action::CopyUnknown(_) => {

@@ -26,7 +26,7 @@ const DATABASES: &str =
 
 const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname <> 'lockstep' \
+    WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.relpersistence <> 't' AND n.nspname <> 'lockstep' \
       AND (c.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'pg_toast')) ORDER BY 1";
 
 /// A table that is being locked by a stranger is not waited for longer than this.

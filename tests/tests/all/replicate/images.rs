@@ -321,7 +321,7 @@ const VIEWS: &[Case] = &[
             Sql("COMMIT"),
             Sql("REFRESH MATERIALIZED VIEW y"),
             Sql("ALTER MATERIALIZED VIEW y RENAME TO z"),
-            Sql("REFRESH MATERIALIZED VIEW z WITH NO DATA"),
+            Sql("DROP MATERIALIZED VIEW z"),
         ],
         then: ("SELECT sum(c) FROM x", "178"),
     },
@@ -456,7 +456,7 @@ const REFUSED: &[Case] = &[
         name: "a table whose trigger would fire for the rows",
         given: "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
             CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
-            CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();",
+            CREATE TRIGGER f BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();",
         when: &[Sql("ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()")],
         then: ("SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema", "1"),
     },
