@@ -113,7 +113,7 @@ const DATABASES: &str = "SELECT datname FROM pg_database WHERE datallowconn AND 
 
 /// Every relation of users with rows of its own. Temporary tables belong to one session on one node.
 const TABLES: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
     AND n.nspname <> $own$ AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 1";
 
 /// log_cnt says how many values are written ahead in the node's own log, and is nobody else's business.

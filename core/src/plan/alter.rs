@@ -1,78 +1,93 @@
 //! ALTER TABLE, where it evaluates expressions over rows that are there: each server would do that by itself.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Node, RangeVar};
+use pg_query::protobuf::{
+    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, Node, RangeVar,
+};
 
+use super::image::{self, Computed, Image};
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
-use super::{Action, calls, evaluated};
-use crate::fault::Fault;
+use super::{calls, evaluated};
 use crate::sql::Facts;
 
-/// What stands in for DDL's text, if anything does.
-pub fn check(scope: &Scope<'_>, statement: &AlterTableStmt, facts: &Facts) -> Outcome<Option<Action>> {
+/// How ALTER TABLE is replicated.
+pub enum Alteration {
+    Text,
+    Utility,
+    Image(Image),
+}
+
+pub fn check(scope: &Scope<'_>, statement: &AlterTableStmt, facts: &Facts) -> Outcome<Alteration> {
     calls::check(scope, facts)?;
+    let mut computed = Computed::default();
     for node in &statement.cmds {
         let Some(NodeEnum::AlterTableCmd(command)) = &node.node else { continue };
         match command.subtype() {
-            AlterTableType::AtAddColumn => add_column(scope, command)?,
+            AlterTableType::AtAddColumn => add_column(scope, command, &mut computed)?,
             AlterTableType::AtAddConstraint => {
                 let constraints = command.def.as_deref().map_or(&[][..], std::slice::from_ref);
                 evaluated::constraints(constraints).try_for_each(evaluated::condition)?;
             }
-            AlterTableType::AtAlterColumnType => alter_type(scope, statement.relation.as_ref(), command)?,
+            AlterTableType::AtAlterColumnType => {
+                if alter_type(scope, statement.relation.as_ref(), command)? {
+                    computed.columns.push(command.name.clone());
+                }
+            }
             AlterTableType::AtSetExpression if !evaluated::is_built_in(scope, &Facts::of(&command.def)) => {
                 let reason = format!("each server would compute {} by itself", command.name);
                 return Err(refuse(reason, "Use built-in functions.").into());
             }
             AlterTableType::AtAttachPartition => partition_bound(scope, command.def.as_deref())?,
             AlterTableType::AtDetachPartition if is_concurrent(command) => {
-                return Ok(Some(Action::Utility { vacates: None }));
+                return Ok(Alteration::Utility);
             }
-            AlterTableType::AtDetachPartitionFinalize => return Ok(Some(Action::Utility { vacates: None })),
+            AlterTableType::AtDetachPartitionFinalize => return Ok(Alteration::Utility),
             _ => {}
         }
     }
-    Ok(None)
+    match &statement.relation {
+        Some(range) if !computed.columns.is_empty() => {
+            Ok(Alteration::Image(image::altered(scope, range, statement.missing_ok, computed)?))
+        }
+        _ => Ok(Alteration::Text),
+    }
 }
 
 fn is_concurrent(command: &AlterTableCmd) -> bool {
     matches!(command.def.as_ref().and_then(|d| d.node.as_ref()), Some(NodeEnum::PartitionCmd(p)) if p.concurrent)
 }
 
-const BY_STEPS: &str = "Add the column without it, ALTER COLUMN … SET DEFAULT, and UPDATE the rows that are there.";
-
-fn add_column(scope: &Scope<'_>, command: &AlterTableCmd) -> Outcome<()> {
-    let Some(NodeEnum::ColumnDef(column)) = command.def.as_ref().and_then(|d| d.node.as_ref()) else { return Ok(()) };
+/// Notes whether values are computed for the new column in the rows that are there.
+fn add_column(scope: &Scope<'_>, command: &AlterTableCmd, computed: &mut Computed) -> Outcome<()> {
+    let Some(NodeEnum::ColumnDef(column)) = command.def.as_ref().and_then(|d| d.node.as_ref()) else {
+        return Ok(());
+    };
     let catalog = scope.catalog()?;
-    let name = &column.colname;
-    if let Some(kind) = evaluated::type_of(column)
-        && is_serial(&kind.name)
-    {
-        let reason = format!("the new column {name} would be numbered by each server in its own order");
-        return Err(refuse(reason, BY_STEPS).into());
-    }
-    if evaluated::type_of(column).is_some_and(|kind| catalog.domains_with_default.contains(&kind.name)) {
-        let reason =
-            format!("the type of the new column {name} has a default, which each server would evaluate by itself");
-        return Err(refuse(reason, BY_STEPS).into());
-    }
+    let kind = evaluated::type_of(column);
+    let mut computes =
+        kind.is_some_and(|kind| is_serial(&kind.name) || catalog.domains_with_default.contains(&kind.name));
     for node in &column.constraints {
         let Some(NodeEnum::Constraint(constraint)) = &node.node else { continue };
         evaluated::condition(constraint)?;
-        let constant = constraint.raw_expr.as_deref().is_none_or(|e| evaluated::is_constant(scope, &Facts::of(e)));
-        let built_in = constraint.raw_expr.as_deref().is_none_or(|e| evaluated::is_built_in(scope, &Facts::of(e)));
-        let harmless = match constraint.contype() {
-            ConstrType::ConstrIdentity => false,
-            ConstrType::ConstrDefault => constant,
-            // PostgreSQL itself takes only what is declared IMMUTABLE.
-            ConstrType::ConstrGenerated => built_in,
-            _ => true,
+        let holds = |judge: fn(&Scope<'_>, &Facts) -> bool| {
+            constraint.raw_expr.as_deref().is_none_or(|e| judge(scope, &Facts::of(e)))
         };
-        if !harmless {
-            let reason = format!("each server would fill the new column {name} by itself");
-            return Err(refuse(reason, BY_STEPS).into());
-        }
+        computes |= match constraint.contype() {
+            ConstrType::ConstrIdentity => true,
+            ConstrType::ConstrDefault => !holds(evaluated::is_constant),
+            // PostgreSQL itself takes only what is declared IMMUTABLE.
+            ConstrType::ConstrGenerated => !holds(evaluated::is_built_in),
+            _ => false,
+        };
+    }
+    if computes {
+        computed.columns.push(column.colname.clone());
+        let restricts = |c: &&Constraint| {
+            use ConstrType::*;
+            matches!(c.contype(), ConstrCheck | ConstrPrimary | ConstrUnique | ConstrForeign)
+        };
+        computed.restricted |= evaluated::constraints(&column.constraints).any(|c| restricts(&c));
     }
     Ok(())
 }
@@ -81,23 +96,18 @@ fn is_serial(name: &str) -> bool {
     matches!(name, "serial" | "serial4" | "bigserial" | "serial8" | "smallserial" | "serial2")
 }
 
-fn alter_type(scope: &Scope<'_>, range: Option<&RangeVar>, command: &AlterTableCmd) -> Outcome<()> {
-    let Some(NodeEnum::ColumnDef(column)) = command.def.as_ref().and_then(|d| d.node.as_ref()) else { return Ok(()) };
+/// Whether the new values are such that another server might compute others.
+fn alter_type(scope: &Scope<'_>, range: Option<&RangeVar>, command: &AlterTableCmd) -> Outcome<bool> {
+    let Some(NodeEnum::ColumnDef(column)) = command.def.as_ref().and_then(|d| d.node.as_ref()) else {
+        return Ok(false);
+    };
     let catalog = scope.catalog()?;
     if evaluated::type_of(column).is_some_and(|t| catalog.odd_casts.contains(&t.name)) {
-        return Err(new_values(&command.name).into());
+        return Ok(true);
     }
-    let Some(using) = column.raw_default.as_deref() else { return Ok(()) };
+    let Some(using) = column.raw_default.as_deref() else { return Ok(false) };
     let facts = Facts::of(using);
-    if evaluated::is_pure(scope, &facts) && !reads_words(scope, range, column, &facts)? {
-        return Ok(());
-    }
-    Err(new_values(&command.name).into())
-}
-
-fn new_values(column: &str) -> Fault {
-    let reason = format!("each server would compute the new values of {column} by itself");
-    refuse(reason, "Add a new column, UPDATE it, drop the old one, and rename.")
+    Ok(!evaluated::is_pure(scope, &facts) || reads_words(scope, range, column, &facts)?)
 }
 
 /// Whether texts become times, among which may be the word `now`.

@@ -7,6 +7,8 @@ use pg_query::protobuf::{
     AlterDatabaseStmt, CreateStmt, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType, TruncateStmt,
 };
 
+use super::alter::Alteration;
+use super::image::{self, Image};
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
@@ -30,26 +32,29 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcom
     if is_utility(node) {
         return Ok(Action::Utility { vacates: vacated(node) }.into());
     }
-    if let Some(plan) = image(scope, node, &facts)? {
+    if let Some(plan) = image(scope, statement, node, &facts)? {
         return Ok(plan);
     }
-    let password = special(scope, statement, node, &facts)?;
-    let password = match password {
-        Special::Password(password) => password,
+    let action = match special(scope, statement, node, &facts)? {
+        Special::Password(password) => Action::Ddl(Arc::new(Ddl { password })),
+        Special::Image(image) => Action::Image(Arc::new(image)),
         Special::Instead(action) => return Ok(action.into()),
     };
     if facts.temporal_words {
         let reason = "it has a literal such as 'now', which would mean another time on each server";
         return Err(refuse(reason, "Use now() or CURRENT_DATE, or write the time out.").into());
     }
-    if !is_shared(node)
-        && let Some(trigger) = scope.catalog()?.event_triggers.first()
-    {
-        let reason = format!("the event trigger {trigger} would fire on each server");
-        return Err(refuse(reason, format!("ALTER EVENT TRIGGER {trigger} DISABLE.")).into());
+    if !is_shared(node) {
+        fires_nothing(scope)?;
     }
     let marks = Marks { sequences: moves_sequences(node), ..Marks::default() };
-    Ok(Plan { marks, ..Action::Ddl(Arc::new(Ddl { password })).into() })
+    Ok(Plan { marks, ..action.into() })
+}
+
+fn fires_nothing(scope: &Scope<'_>) -> Outcome<()> {
+    let Some(trigger) = scope.catalog()?.event_triggers.first() else { return Ok(()) };
+    let reason = format!("the event trigger {trigger} would fire on each server");
+    Err(refuse(reason, format!("ALTER EVENT TRIGGER {trigger} DISABLE.")).into())
 }
 
 /// What PostgreSQL does not let run in a transaction block.
@@ -140,8 +145,13 @@ fn temporary(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &
     if !catalog.has_temporary() {
         return Ok(None);
     }
+    // What is made stands beside the temporary relation of the same name, which hides it.
+    if let Some(name) = new_name(node).filter(|name| catalog.temporary_relation(name).is_some()) {
+        return Err(refuse(format_args!("a temporary relation is called {name}, too"), "Use another name.").into());
+    }
     let mut of_leader = 0;
-    let mut of_all = 0;
+    // The table that is made.
+    let mut of_all = usize::from(matches!(node, NodeEnum::CreateStmt(_) | NodeEnum::CreateTableAsStmt(_)));
     for name in facts.relations.iter().chain(&facts.lists) {
         match scope.named(name)? {
             Some(relation) if relation.temporary => of_leader += 1,
@@ -151,6 +161,9 @@ fn temporary(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &
     }
     match (of_leader, of_all) {
         (0, _) => Ok(None),
+        _ if matches!(node, NodeEnum::CreateTableAsStmt(s) if !s.into.as_deref().is_some_and(|i| i.skip_data)) => {
+            Ok(None)
+        }
         (_, 0) => {
             evaluated::definitions(scope, node, facts)?;
             marks.sequences = calls::check(scope, facts)?.sequences;
@@ -159,6 +172,18 @@ fn temporary(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &
         _ if matches!(node, NodeEnum::ViewStmt(_)) => Ok(Some(Plan { marks, ..Action::Leader.into() })),
         _ => Err(refuse("it concerns temporary objects and others", "Use one statement for each.").into()),
     }
+}
+
+/// The unqualified name that a command gives to what it makes.
+fn new_name(node: &NodeEnum) -> Option<&str> {
+    let range = match node {
+        NodeEnum::CreateStmt(s) => s.relation.as_ref(),
+        NodeEnum::ViewStmt(s) => s.view.as_ref(),
+        NodeEnum::CreateSeqStmt(s) => s.sequence.as_ref(),
+        NodeEnum::CompositeTypeStmt(s) => s.typevar.as_ref(),
+        _ => None,
+    };
+    range.filter(|range| range.schemaname.is_empty()).map(|range| range.relname.as_str())
 }
 
 fn is_temporary(range: Option<&RangeVar>) -> bool {
@@ -171,30 +196,34 @@ fn names_pg_temp(scope: &Scope<'_>, statement: &Statement) -> bool {
 }
 
 /// Tables made from a query: each server would run it by itself.
-fn image(scope: &Scope<'_>, node: &NodeEnum, facts: &Facts) -> Outcome<Option<Plan>> {
+fn image(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Facts) -> Outcome<Option<Plan>> {
     match node {
         NodeEnum::CreateTableAsStmt(s) => {
-            if facts.statements.contains(&"ExecuteStmt")
-                && !s.into.as_deref().is_some_and(|i| is_temporary(i.rel.as_ref()))
-            {
-                let reason = "the other servers do not know the prepared statement";
-                return Err(refuse(reason, "Write its query out.").into());
+            let harmless = |s: &&str| matches!(*s, "SelectStmt" | "CreateTableAsStmt" | "ExecuteStmt");
+            if !facts.statements.iter().all(|s| harmless(&s)) {
+                let reason = "a write stands within a query";
+                return Err(refuse(reason, "Run the write as a statement of its own, with RETURNING.").into());
             }
-            let marks = calls::check(scope, facts)?;
-            match create_as(s.into.as_deref(), marks)? {
+            let executes = facts.statements.contains(&"ExecuteStmt");
+            let mut marks = calls::check(scope, facts)?;
+            marks.sequences |= executes;
+            if s.objtype() == ObjectType::ObjectMatview {
+                return Ok(None);
+            }
+            match create_as(scope, statement, s.into.as_deref(), marks)? {
+                Plan { action: Action::Ddl(_), .. } if executes => {
+                    let reason = "the other servers do not know the prepared statement";
+                    Err(refuse(reason, "Write its query out.").into())
+                }
                 Plan { action: Action::Ddl(_), .. } => Ok(None),
                 plan => Ok(Some(plan)),
             }
-        }
-        NodeEnum::RefreshMatViewStmt(s) if !s.skip_data => {
-            let reason = "each server would run the query of the materialized view by itself";
-            Err(refuse(reason, "Use a table, and fill it with INSERT … SELECT.").into())
         }
         _ => Ok(None),
     }
 }
 
-pub fn create_as(into: Option<&IntoClause>, marks: Marks) -> Outcome {
+pub fn create_as(scope: &Scope<'_>, statement: &Statement, into: Option<&IntoClause>, marks: Marks) -> Outcome {
     let into = into.ok_or(Stop::Unknown)?;
     if is_temporary(into.rel.as_ref()) || into.rel.as_ref().is_some_and(|r| r.schemaname == "pg_temp") {
         return Ok(Plan { marks: Marks { temporary: true, ..marks }, ..Action::Leader.into() });
@@ -202,12 +231,14 @@ pub fn create_as(into: Option<&IntoClause>, marks: Marks) -> Outcome {
     if into.skip_data {
         return Ok(Action::Ddl(Arc::new(Ddl { password: None })).into());
     }
-    let reason = "each server would run the query by itself, with rows in another order or with other values";
-    Err(refuse(reason, "CREATE TABLE … AS … WITH NO DATA, then INSERT … SELECT.").into())
+    scope.path()?;
+    fires_nothing(scope)?;
+    image::made(scope, statement, into, marks)
 }
 
 enum Special {
     Password(Option<PasswordLiteral>),
+    Image(Image),
     Instead(Action),
 }
 
@@ -216,10 +247,18 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
     let none = Ok(Special::Password(None));
     match node {
         NodeEnum::AlterTableStmt(s) => match alter::check(scope, s, facts)? {
-            Some(action) => Ok(Special::Instead(action)),
-            None => none,
+            Alteration::Text => none,
+            Alteration::Utility => Ok(Special::Instead(Action::Utility { vacates: None })),
+            Alteration::Image(image) => Ok(Special::Image(image)),
         },
         NodeEnum::CreateStmt(s) => create_table(scope, s).and(none),
+        NodeEnum::CreateTableAsStmt(s) => match s.into.as_deref() {
+            Some(into) if !into.skip_data => Ok(Special::Image(image::view(scope, into.rel.as_ref(), false)?)),
+            _ => none,
+        },
+        NodeEnum::RefreshMatViewStmt(s) if !s.skip_data => {
+            Ok(Special::Image(image::view(scope, s.relation.as_ref(), true)?))
+        }
         NodeEnum::IndexStmt(_) => {
             evaluated::stored(facts)?;
             calls::check(scope, facts).and(none)

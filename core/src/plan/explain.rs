@@ -78,6 +78,12 @@ fn of_action(action: &Action, sql: &str) -> Explained {
                 format!("it changes definitions: followers get the same text{password}, while no other commit runs");
             Explained::new("text", vec![sql.to_owned()], why)
         }
+        Action::Image(_) => Explained::new(
+            "text and rows",
+            vec![sql.to_owned()],
+            "it computes values for rows: followers get the definition as text and the rows that the leader made, while no \
+             other commit runs",
+        ),
         Action::Utility { vacates } => {
             let vacates = match vacates {
                 Some(database) => format!("; idle connections to {database} are closed before"),

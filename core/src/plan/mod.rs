@@ -16,6 +16,9 @@
 //! | `settings` | SET, RESET, transactions |
 //! | `ddl`, `alter`, `role` | what goes as text |
 //! | `evaluated` | expressions that each server evaluates when it gets that text |
+//! | `image` | DDL whose rows come from the leader |
+//! | `block` | DO blocks of DDL |
+//! | `materialized` | materialized views, whose query each server runs |
 //! | `refuse` | reasons and their words |
 //! | [`explain`], [`tables`] | a plan in words; what happens with writes to a table |
 
@@ -27,12 +30,15 @@ use crate::effect::RowEffect;
 use crate::fault::Fault;
 
 mod alter;
+mod block;
 mod cache;
 mod calls;
 mod copy;
 mod ddl;
 mod evaluated;
 pub mod explain;
+mod image;
+mod materialized;
 mod refuse;
 mod returning;
 mod role;
@@ -45,6 +51,7 @@ mod write;
 
 pub use cache::{PlanCache, unplanned};
 pub use copy::landing::{self, CopyRows};
+pub use image::{Carried, Image};
 
 /// One statement of a client's text, and its plan.
 #[derive(Debug, Clone)]
@@ -146,6 +153,8 @@ pub enum Action {
     CopyUnknown(Fault),
     /// Replicated as text, under the commit lock in exclusive mode.
     Ddl(Arc<Ddl>),
+    /// DDL that computes rows, which followers get from the leader.
+    Image(Arc<Image>),
     /// Runs on the leader, then as text on each follower: it cannot run in a transaction block.
     Utility {
         /// The database in which nobody may be, not even a connection of ours.

@@ -63,6 +63,11 @@ impl<'a> Scope<'a> {
         Uses { catalog: self.uses_catalog.get(), path: self.uses_path.get(), literals: self.reads_literals.get() }
     }
 
+    /// For statements within this one.
+    pub fn context(&self) -> &'a Context<'a> {
+        self.context
+    }
+
     pub fn catalog(&self) -> Outcome<&'a Catalog> {
         self.uses_catalog.set(true);
         self.context.catalog.ok_or(Stop::NeedCatalog)

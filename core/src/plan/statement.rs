@@ -9,7 +9,7 @@ use pg_query::protobuf::{
 
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Memory, Plan, calls, copy, ddl, settings, write};
+use super::{Action, Marks, Memory, Plan, block, calls, copy, ddl, settings, write};
 use crate::sql::{Facts, Statement};
 
 /// `Err` only where something has to be known first: a refusal is a plan.
@@ -28,7 +28,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement) -> Outcome {
 
 fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
     match node {
-        NodeEnum::SelectStmt(select) => self::select(scope, select, &Facts::of(node)),
+        NodeEnum::SelectStmt(select) => self::select(scope, statement, select, &Facts::of(node)),
         NodeEnum::InsertStmt(insert) => write::insert(scope, insert, &Facts::of(node)),
         NodeEnum::UpdateStmt(update) => write::update(scope, update, &Facts::of(node)),
         NodeEnum::DeleteStmt(delete) => write::delete(scope, delete, &Facts::of(node)),
@@ -63,9 +63,7 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
         | NodeEnum::LoadStmt(_)
         | NodeEnum::CheckPointStmt(_)
         | NodeEnum::ConstraintsSetStmt(_) => Ok(Action::Leader.into()),
-        NodeEnum::DoStmt(_) => {
-            Err(refuse("what a DO block writes cannot be seen", "Send its statements one by one.").into())
-        }
+        NodeEnum::DoStmt(block) => block::plan(scope, statement, block),
         NodeEnum::CallStmt(_) => {
             Err(refuse("what a procedure writes cannot be seen", "Send its statements one by one.").into())
         }
@@ -77,14 +75,14 @@ fn remembered(memory: Memory) -> Plan {
     Plan { memory: Some(memory), ..Action::Leader.into() }
 }
 
-fn select(scope: &Scope<'_>, select: &SelectStmt, facts: &Facts) -> Outcome {
+fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: &Facts) -> Outcome {
     if facts.statements.iter().any(|s| *s != "SelectStmt") {
         let reason = "a write stands within a query";
         return Err(refuse(reason, "Run the write as a statement of its own, with RETURNING.").into());
     }
     let marks = calls::check(scope, facts)?;
     if facts.into {
-        return ddl::create_as(select.into_clause.as_deref(), marks);
+        return ddl::create_as(scope, statement, select.into_clause.as_deref(), marks);
     }
     Ok(Plan { marks, ..Action::Leader.into() })
 }
@@ -106,6 +104,9 @@ fn prepare(scope: &Scope<'_>, statement: &Statement, prepare: &PrepareStmt) -> O
     }
     let name = prepare.name.clone();
     match inner.action {
+        Action::Image(_) => {
+            Err(refuse("it prepares a statement that makes a table", "Run that statement without PREPARE.").into())
+        }
         Action::Leader | Action::Write(_) => Ok(Action::Prepare { name, inner: Arc::new(inner) }.into()),
         action => Ok(action.into()),
     }

@@ -10,7 +10,7 @@ use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
 use super::{Action, Marks, Plan, Write, calls, returning};
 use crate::catalog::model::Identity;
-use crate::catalog::{Catalog, Column, Event, Key, Relation};
+use crate::catalog::{Catalog, Column, Event, Key, Relation, RelationKind};
 use crate::effect::{EffectColumn, RowEffect, RowKind, Rows, Text};
 use crate::fault::Fault;
 use crate::quote::quote_qualified;
@@ -86,6 +86,34 @@ pub fn of_copy(scope: &Scope<'_>, range: &RangeVar, relation: &Relation) -> Outc
     let target = Target { catalog, relation, range, marks: Marks::default(), converts };
     let effect = target.inserted(RowKind::Insert, None)?;
     target.write(scope, None, &[], false, effect)
+}
+
+/// All rows of a table, with all their columns.
+pub fn of_table(catalog: &Catalog, relation: &Relation, converts: bool) -> Result<Write, Fault> {
+    let range = RangeVar::default();
+    let target = Target { catalog, relation, range: &range, marks: Marks::default(), converts };
+    let effect = Arc::new(target.inserted(RowKind::Insert, None)?);
+    Ok(Write { append: String::new(), effect, client_columns: super::ClientColumns::None, deferrable: false })
+}
+
+/// Some columns of all rows of a table, by a key that is not among them and with no value that another row may not have.
+pub fn of_columns(catalog: &Catalog, relation: &Relation, converts: bool, changed: &[String]) -> Outcome<Write> {
+    let range = RangeVar::default();
+    let target = Target { catalog, relation, range: &range, marks: Marks::default(), converts };
+    target.check(Event::Update, changed, false)?;
+    target.assignable(changed)?;
+    let unique = safety::unique_columns(catalog, relation);
+    if !unique.is_some_and(|unique| !changed.iter().any(|c| unique.contains(&c))) {
+        let reason = format!("a unique index of {} may be about its new values", relation.name);
+        return Err(refuse(reason, "Make the index afterwards, by a statement of its own.").into());
+    }
+    let mut columns = target.key_columns(target.key(changed)?)?;
+    for name in changed {
+        columns.push(target.effect_column(target.column(name)?, None));
+    }
+    let only = relation.kind == RelationKind::Table;
+    let effect = Arc::new(target.effect(RowKind::Update, columns, false, true, only)?);
+    Ok(Write { append: String::new(), effect, client_columns: super::ClientColumns::None, deferrable: false })
 }
 
 pub fn update(scope: &Scope<'_>, statement: &UpdateStmt, facts: &Facts) -> Outcome {

@@ -102,6 +102,10 @@ pub enum Execution {
         done: Done,
         ended: bool,
     },
+    /// DDL whose rows are read next.
+    Image,
+    /// Those rows.
+    ImageRows(WriteExecution),
     /// COPY into the landing table; `ended` as above.
     Landing {
         ended: bool,
@@ -224,12 +228,18 @@ pub enum Own {
     Settings,
     /// A statement that PREPARE has made, once more with our columns.
     Prepare,
+    /// What has become of a table.
+    Image,
     /// What is done around a COPY into the landing table.
     Landing,
     /// The ROLLBACK of a segment that is run again.
     Again,
     /// An empty message in the middle of a COPY.
     Intrusion,
+    /// The leftovers of a command that has failed are dropped.
+    Leftover,
+    /// That is done, and the command's failure can be told.
+    Refused,
     /// Something that a new leader is told before the session goes on there.
     Memory,
 }

@@ -168,6 +168,10 @@ impl Session {
                 }
                 self.log_rows(write, false);
             }
+            Execution::ImageRows(write) => {
+                write.rows.take(&frame.body(), write.write.effect.columns.len(), None)?;
+                self.log_rows(write, false);
+            }
             Execution::Own(_) => self.collected.push(backend::read_data_row(frame.body())?),
             _ => self.tell_raw(&frame.raw),
         }
@@ -237,6 +241,8 @@ impl Session {
                 self.keep_rows(&mut write, tag);
                 self.apply(&write.done);
             }
+            Execution::Image => self.image_run(frame),
+            Execution::ImageRows(mut write) => self.log_rows(&mut write, true),
             Execution::Copy { done, source, .. } => {
                 self.check_source(source);
                 self.completed(&frame.raw);

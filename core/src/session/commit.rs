@@ -262,6 +262,7 @@ impl Session {
                 // What was asked for the plan has begun an implicit transaction, in which it could not run.
                 self.sync_ours();
                 self.vacate();
+                self.note_leftovers();
                 self.own_query(&utility.sql, Own::Commit);
             }
         }

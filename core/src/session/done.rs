@@ -147,6 +147,14 @@ impl Session {
 
     /// DDL has run on the leader: its text goes into the log, after the settings under which it ran.
     fn apply_schema(&mut self, sql: &str) {
+        self.enter_schema();
+        self.unit.log.schema_change(sql);
+        self.forget_names();
+        self.spill();
+    }
+
+    /// What goes into the log before DDL that has run on the leader.
+    pub(super) fn enter_schema(&mut self) {
         let settings = self.settings.take().unwrap_or_default();
         self.note_encoding();
         if let Some(role) = setting(&settings, "role") {
@@ -160,12 +168,9 @@ impl Session {
             }
             self.unit.settings = text;
         }
-        self.unit.log.schema_change(sql);
         self.unit.own_schema = true;
         self.unit.sequences = true;
         self.own_catalog = None;
-        self.forget_names();
-        self.spill();
     }
 
     /// The DDL's text as all nodes get it, when the settings under which it runs are known; else they are asked first.

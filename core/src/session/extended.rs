@@ -101,7 +101,7 @@ impl Session {
                     self.result_formats(write, &bind.result_formats)
                 }
             }
-            Action::Ddl(_) | Action::CopyIn(_) | Action::CopyRows(_) => {
+            Action::Ddl(_) | Action::Image(_) | Action::CopyIn(_) | Action::CopyRows(_) => {
                 self.writes(statement.epoch);
                 bind.result_formats.clone()
             }
@@ -204,6 +204,14 @@ impl Session {
                 self.segment.unsettled = true;
                 let done = Done { note: Note::Schema(text), marks, memory: None };
                 self.execute_on_leader(&frame, Execution::Pass { done });
+            }
+            Action::Image(image) => {
+                let then = AfterDrain::Frame(frame.clone());
+                if self.begin_image(image, &text, marks, portal.source(), then) {
+                    self.segment.unsettled = true;
+                    self.execute_on_leader(&frame, Execution::Image);
+                    self.drain(AfterDrain::Image);
+                }
             }
             Action::CopyIn(_) | Action::CopyRows(_) if !self.owed.is_empty() => self.drain(AfterDrain::Frame(frame)),
             Action::CopyIn(copy) => {

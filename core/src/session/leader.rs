@@ -246,6 +246,7 @@ impl Session {
                 self.gate = Gate::Ending;
                 self.run_script(world);
             }
+            Some(AfterDrain::Image) => self.image_step(world),
             Some(AfterDrain::Overtaken(via)) => self.check_overtaken(via, world),
             Some(AfterDrain::End) => self.begin_commit(CommitVia::Segment),
             None => self.gate = Gate::Open,

@@ -37,6 +37,7 @@
 //! | `copying` | COPY … FROM STDIN |
 //! | `copy` | words in COPY data that mean another value on each server |
 //! | `landing` | COPY whose rows the leader makes whole |
+//! | `image` | DDL whose rows the leader makes |
 //! | `planning` | plans, and what they need to be known of the catalog |
 //! | `leader` | the leader's messages, by what is owed |
 //! | `answer` | what each answer means |
@@ -44,6 +45,7 @@
 //! | `begin` | a BEGIN that waits for what follows it |
 //! | `unsent` | messages of the client that the leader has not been given yet |
 //! | `commit`, `outcome` | the end of a unit: what is sent for it, what comes of it |
+//! | `leftover` | what a command that failed halfway leaves |
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
 
@@ -71,8 +73,10 @@ mod copying;
 mod done;
 mod encoding;
 mod extended;
+mod image;
 mod landing;
 mod leader;
+mod leftover;
 mod names;
 mod outcome;
 mod planning;
@@ -157,6 +161,7 @@ pub struct Session {
     copy_asked: bool,
     copy_words: Option<copy::Words>,
     landing: Option<landing::Landing>,
+    imaging: Option<image::Imaging>,
     client_gone: bool,
 }
 
@@ -220,6 +225,7 @@ impl Session {
             copy_asked: false,
             copy_words: None,
             landing: None,
+            imaging: None,
             client_gone: false,
         };
         session.introduce();

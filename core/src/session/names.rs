@@ -165,6 +165,7 @@ impl Session {
                 let texts = copy.texts(&statement.sql[span.clone()], &statement.readable[span.clone()]);
                 texts.map_or(statement.sql.clone(), |texts| texts.copy)
             }
+            Action::Image(image) => image.sent(&statement.sql.slice(span.clone())),
             Action::ShowPoolNodes => self.pool_nodes.clone().into_bytes().into(),
             _ => statement.sql.clone(),
         }

@@ -16,6 +16,12 @@ impl Session {
     /// A Query of ours has been answered.
     pub(super) fn own_done(&mut self, purpose: Own, error: Option<Fields>, tag: Option<Bytes>) {
         match (purpose, error) {
+            (Own::Commit, Some(error)) if self.drop_leftovers(&error) => {}
+            (Own::Leftover, Some(error)) => self.leftover_stays(&error),
+            (Own::Refused, _) => {
+                let refusal = self.committing.as_mut().and_then(|committing| committing.refusal.take());
+                self.leader_answered_commit(refusal, None);
+            }
             (Own::Commit, error) => self.leader_answered_commit(error, tag),
             (Own::Rollback, _) => self.rolled_back(),
             (Own::Again, _) => self.undone(),

@@ -112,7 +112,7 @@ impl Session {
         self.status == Status::Failed && !self.segment.open
     }
 
-    fn catalog(&self) -> Option<Arc<Catalog>> {
+    pub(super) fn catalog(&self) -> Option<Arc<Catalog>> {
         if !self.temporary && !self.unit.own_schema {
             return self.catalogs.current();
         }
@@ -120,7 +120,7 @@ impl Session {
         self.own_catalog.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, catalog)| catalog.clone())
     }
 
-    fn ask_catalog(&mut self) {
+    pub(super) fn ask_catalog(&mut self) {
         self.loader = Some((self.catalogs.epoch(), Loader::new()));
         for (index, query) in catalog::QUERIES.iter().enumerate() {
             self.ask(query, Own::Catalog(index));
@@ -172,6 +172,10 @@ impl Session {
                 self.settings = Some(rows);
                 Ok(())
             }
+            Own::Image => {
+                self.image_found(rows);
+                Ok(())
+            }
             Own::Constraints => {
                 self.take_lock();
                 Ok(())
@@ -180,9 +184,15 @@ impl Session {
                 self.landing_made();
                 Ok(())
             }
-            Own::Begin | Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => {
-                Ok(())
-            }
+            Own::Begin
+            | Own::Rollback
+            | Own::Commit
+            | Own::Prepare
+            | Own::Again
+            | Own::Intrusion
+            | Own::Memory
+            | Own::Leftover
+            | Own::Refused => Ok(()),
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));
@@ -196,7 +206,7 @@ impl Session {
         self.segment = Segment::default();
     }
 
-    fn ask_search_path(&mut self) {
+    pub(super) fn ask_search_path(&mut self) {
         self.path_asked_in = self.catalogs.epoch();
         self.ask(catalog::SEARCH_PATH_QUERY, Own::SearchPath);
     }

@@ -50,6 +50,8 @@ pub(super) enum AfterDrain {
     Script,
     /// End the segment, whose implicit transaction has written.
     End,
+    /// Go on with DDL whose rows the leader makes.
+    Image,
     /// Go on with a commit whose statements the schema may have overtaken.
     Overtaken(CommitVia),
 }

@@ -224,6 +224,10 @@ impl Session {
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
+            Action::Image(image) => {
+                self.script_image(image, &text, marks, source, shift);
+                Step::Wait
+            }
             Action::CopyIn(_) | Action::CopyRows(_) | Action::CopyUnknown(_) => {
                 if self.owed.is_empty() {
                     self.script_copy(&plan.action, text, marks, source, shift);

@@ -116,6 +116,7 @@ impl Session {
         self.copy_asked = false;
         self.copy_words = None;
         self.landing = None;
+        self.imaging = None;
     }
 
     /// Whether the leader was lost in a commit, whose machine then decides.

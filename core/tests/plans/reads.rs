@@ -38,7 +38,6 @@ fn what_may_write_within_a_read_is_refused() {
         ("SELECT * FROM writing_view", "public.writes"),
         ("SELECT * FROM view_of_writing_view", "public.writes"),
         ("WITH d AS (DELETE FROM users RETURNING *) SELECT * FROM d", "within a query"),
-        ("SELECT * INTO t FROM users", "by itself"),
         ("EXPLAIN ANALYZE DELETE FROM users", "executes"),
         ("EXPLAIN ANALYZE SELECT writes()", "public.writes"),
         ("COPY (DELETE FROM users RETURNING *) TO STDOUT", "writes"),

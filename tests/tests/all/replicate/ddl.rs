@@ -151,6 +151,22 @@ const CASES: &[Case] = &[
         then: ("SELECT (SELECT sum(v) FROM p) || ' ' || (SELECT sum(v) FROM p1)", "16 0"),
     },
     Case {
+        name: "an index that cannot be made outside a transaction leaves nothing",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT n, n % 5 FROM generate_series(1, 20) n;",
+        when: &[
+            Fails("CREATE UNIQUE INDEX CONCURRENTLY by_v ON t (v)", "23505"),
+            Fails("CREATE UNIQUE INDEX CONCURRENTLY ON t (v)", "23505"),
+            Fails("DROP INDEX by_v", "42704"),
+            Sql("CREATE INDEX CONCURRENTLY by_v ON t (v)"),
+            Fails("CREATE UNIQUE INDEX CONCURRENTLY by_v ON t (v)", "42P07"),
+            Fails("CREATE INDEX CONCURRENTLY by_missing ON t (missing)", "42703"),
+            Sql("REINDEX INDEX CONCURRENTLY by_v"),
+            Sql("DROP INDEX CONCURRENTLY by_v"),
+            Sql("INSERT INTO t VALUES (100, 1)"),
+        ],
+        then: ("SELECT count(*) FROM pg_indexes WHERE schemaname = current_schema", "1"),
+    },
+    Case {
         name: "outside a transaction",
         given: FILLED,
         when: &[

@@ -6,6 +6,7 @@
 mod calls;
 mod copy;
 mod ddl;
+mod images;
 mod keyed;
 mod overtaken;
 mod prepared;
@@ -13,6 +14,7 @@ mod refused;
 mod roles;
 mod rows;
 mod sequences;
+mod shared;
 mod transactions;
 mod types;
 mod values;

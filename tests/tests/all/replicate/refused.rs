@@ -96,45 +96,6 @@ const REFUSED: &[Case] = &[
         then: ("SELECT count(*) FROM t", "3"),
     },
     Case {
-        name: "a new column with a volatile default, on a table with rows",
-        given: FILLED,
-        when: &[Sql("ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()")],
-        then: (
-            "SELECT count(*) FROM information_schema.columns WHERE table_name = 't' AND table_schema = current_schema",
-            "2",
-        ),
-    },
-    Case {
-        name: "a new column with the time as its default, on a table with rows",
-        given: FILLED,
-        when: &[Sql("ALTER TABLE t ADD COLUMN made timestamptz NOT NULL DEFAULT now()")],
-        then: (
-            "SELECT count(*) FROM information_schema.columns WHERE table_name = 't' AND table_schema = current_schema",
-            "2",
-        ),
-    },
-    Case {
-        name: "a serial column on a table with rows",
-        given: FILLED,
-        when: &[Sql("ALTER TABLE t ADD COLUMN n serial")],
-        then: (
-            "SELECT count(*) FROM information_schema.columns WHERE table_name = 't' AND table_schema = current_schema",
-            "2",
-        ),
-    },
-    Case {
-        name: "a table made from a query that is volatile",
-        given: FILLED,
-        when: &[Sql("CREATE TABLE made AS SELECT id, random() AS r FROM t")],
-        then: ("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema", "1"),
-    },
-    Case {
-        name: "another type by an expression that is volatile",
-        given: FILLED,
-        when: &[Sql("ALTER TABLE t ALTER v TYPE float8 USING random()")],
-        then: ("SELECT sum(v) FROM t", "6"),
-    },
-    Case {
         name: "a column of names that search_path makes short",
         given: "CREATE TABLE t (id int PRIMARY KEY, r regclass)",
         when: &[Sql("INSERT INTO t VALUES (1, 't')")],

@@ -38,6 +38,8 @@ fn effects_are_applied_by_the_role_that_made_them() {
         "ROLLBACK TO a",
         "INSERT INTO s.t VALUES (3, 'after the savepoint')",
         "CREATE TABLE s.made (id int PRIMARY KEY)",
+        "CREATE TABLE s.image AS SELECT random() AS r FROM s.t",
+        "ALTER TABLE s.made ADD COLUMN u uuid DEFAULT gen_random_uuid()",
         "INSERT INTO s.made VALUES (1)",
         "COMMIT",
     ] {

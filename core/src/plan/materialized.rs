@@ -1,0 +1,75 @@
+//! Materialized views: their query runs on each server, so it must give the same rows everywhere.
+//!
+//! Judged is the query as PostgreSQL itself keeps it, parsed and resolved (`pg_rewrite.ev_action`): every kind of node in it
+//! is one of a list, every function and operator is built in and IMMUTABLE, every aggregate gives the same whatever order
+//! its rows come in, and it reads tables only. Names in the tree are escaped, so that they can only add to what is found.
+
+use super::refuse::refuse;
+use crate::fault::Fault;
+use crate::quote::quote_literal;
+
+const HINT: &str = "Use a table, and fill it with INSERT … SELECT.";
+
+/// The first row of the answer says that there is such a view; every further one, why not.
+pub fn question(schema: &str, name: &str) -> String {
+    QUESTION.replace("{schema}", schema).replace("{name}", &quote_literal(name))
+}
+
+/// What the leader has answered, but for its first row.
+pub fn check(reasons: impl Iterator<Item = String>) -> Result<(), Fault> {
+    match reasons.into_iter().next() {
+        None => Ok(()),
+        Some(reason) => {
+            let reason = format!("each server would run the query of the materialized view by itself: {reason}");
+            Err(refuse(reason, HINT))
+        }
+    }
+}
+
+/// The kinds of nodes are those of PostgreSQL 13 to 17 (src/backend/nodes/outfuncs.c). A grouped or distinct value must be
+/// of a type whose equal values are one value, for which of them stays depends on the order.
+const QUESTION: &str = r"WITH view AS (
+    SELECT r.ev_action::text AS tree FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = {schema} AND c.relname = {name} AND c.relkind = 'm' AND r.rulename = '_RETURN'
+), called AS (
+    SELECT f[1]::oid AS oid FROM view, pg_catalog.regexp_matches(tree, ':(?:func|opfunc|aggfno|winfno)(?:id|oid) (\d+)', 'g') f
+    UNION SELECT o.oprcode::oid FROM view, pg_catalog.regexp_matches(tree, ':(?:opno|eqop|sortop) (\d+)', 'g') f
+        JOIN pg_catalog.pg_operator o ON o.oid = f[1]::oid
+    UNION SELECT o.oprcode::oid FROM view, pg_catalog.regexp_matches(tree, ':opnos \(o ([\d ]+)\)', 'g') f,
+        pg_catalog.regexp_split_to_table(f[1], ' ') one JOIN pg_catalog.pg_operator o ON o.oid = one::oid
+)
+SELECT 'found' AS reason, 0 AS place FROM view
+UNION ALL SELECT 'it has a node of the kind ' || f[1], 1
+    FROM view, pg_catalog.regexp_matches(tree, '\{([A-Z]+)', 'g') f
+    WHERE f[1] NOT IN ('QUERY', 'RTE', 'RANGETBLENTRY', 'RTEPERMISSIONINFO', 'ALIAS', 'FROMEXPR', 'RANGETBLREF', 'JOINEXPR',
+        'TARGETENTRY', 'VAR', 'CONST', 'OPEXPR', 'FUNCEXPR', 'BOOLEXPR', 'AGGREF', 'NULLTEST', 'BOOLEANTEST', 'CASE',
+        'CASEEXPR', 'WHEN', 'CASEWHEN', 'CASETESTEXPR', 'COALESCE', 'COALESCEEXPR', 'RELABELTYPE', 'SORTGROUPCLAUSE',
+        'SUBLINK', 'SCALARARRAYOPEXPR', 'ARRAY', 'ARRAYEXPR', 'DISTINCTEXPR', 'NULLIFEXPR', 'PARAM', 'COMMONTABLEEXPR',
+        'SETOPERATIONSTMT', 'COLLATE', 'COLLATEEXPR')
+UNION ALL SELECT 'it takes the first of several rows', 1 FROM view
+    WHERE tree ~ ':(limitCount|limitOffset) \{' OR tree ~ ':(hasDistinctOn|hasRecursive) true'
+UNION ALL SELECT 'it reads system columns, or numbers of objects', 1 FROM view
+    WHERE tree ~ ':varattno -' OR tree ~ ':consttype (24|2202|2203|2204|2205|2206|3734|3769|4089|4096|4191) '
+UNION ALL SELECT 'it reads ' || c.relname || ', which is no table of a user', 1
+    FROM view, pg_catalog.regexp_matches(tree, ':relid (\d+)', 'g') f LEFT JOIN pg_catalog.pg_class c ON c.oid = f[1]::oid
+    WHERE f[1] <> '0' AND (c.oid < 16384 OR c.relkind NOT IN ('r', 'p', 'm'))
+        AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_action::text = tree)
+UNION ALL SELECT 'it calls ' || p.proname || ', which is not built in and immutable', 1
+    FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
+    WHERE p.oid >= 16384 OR p.provolatile <> 'i' OR p.proretset
+UNION ALL SELECT 'the result of ' || p.proname || ' may depend on the order of rows', 1
+    FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
+    WHERE p.prokind NOT IN ('f', 'a') OR p.prokind = 'a' AND NOT (p.proname IN ('count', 'bool_and', 'bool_or', 'every')
+        OR p.proname IN ('sum', 'avg') AND p.proargtypes[0] IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,
+            'numeric'::regtype)
+        OR p.proname IN ('min', 'max') AND p.proargtypes[0] IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,
+            'text'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype))
+UNION ALL SELECT 'it groups by values of which equal ones may differ', 1
+    FROM view, pg_catalog.regexp_matches(tree, ':eqop (\d+)', 'g') f LEFT JOIN pg_catalog.pg_operator o ON o.oid = f[1]::oid
+    WHERE o.oprleft IS NULL OR o.oprleft NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'text'::regtype,
+        'bool'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'uuid'::regtype,
+        'bytea'::regtype, 'anyenum'::regtype)
+UNION ALL SELECT 'a collation of this database takes different texts for equal', 1
+    FROM view WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_collation WHERE NOT collisdeterministic)
+ORDER BY place";
