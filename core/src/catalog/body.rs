@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
             at += 2;
             target = name(self.text, self.tokens.get(at)?)??;
         }
-        (!target.is_empty() && target.is_ascii()).then_some(target)
+        (!target.starts_with("pg_") && target.is_ascii()).then_some(target)
     }
 
     /// SELECT INTO makes a table, but in PL/pgSQL sets a variable.

@@ -35,6 +35,9 @@ impl Session {
         if marks.sequences && self.told_block == Block::Explicit {
             self.move_sequences();
         }
+        if let Some(source) = &done.source {
+            self.check_source(source.clone());
+        }
         if marks.holdable {
             self.unit.order = Order::LeaderFirst;
         }

@@ -43,6 +43,7 @@
 //! | `done` | what a statement's success changes |
 //! | `begin` | a BEGIN that waits for what follows it |
 //! | `unsent` | messages of the client that the leader has not been given yet |
+//! | `capture` | rows that triggers of ours tell |
 //! | `commit` | the end of a unit |
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
@@ -64,6 +65,7 @@ use crate::wire::{Frame, frontend};
 mod action;
 mod answer;
 mod begin;
+mod capture;
 mod client;
 mod commit;
 mod copy;
@@ -85,6 +87,7 @@ mod unsent;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};
+use capture::Capture;
 use commit::Committing;
 use encoding::Encoding;
 use portal::Portal;
@@ -150,6 +153,7 @@ pub struct Session {
     last_word: Option<Frame>,
     /// What the client is told in place of "the transaction is aborted", once.
     instead: Option<Fault>,
+    capture: Capture,
     /// The leader has asked for COPY data.
     copy_asked: bool,
     copy_words: Option<copy::Words>,
@@ -213,6 +217,7 @@ impl Session {
             again: None,
             last_word: None,
             instead: None,
+            capture: Capture::default(),
             copy_asked: false,
             copy_words: None,
             landing: None,

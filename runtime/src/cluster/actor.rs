@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Arbiter;
 use lockstep_core::cluster::health::Judgement;
 use lockstep_core::cluster::{Event, MemberState, Refusal, Verdict};
+use lockstep_core::effect::capture::CaptureKey;
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
@@ -24,6 +25,8 @@ pub struct Cluster {
     pub(super) standings: Vec<Arc<Standing>>,
     /// One look at all nodes at a time; holds why nobody could serve when they were last looked at.
     pub(super) opening: Mutex<Option<String>>,
+    /// The key by which nodes know captured rows, once it is known. Held while tables get their triggers.
+    pub(super) capture_key: Mutex<Option<CaptureKey>>,
     /// Name of the operator's command that is running: one at a time.
     pub(super) busy: std::sync::Mutex<Option<String>>,
 }
@@ -36,8 +39,8 @@ impl Cluster {
         nodes: Vec<NodeHandle>,
         standings: Vec<Arc<Standing>>,
     ) -> Self {
-        let (opening, busy) = (Mutex::new(None), std::sync::Mutex::new(None));
-        Self { shared, registry, leveller, nodes, standings, opening, busy }
+        let (opening, capture_key, busy) = (Mutex::new(None), Mutex::new(None), std::sync::Mutex::new(None));
+        Self { shared, registry, leveller, nodes, standings, opening, capture_key, busy }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -91,6 +94,9 @@ impl Cluster {
                 self.diverged(node, why).await;
                 let _ = answer.send(());
             }
+            Command::Capture { database, tables, catalogs, answer } => {
+                let _ = answer.send(self.capture(&database, &tables, &catalogs).await);
+            }
             Command::Judged { node, judgement } => self.judged(node, judgement).await,
             Command::Operator { request, replies } => self.operate(request, replies).await,
         }
@@ -113,7 +119,7 @@ impl Cluster {
         }
     }
 
-    async fn diverged(&self, node: NodeId, why: String) {
+    pub(super) async fn diverged(&self, node: NodeId, why: String) {
         match self.registry.change(Event::Diverged { node, why: why.clone() }).await {
             Ok(_) | Err(Refusal::NotActive { .. }) => {}
             Err(refusal) => {

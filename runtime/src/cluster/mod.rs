@@ -12,6 +12,7 @@
 //! | `sight`, `ghosts`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
 //! | `handback` | the preferred node leads again |
 //! | `command` | what an operator can ask for |
+//! | `capture` | what makes rows known that triggers and functions change |
 //! | `compare`, `recover` | full comparison; making a node equal |
 //! | `dirty`, `level`, `sequences` | sequences |
 
@@ -31,6 +32,7 @@ use crate::shared::Shared;
 use crate::supervise::Guardian;
 
 mod actor;
+mod capture;
 mod admit;
 mod client;
 mod command;

@@ -1,6 +1,7 @@
 //! Every test that needs real servers, in one binary: one module for each subject.
 
 mod badinput;
+mod capture;
 mod chance;
 mod clients;
 mod compare;

@@ -145,8 +145,8 @@ BEGIN
                 IF fixed <> '' THEN
                     EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s AND NOT (true%s)', target, rows, found_by, fixed);
                 END IF;
-                EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r
-                    WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %s)', target, columns, values, rows, found_by);
+                EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
+                    WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, values, rows, found_by);
             EXCEPTION WHEN unique_violation OR exclusion_violation THEN
                 -- Rows have swapped what is unique.
                 EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
