@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{DoStmt, Node};
+use pg_query::protobuf::{ConstraintsSetStmt, DoStmt, Node};
 
 use super::calls::Calls;
 use super::refuse::refuse;
@@ -54,6 +54,19 @@ pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     captured(catalog, tables, marks)
 }
 
+/// COPY into a table whose rows are captured; `None`: they are not.
+pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks) -> Outcome<Option<Plan>> {
+    let catalog = scope.catalog()?;
+    if !catalog.is_captured(relation) {
+        return Ok(None);
+    }
+    let mut plan = captured(catalog, catalog.reach([relation.oid]), marks)?;
+    if let Action::Captured(captured) = &mut plan.action {
+        Arc::make_mut(captured).copies = true;
+    }
+    Ok(Some(plan))
+}
+
 /// The relations that a statement writes to.
 fn targets<'a>(scope: &Scope<'a>, facts: &Facts) -> Outcome<Vec<&'a Relation>> {
     if facts.targets.iter().any(|name| name.schema.as_deref() == Some("pg_catalog")) {
@@ -77,7 +90,7 @@ fn captured(catalog: &Catalog, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
     if tables.is_empty() {
         return Ok(Plan { marks, ..Action::Leader.into() });
     }
-    let captured = Captured { flush: flush(catalog), defers: !catalog.deferrable.is_empty() };
+    let captured = Captured { flush: flush(catalog), defers: !catalog.deferrable.is_empty(), settles: false, copies: false };
     Ok(Plan { marks, ..Action::Captured(Arc::new(captured)).into() })
 }
 
@@ -85,6 +98,22 @@ fn captured(catalog: &Catalog, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
 fn flush(catalog: &Catalog) -> String {
     let schemas: Vec<String> = catalog.capturing_schemas().into_iter().map(quote_literal).collect();
     format!("SELECT lockstep.flush(ARRAY[{}]::pg_catalog.text[])", schemas.join(","))
+}
+
+/// SET CONSTRAINTS has triggers of users fire, and may take from ours that they wait for the end of a statement: behind it
+/// they fire too, and wait again.
+pub fn set_constraints(scope: &Scope<'_>, set: &ConstraintsSetStmt, facts: &Facts) -> Outcome {
+    let catalog = scope.catalog()?;
+    if facts.relations.iter().any(|name| name.name == "lockstep_capture") {
+        return Err(super::refuse::own_schema().into());
+    }
+    if catalog.capturing_schemas().is_empty() {
+        return Ok(Action::Leader.into());
+    }
+    let settles = set.constraints.is_empty() && !set.deferred;
+    let captured = Captured { flush: flush(catalog), defers: true, settles, copies: false };
+    let marks = Marks { sequences: true, ..Marks::default() };
+    Ok(Plan { marks, ..Action::Captured(Arc::new(captured)).into() })
 }
 
 /// CALL: a procedure whose name is not known gets the leader's own error.

@@ -212,6 +212,10 @@ pub struct Captured {
     pub flush: String,
     /// Constraints or triggers of users may be pending: they must have their turn before followers commit.
     pub defers: bool,
+    /// They must have it before the statement, which would have our triggers fire among them.
+    pub settles: bool,
+    /// COPY … FROM STDIN: our triggers fire when its data has come.
+    pub copies: bool,
 }
 
 /// A write whose rows are learned by RETURNING.

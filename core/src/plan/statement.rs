@@ -69,8 +69,8 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
         | NodeEnum::ClosePortalStmt(_)
         | NodeEnum::LockStmt(_)
         | NodeEnum::LoadStmt(_)
-        | NodeEnum::CheckPointStmt(_)
-        | NodeEnum::ConstraintsSetStmt(_) => Ok(Action::Leader.into()),
+        | NodeEnum::CheckPointStmt(_) => Ok(Action::Leader.into()),
+        NodeEnum::ConstraintsSetStmt(set) => capture::set_constraints(scope, set, &Facts::of(node)),
         NodeEnum::DoStmt(block) => capture::do_block(scope, block),
         NodeEnum::CallStmt(_) => capture::call(scope, &Facts::of(node)),
         other => ddl::plan(scope, statement, other),

@@ -27,6 +27,8 @@ pub(super) struct Capture {
     rows: CapturedRows,
     /// Tables that were asked for last, until a statement can be planned.
     asked: Option<Arc<[String]>>,
+    /// What is to be done when the data of a COPY has come.
+    copying: Option<Arc<Captured>>,
     /// Why they do not have our trigger.
     refused: Option<Fault>,
 }
@@ -85,11 +87,31 @@ impl Session {
         }
     }
 
+    /// A captured statement is about to be sent.
+    pub(super) fn before_capture(&mut self, captured: &Captured) {
+        if captured.settles {
+            self.ask(SETTLE, Own::Settle);
+            self.ask(&captured.flush, Own::Flush);
+        }
+    }
+
     /// A captured statement was sent: behind it our triggers are made to fire.
     pub(super) fn capture_rows(&mut self, captured: &Arc<Captured>) {
         self.unit.deferrable |= captured.defers;
+        if captured.copies && self.capture.copying.is_none() {
+            self.capture.copying = Some(captured.clone());
+            return;
+        }
+        self.capture.copying = None;
         self.ask(&captured.flush, Own::Flush);
         self.unit.captured = Some(captured.clone());
+    }
+
+    /// The data of a COPY has come.
+    pub(super) fn copied_captured(&mut self) {
+        if let Some(captured) = self.capture.copying.clone() {
+            self.capture_rows(&captured);
+        }
     }
 
     /// Before the commit: what of users was deferred may change rows too.
@@ -122,6 +144,22 @@ impl Session {
         Ok(())
     }
 
+    /// A message that came with something else than our own statement. If it has the form of a captured row, then our
+    /// triggers have fired too early, or somebody wants it to look so: either way the unit is not to be trusted.
+    pub(super) fn check_notice(&mut self, frame: &Frame) -> Result<(), Malformed> {
+        let fields = Fields::read(frame.body())?;
+        let is_row = |message: &bytes::Bytes| CapturedRows::default().take(message);
+        if !fields.is_info() || !fields.get(b'M').is_some_and(is_row) {
+            return Ok(());
+        }
+        if self.committing.is_some() {
+            tracing::error!("a row was captured while the leader committed; it is on no other node");
+        }
+        let why = "this transaction is refused: a message of it looks like a captured row";
+        self.doom(Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Do not raise such a message."));
+        Ok(())
+    }
+
     /// Our triggers have fired.
     pub(super) fn flushed(&mut self) {
         let (there, gone) = (self.capture.rows.take_there(), self.capture.rows.take_gone());
@@ -145,6 +183,7 @@ impl Session {
     /// What was said by a statement that has failed is no row.
     pub(super) fn forget_captured(&mut self) {
         self.capture.rows = CapturedRows::default();
+        self.capture.copying = None;
     }
 }
 

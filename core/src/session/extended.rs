@@ -198,7 +198,11 @@ impl Session {
                 self.execute_write(&execute, portal, write, marks)
             }
             Action::Write(write) => self.execute_again(&execute, &portal, write, frame),
+            Action::Captured(captured) if captured.copies && !self.owed.is_empty() => {
+                self.drain(AfterDrain::Frame(frame));
+            }
             Action::Captured(captured) => {
+                self.before_capture(captured);
                 let done = Done { marks, source: Some(portal.source()), ..Done::default() };
                 self.execute_on_leader(&frame, Execution::Pass { done });
                 self.capture_rows(captured);

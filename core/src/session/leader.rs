@@ -96,6 +96,7 @@ impl Session {
         match frame.tag {
             backend::NOTICE_RESPONSE if self.is_flushing() => self.captured_row(&frame)?,
             backend::NOTICE_RESPONSE => {
+                self.check_notice(&frame)?;
                 if !self.speaks_to_us() {
                     self.tell_raw(&frame.raw);
                 }

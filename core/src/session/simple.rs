@@ -216,11 +216,21 @@ impl Session {
                 Step::Next
             }
             Action::Captured(captured) => {
+                if captured.copies && !self.owed.is_empty() {
+                    self.drain(AfterDrain::Script);
+                    return Step::Wait;
+                }
                 self.writes(source.planned_in);
+                self.before_capture(captured);
                 let done = Done { marks, source: Some(source), ..Done::default() };
                 self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
                 self.capture_rows(captured);
-                Step::Next
+                if !captured.copies {
+                    return Step::Next;
+                }
+                self.step_script();
+                self.drain(AfterDrain::Script);
+                Step::Wait
             }
             Action::Transaction(Transaction::Commit { chain }) => self.script_commit(text, *chain, shift),
             Action::Ddl(ddl) => {

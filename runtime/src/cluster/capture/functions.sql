@@ -79,16 +79,17 @@ BEGIN
 END
 $$;
 
--- The end of a transaction: every other deferred constraint and trigger is judged now, before followers commit.
-CREATE OR REPLACE FUNCTION lockstep.settle() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- The end of a transaction: every other deferred constraint and trigger is judged now, before followers commit. Triggers of
+-- users run within it: under the settings of the session, and as whoever calls it.
+CREATE OR REPLACE FUNCTION lockstep.settle() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    names constant text := (SELECT string_agg(DISTINCT format('%I.%I', n.nspname, k.conname), ', ')
-        FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
-        WHERE k.condeferrable AND k.conname <> 'lockstep_capture' AND has_schema_privilege(n.oid, 'USAGE'));
+    names constant pg_catalog.text := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, k.conname), ', ')
+        FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.connamespace
+        WHERE k.condeferrable AND k.conname OPERATOR(pg_catalog.<>) 'lockstep_capture'
+          AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'));
 BEGIN
     IF names IS NOT NULL THEN
-        EXECUTE 'SET CONSTRAINTS ' || names || ' IMMEDIATE';
+        EXECUTE pg_catalog.concat('SET CONSTRAINTS ', names, ' IMMEDIATE');
     END IF;
 END
 $$;
