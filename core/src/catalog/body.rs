@@ -341,8 +341,11 @@ mod tests {
             ("BEGIN INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 1; END", &["t"][..]),
             ("BEGIN WITH d AS (DELETE FROM ONLY s.t RETURNING *) SELECT 1 INTO x FROM d; END", &["t"]),
             ("BEGIN UPDATE \"T t\" SET a = 1; IF a THEN CALL p(); DELETE FROM u; END IF; END", &["T t", "u"]),
-            ("BEGIN MERGE INTO t USING u ON a = b WHEN MATCHED THEN UPDATE SET a = 1 WHEN MATCHED THEN DELETE \
-                WHEN NOT MATCHED THEN INSERT VALUES (1); END", &["t"]),
+            (
+                "BEGIN MERGE INTO t USING u ON a = b WHEN MATCHED THEN UPDATE SET a = 1 WHEN MATCHED THEN DELETE \
+                WHEN NOT MATCHED THEN INSERT VALUES (1); END",
+                &["t"],
+            ),
             ("BEGIN PERFORM 1 FROM t FOR UPDATE; END", &[]),
         ] {
             let body = plpgsql(text);

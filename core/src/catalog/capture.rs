@@ -62,7 +62,8 @@ impl Catalog {
     /// Those of them that do not have our trigger yet; of a partitioned table only the topmost, which hands it down.
     pub fn uncaptured(&self, tables: &BTreeSet<Oid>) -> Vec<String> {
         let lacking = tables.iter().filter_map(|oid| self.relation(*oid)).filter(|r| can_carry(r) && !r.captured);
-        let names: BTreeSet<String> = lacking.map(|r| self.top(r)).map(|r| quote_qualified(&r.schema, &r.name)).collect();
+        let names: BTreeSet<String> =
+            lacking.map(|r| self.top(r)).map(|r| quote_qualified(&r.schema, &r.name)).collect();
         names.into_iter().collect()
     }
 

@@ -140,7 +140,13 @@ impl Effects<'_> {
                 parts.iter().for_each(|part| effect |= self.catalog.effect_of(&Callee::User(*part)));
                 (effect, "has a support function that may write".into())
             }
-            SourceKind::Read(body) => body_effect(body, source.volatile, names),
+            SourceKind::Read(body) => match body_effect(body, source.volatile, names) {
+                // It may be evaluated when a statement is planned, where nobody waits for what it writes.
+                (effect, why) if effect.writes && !source.volatile => {
+                    (Effect { beyond: true, ..effect }, format!("is not VOLATILE, but {why}"))
+                }
+                known => known,
+            },
         }
     }
 

@@ -73,38 +73,38 @@ fn from_hex(text: &str) -> Option<[u8; BLOCK]> {
 /// Rows that were said and are not in the log yet.
 #[derive(Debug, Default)]
 pub struct CapturedRows {
-    /// What there is now.
-    there: BytesMut,
-    /// Rows without a key that are gone. They may be among those that came in the same statement, and so go last.
-    gone: BytesMut,
+    rows: BytesMut,
+    /// Among them are rows without a key that are gone. Those may have come in the same statement, and then followers must
+    /// have both at once.
+    gone: bool,
 }
 
 impl CapturedRows {
     /// Takes what a message says. False: it is none of ours.
     pub fn take(&mut self, message: &[u8]) -> bool {
-        let Some(said) = message.strip_prefix(b"lockstep ") else { return false };
-        let (rows, row) = match said {
-            [b'=' | b'+', b' ', row @ ..] => (&mut self.there, row),
-            [b'-', b' ', row @ ..] => (&mut self.gone, row),
-            _ => return false,
+        let Some([sign @ (b'=' | b'+' | b'-'), b' ', row @ ..]) = message.strip_prefix(b"lockstep ") else {
+            return false;
         };
-        if !rows.is_empty() {
-            rows.put_u8(b',');
+        self.gone |= *sign == b'-';
+        if !self.rows.is_empty() {
+            self.rows.put_u8(b',');
         }
-        rows.extend(row.iter().filter(|byte| **byte != b'\n'));
+        self.rows.extend(row.iter().filter(|byte| **byte != b'\n'));
         true
     }
 
     pub fn bytes(&self) -> usize {
-        self.there.len() + self.gone.len()
+        self.rows.len()
     }
 
-    pub fn take_there(&mut self) -> Option<Bytes> {
-        (!self.there.is_empty()).then(|| self.there.split().freeze())
+    /// Whether followers may have these before the others of the statement.
+    pub fn can_be_parted(&self) -> bool {
+        !self.gone
     }
 
-    pub fn take_gone(&mut self) -> Option<Bytes> {
-        (!self.gone.is_empty()).then(|| self.gone.split().freeze())
+    pub fn take_all(&mut self) -> Option<Bytes> {
+        self.gone = false;
+        (!self.rows.is_empty()).then(|| self.rows.split().freeze())
     }
 }
 
@@ -143,16 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_gone_go_after_those_that_came() {
+    fn rows_without_a_key_that_are_gone_keep_a_statement_together() {
         let mut rows = CapturedRows::default();
-        for message in ["lockstep - Zg==", "lockstep + YQ\n==", "lockstep = Yg=="] {
-            assert!(rows.take(message.as_bytes()), "{message}");
-        }
+        assert!(rows.take(b"lockstep + YQ\n==") && rows.take(b"lockstep = Yg=="));
+        assert!(rows.can_be_parted());
+        assert!(rows.take(b"lockstep - Zg==") && !rows.can_be_parted());
         for message in ["lockstep", "lockstep * Yg==", "another"] {
             assert!(!rows.take(message.as_bytes()), "{message}");
         }
-        assert_eq!(rows.take_there().as_deref(), Some(&b"YQ==,Yg=="[..]));
-        assert_eq!(rows.take_gone().as_deref(), Some(&b"Zg=="[..]));
-        assert_eq!((rows.take_there(), rows.bytes()), (None, 0));
+        assert_eq!(rows.take_all().as_deref(), Some(&b"YQ==,Yg==,Zg=="[..]));
+        assert_eq!((rows.take_all(), rows.bytes()), (None, 0));
     }
 }

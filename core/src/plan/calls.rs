@@ -166,10 +166,9 @@ fn writing(function: &Function) -> Fault {
 /// What is the matter with a function, for people.
 pub fn why(catalog: &Catalog, callee: &Callee) -> String {
     match callee {
-        Callee::User(oid) => catalog.function(*oid).map_or_else(
-            || "is not known".into(),
-            |f| format!("{}.{} {}", f.schema, f.name, f.why),
-        ),
+        Callee::User(oid) => catalog
+            .function(*oid)
+            .map_or_else(|| "is not known".into(), |f| format!("{}.{} {}", f.schema, f.name, f.why)),
         Callee::BuiltIn(name) => format!("is {name}"),
     }
 }

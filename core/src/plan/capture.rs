@@ -90,7 +90,8 @@ fn captured(catalog: &Catalog, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
     if tables.is_empty() {
         return Ok(Plan { marks, ..Action::Leader.into() });
     }
-    let captured = Captured { flush: flush(catalog), defers: !catalog.deferrable.is_empty(), settles: false, copies: false };
+    let captured =
+        Captured { flush: flush(catalog), defers: !catalog.deferrable.is_empty(), settles: false, copies: false };
     Ok(Plan { marks, ..Action::Captured(Arc::new(captured)).into() })
 }
 

@@ -26,7 +26,8 @@ pub fn captured(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
     for trigger in relation.triggers.iter().filter(|trigger| trigger.is_about_rows()) {
         if catalog.effect_of(&trigger.function).beyond {
             let why = calls::why(catalog, &trigger.function);
-            let reason = format!("the trigger {} of {name} may change more than rows: its function {why}", trigger.name);
+            let reason =
+                format!("the trigger {} of {name} may change more than rows: its function {why}", trigger.name);
             return Err(refuse(reason, format!("ALTER TABLE {name} DISABLE TRIGGER {}.", trigger.name)));
         }
     }

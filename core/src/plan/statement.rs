@@ -7,9 +7,9 @@ use pg_query::protobuf::{
     DeclareCursorStmt, DiscardMode, ExplainStmt, Node, PrepareStmt, SelectStmt, VariableShowStmt,
 };
 
+use super::calls::Calls;
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
-use super::calls::Calls;
 use super::{Action, Marks, Memory, Plan, calls, capture, copy, ddl, settings, write};
 use crate::sql::{Facts, Statement};
 
@@ -112,7 +112,9 @@ fn prepare(scope: &Scope<'_>, statement: &Statement, prepare: &PrepareStmt) -> O
     }
     let name = prepare.name.clone();
     match inner.action {
-        Action::Leader | Action::Write(_) | Action::Captured(_) => Ok(Action::Prepare { name, inner: Arc::new(inner) }.into()),
+        Action::Leader | Action::Write(_) | Action::Captured(_) => {
+            Ok(Action::Prepare { name, inner: Arc::new(inner) }.into())
+        }
         action => Ok(action.into()),
     }
 }

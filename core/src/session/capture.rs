@@ -132,9 +132,8 @@ impl Session {
         if !self.capture.rows.take(message) {
             return Ok(());
         }
-        if self.capture.rows.bytes() > limits::CAPTURED_AT_ONCE {
-            let rows = self.capture.rows.take_there();
-            self.log_captured(rows);
+        if self.capture.rows.bytes() > limits::CAPTURED_AT_ONCE && self.capture.rows.can_be_parted() {
+            self.log_captured();
         }
         if self.capture.rows.bytes() > limits::WHOLE_STATEMENT {
             self.capture.rows = CapturedRows::default();
@@ -162,17 +161,15 @@ impl Session {
 
     /// Our triggers have fired.
     pub(super) fn flushed(&mut self) {
-        let (there, gone) = (self.capture.rows.take_there(), self.capture.rows.take_gone());
-        self.log_captured(there);
-        self.log_captured(gone);
+        self.log_captured();
         match self.unit.doomed.take_if(|_| self.committing.is_some()) {
             Some(fault) => self.conclude(Outcome::Aborted(fault)),
             None => self.take_lock(),
         }
     }
 
-    fn log_captured(&mut self, rows: Option<bytes::Bytes>) {
-        let Some(rows) = rows else { return };
+    fn log_captured(&mut self) {
+        let Some(rows) = self.capture.rows.take_all() else { return };
         let Some(key) = &self.capture.key else {
             return self.fail("rows were captured though no key is known".to_owned());
         };

@@ -187,9 +187,14 @@ impl Session {
                 self.landing_made();
                 Ok(())
             }
-            Own::Settle | Own::Begin | Own::Rollback | Own::Commit | Own::Prepare | Own::Again | Own::Intrusion | Own::Memory => {
-                Ok(())
-            }
+            Own::Settle
+            | Own::Begin
+            | Own::Rollback
+            | Own::Commit
+            | Own::Prepare
+            | Own::Again
+            | Own::Intrusion
+            | Own::Memory => Ok(()),
         };
         if let Err(why) = learned {
             self.fail(format!("the leader's catalog could not be read: {why}"));

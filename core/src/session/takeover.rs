@@ -96,6 +96,7 @@ impl Session {
         self.leader_out.clear();
         self.waiting = 0;
         self.unnote_owed();
+        self.forget_captured();
         self.again = None;
         self.copy_asked = false;
         self.copy_words = None;

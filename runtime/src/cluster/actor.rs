@@ -1,5 +1,6 @@
 //! The cluster actor: what is done about each question.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::Arbiter;
@@ -25,8 +26,9 @@ pub struct Cluster {
     pub(super) standings: Vec<Arc<Standing>>,
     /// One look at all nodes at a time; holds why nobody could serve when they were last looked at.
     pub(super) opening: Mutex<Option<String>>,
-    /// The key by which nodes know captured rows, once it is known. Held while tables get their triggers.
-    pub(super) capture_key: Mutex<Option<CaptureKey>>,
+    /// The key by which nodes know captured rows, by database: its functions are those of this program. Held while tables
+    /// get their triggers.
+    pub(super) capturing: Mutex<HashMap<String, CaptureKey>>,
     /// Name of the operator's command that is running: one at a time.
     pub(super) busy: std::sync::Mutex<Option<String>>,
 }
@@ -39,8 +41,8 @@ impl Cluster {
         nodes: Vec<NodeHandle>,
         standings: Vec<Arc<Standing>>,
     ) -> Self {
-        let (opening, capture_key, busy) = (Mutex::new(None), Mutex::new(None), std::sync::Mutex::new(None));
-        Self { shared, registry, leveller, nodes, standings, opening, capture_key, busy }
+        let (opening, capturing, busy) = (Mutex::new(None), Mutex::default(), std::sync::Mutex::new(None));
+        Self { shared, registry, leveller, nodes, standings, opening, capturing, busy }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {

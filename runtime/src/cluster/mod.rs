@@ -32,8 +32,8 @@ use crate::shared::Shared;
 use crate::supervise::Guardian;
 
 mod actor;
-mod capture;
 mod admit;
+mod capture;
 mod client;
 mod command;
 mod compare;

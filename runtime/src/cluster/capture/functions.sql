@@ -3,21 +3,34 @@
 CREATE SCHEMA IF NOT EXISTS lockstep;
 GRANT USAGE ON SCHEMA lockstep TO PUBLIC;
 
--- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key.
+-- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key. Asked for each row, so
+-- its catalogs are read by index, whatever is known of their size.
 CREATE OR REPLACE FUNCTION lockstep.condition(relation oid, "left" text, "right" text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-SELECT string_agg(format('%s.%I OPERATOR(%I.%s) %s.%I', $2, a.attname, s.nspname, o.oprname, $3, a.attname), ' AND ' ORDER BY k.n)
-FROM (SELECT i.* FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-      WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate
-        AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'
-        AND NOT EXISTS (SELECT FROM generate_series(0, i.indnkeyatts - 1) AS k(n)
-                        JOIN pg_attribute a ON a.attrelid = $1 AND a.attnum = i.indkey[k.n] WHERE NOT a.attnotnull)
-      ORDER BY i.indisprimary DESC, i.indnkeyatts, c.relname LIMIT 1) AS i
-CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS k(n)
-JOIN pg_attribute a ON a.attrelid = $1 AND a.attnum = i.indkey[k.n]
-JOIN pg_opclass c ON c.oid = i.indclass[k.n]
-JOIN pg_amop f ON f.amopfamily = c.opcfamily AND f.amoplefttype = c.opcintype AND f.amoprighttype = c.opcintype AND f.amopstrategy = 3
-JOIN pg_operator o ON o.oid = f.amopopr JOIN pg_namespace s ON s.oid = o.oprnamespace
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    i record;
+    found_by text;
+BEGIN
+    SELECT x.* INTO i FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_am m ON m.oid = c.relam
+    WHERE x.indrelid = relation AND x.indisunique AND x.indisvalid AND x.indisready AND x.indimmediate
+        AND x.indpred IS NULL AND x.indexprs IS NULL AND m.amname = 'btree'
+        AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation
+            AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1]) AND NOT a.attnotnull)
+    ORDER BY x.indisprimary DESC, x.indnkeyatts, c.relname LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    FOR n IN 0 .. i.indnkeyatts - 1 LOOP
+        found_by := concat(found_by || ' AND ', (
+            SELECT format('%s.%I OPERATOR(%I.%s) %s.%I', "left", a.attname, s.nspname, o.oprname, "right", a.attname)
+            FROM pg_attribute a, pg_opclass c, pg_amop f, pg_operator o, pg_namespace s
+            WHERE a.attrelid = relation AND a.attnum = i.indkey[n] AND c.oid = i.indclass[n]
+              AND f.amopfamily = c.opcfamily AND f.amoplefttype = c.opcintype AND f.amoprighttype = c.opcintype
+              AND f.amopstrategy = 3 AND o.oid = f.amopopr AND s.oid = o.oprnamespace));
+    END LOOP;
+    RETURN found_by;
+END
 $$;
 
 -- Fires when the statement is over (lockstep.flush), for each row that it has touched, however deep in functions and
@@ -50,7 +63,7 @@ BEGIN
             ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, format('%s', NEW))]::text, getdatabaseencoding()), 'base64');
     END IF;
     IF TG_OP = 'UPDATE' THEN
-        EXECUTE format('SELECT NOT (%s)', lockstep.condition(TG_RELID, '($2)', '($1)')) INTO moved USING NEW, OLD;
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM (SELECT ($2).*) AS x WHERE %s)', found_by) INTO moved USING NEW, OLD;
     END IF;
     IF moved THEN
         EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by) INTO image USING OLD;
@@ -124,10 +137,20 @@ BEGIN
         RAISE insufficient_privilege USING MESSAGE = 'only the proxy may apply rows';
     END IF;
     FOR kind, target, images IN
-        SELECT i.v[1], i.v[2], CASE WHEN i.v[1] IN ('+', '-') THEN array_agg(i.v[3]) ELSE array_agg(DISTINCT i.v[3]) END
-        FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
-              FROM unnest(string_to_array(payload, ',')) AS p) AS i
-        GROUP BY 1, 2 ORDER BY strpos('x=+-', i.v[1]), 2
+        WITH said AS MATERIALIZED (
+            SELECT i.v[1] AS kind, i.v[2] AS target, i.v[3] AS image
+            FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
+                  FROM unnest(string_to_array(payload, ',')) AS p) AS i),
+        -- Rows without a key that came and went within one statement never were.
+        net AS (
+            SELECT s.target, s.image, sum(CASE s.kind WHEN '+' THEN 1 ELSE -1 END) AS n
+            FROM said AS s WHERE s.kind IN ('+', '-') GROUP BY 1, 2)
+        SELECT u.kind, u.target, u.images FROM (
+        SELECT s.kind, s.target, array_agg(DISTINCT s.image) FROM said AS s WHERE s.kind IN ('x', '=') GROUP BY 1, 2
+        UNION ALL
+        SELECT CASE WHEN d.n > 0 THEN '+' ELSE '-' END, d.target, array_agg(d.image)
+        FROM net AS d CROSS JOIN generate_series(1, abs(d.n)::bigint) GROUP BY 1, 2) AS u (kind, target, images)
+        ORDER BY u.kind COLLATE "C" DESC, u.target
     LOOP
         rows := quote_literal(images::text) || '::' || target || '[]';
         found_by := lockstep.condition(target::regclass, 'x', 'r');

@@ -38,15 +38,15 @@ impl Cluster {
         tables: &[String],
         catalogs: &Cell<Catalog>,
     ) -> Result<CaptureKey, Fault> {
-        let mut known = self.capture_key.lock().await;
-        if let Some(key) = known.as_ref().filter(|_| tables.is_empty()) {
+        let mut known = self.capturing.lock().await;
+        if let Some(key) = known.get(database).filter(|_| tables.is_empty()) {
             return Ok(key.clone());
         }
         for tried in 1.. {
             match self.try_to_capture(database, tables, catalogs).await {
                 Ok(key) => {
                     tracing::info!(database, tables = tables.join(", "), "rows are captured from now on");
-                    *known = Some(key.clone());
+                    known.insert(database.to_owned(), key.clone());
                     return Ok(key);
                 }
                 Err(fault) if is_busy(&fault) && tried < TRIES => {
@@ -148,7 +148,8 @@ fn refusal(tables: &[String], fault: &ServiceFault) -> Fault {
     let (reason, hint) = if is_busy(fault) {
         (
             format!("{tables} must get a trigger that tells what changes, but a transaction has it locked"),
-            "It may be this very transaction: end it, and run it again. Once the trigger is there, it stays.".to_owned(),
+            "It may be this very transaction: end it, and run it again. Once the trigger is there, it stays."
+                .to_owned(),
         )
     } else if fault.is(&State::UNDEFINED_TABLE) || fault.is(&State::INVALID_SCHEMA_NAME) {
         (

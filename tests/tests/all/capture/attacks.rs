@@ -1,8 +1,11 @@
 //! Who may not make followers believe something, and what silences capture.
 
+use std::process::Command;
+
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical_database;
 use lockstep_tests::users::{APP, SUPERUSER};
+use lockstep_tests::{process, programs};
 
 use super::make;
 
@@ -57,7 +60,8 @@ fn only_the_proxy_may_apply_rows() {
 fn a_forged_message_is_no_row() {
     let cluster = capturing("forged");
     let mut client = cluster.connect("forged");
-    let forged = "DO $$ BEGIN RAISE INFO 'lock%', 'step = ez0scHVibGljLnQsIigxLDkpIn0='; INSERT INTO t VALUES (2, 2); END $$";
+    let forged =
+        "DO $$ BEGIN RAISE INFO 'lock%', 'step = ez0scHVibGljLnQsIigxLDkpIn0='; INSERT INTO t VALUES (2, 2); END $$";
     assert_eq!(client.try_query(forged).unwrap_err().state(), "0A000");
     client.query("DO $$ BEGIN RAISE INFO 'lock%', 'step + eysscHVibGljLnQsIig5LDkpIn0='; END $$");
     let count = "SELECT count(*)::text FROM t WHERE id = 9 OR v = 9";
@@ -120,6 +124,15 @@ fn a_table_that_the_transaction_itself_has_locked_is_refused_with_the_remedy() {
     client.query("DELETE FROM t WHERE v = 1");
     assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
     assert_identical_database(&cluster.nodes, "locked");
+}
+
+#[test]
+fn the_owner_can_dump_what_is_captured_through_the_proxy() {
+    let cluster = capturing("dumped");
+    let mut dump = Command::new(programs::postgres("pg_dump"));
+    dump.args(["--dbname", &cluster.proxy.conninfo(&APP, "dumped")]).env("PGPASSWORD", APP.password);
+    let text = String::from_utf8(process::run(&mut dump).stdout).expect("a dump is text");
+    assert!(text.contains("CREATE CONSTRAINT TRIGGER lockstep_capture") && text.contains("COPY public.t"), "{text}");
 }
 
 /// The trigger and the key are on the node that takes over.

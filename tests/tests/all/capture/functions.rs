@@ -16,7 +16,11 @@ const FUNCTIONS: &[Case] = &[
     Case {
         name: "by SELECT",
         given: WRITER,
-        when: &["SELECT add(1)", "SELECT n FROM generate_series(2, 3) n WHERE add(n) > 0 ORDER BY 1", "SELECT twice(5)"],
+        when: &[
+            "SELECT add(1)",
+            "SELECT n FROM generate_series(2, 3) n WHERE add(n) > 0 ORDER BY 1",
+            "SELECT twice(5)",
+        ],
         then: ("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t", "1 2 3 5 6"),
     },
     Case {
@@ -41,14 +45,7 @@ const FUNCTIONS: &[Case] = &[
     Case {
         name: "prepared",
         given: WRITER,
-        when: &[
-            "PREPARE a AS SELECT add($1)",
-            "EXECUTE a(1)",
-            "EXECUTE a(2)",
-            "BEGIN",
-            "EXECUTE a(3)",
-            "COMMIT",
-        ],
+        when: &["PREPARE a AS SELECT add($1)", "EXECUTE a(1)", "EXECUTE a(2)", "BEGIN", "EXECUTE a(3)", "COMMIT"],
         then: ("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t", "1 2 3"),
     },
 ];

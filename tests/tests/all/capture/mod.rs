@@ -73,5 +73,7 @@ fn wrong_answers(cluster: &Cluster, database: &str, (question, expected): (&str,
         row[0].clone().unwrap_or_else(|| "NULL".into())
     });
     let wrong = answers.enumerate().filter(|(_, answer)| answer != expected);
-    wrong.map(|(node, answer)| format!("{database}: node {node} answers {question} with {answer}, not {expected}")).collect()
+    wrong
+        .map(|(node, answer)| format!("{database}: node {node} answers {question} with {answer}, not {expected}"))
+        .collect()
 }

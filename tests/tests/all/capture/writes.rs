@@ -35,7 +35,10 @@ const WRITES: &[Case] = &[
             "WITH gone AS (DELETE FROM t WHERE id = 1 RETURNING *) INSERT INTO archive SELECT * FROM gone",
             "WITH new AS (INSERT INTO t VALUES (5, 5) RETURNING id) SELECT * FROM new",
         ],
-        then: ("SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM t) || ', ' || (SELECT id FROM archive)", "2 5, 1"),
+        then: (
+            "SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM t) || ', ' || (SELECT id FROM archive)",
+            "2 5, 1",
+        ),
     },
     Case {
         name: "no key",
@@ -54,7 +57,8 @@ const WRITES: &[Case] = &[
     },
     Case {
         name: "another key",
-        given: "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);
+        given:
+            "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);
             CREATE FUNCTION swap() RETURNS void LANGUAGE sql AS
                 'UPDATE t SET id = 0 WHERE id = 2; UPDATE t SET id = 2 WHERE id = 3; UPDATE t SET id = 3 WHERE id = 0';",
         when: &["UPDATE t SET id = id + 10 WHERE id = 1", "SELECT swap()", "UPDATE t SET id = id + 1 WHERE id = 3"],
@@ -62,7 +66,8 @@ const WRITES: &[Case] = &[
     },
     Case {
         name: "swapped unique values",
-        given: "CREATE TABLE t (id int PRIMARY KEY, v int UNIQUE DEFERRABLE); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);
+        given:
+            "CREATE TABLE t (id int PRIMARY KEY, v int UNIQUE DEFERRABLE); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);
             CREATE TABLE u (id int PRIMARY KEY, v int UNIQUE); INSERT INTO u VALUES (1, 1), (2, 2);
             CREATE FUNCTION swap() RETURNS void LANGUAGE sql AS
                 'UPDATE u SET v = 0 WHERE id = 1; UPDATE u SET v = 1 WHERE id = 2; UPDATE u SET v = 2 WHERE id = 1';",
