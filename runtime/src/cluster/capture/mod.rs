@@ -42,7 +42,8 @@ impl Cluster {
         if let Some(key) = known.get(database).filter(|_| tables.is_empty()) {
             return Ok(key.clone());
         }
-        for tried in 1.. {
+        let mut tried = 1;
+        loop {
             match self.try_to_capture(database, tables, catalogs).await {
                 Ok(key) => {
                     tracing::info!(database, tables = tables.join(", "), "rows are captured from now on");
@@ -52,6 +53,7 @@ impl Cluster {
                 Err(fault) if is_busy(&fault) && tried < TRIES => {
                     tracing::debug!(database, %fault, "tables are in use; trying again");
                     tokio::time::sleep(PAUSE).await;
+                    tried += 1;
                 }
                 Err(fault) => {
                     tracing::warn!(database, tables = tables.join(", "), %fault, "rows cannot be captured");
@@ -59,7 +61,6 @@ impl Cluster {
                 }
             }
         }
-        unreachable!("the last try returns")
     }
 
     async fn try_to_capture(
