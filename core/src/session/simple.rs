@@ -14,7 +14,7 @@ use super::names::{Meaning, renamed};
 use super::planning::Planning;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction, Write};
+use crate::plan::{Action, Captured, Marks, Memory, Plan, Planned, Transaction, Write};
 use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
@@ -215,23 +215,7 @@ impl Session {
                 self.script_write(&text, write, &meaning, execution, shift);
                 Step::Next
             }
-            Action::Captured(captured) => {
-                if captured.copies && !self.owed.is_empty() {
-                    self.drain(AfterDrain::Script);
-                    return Step::Wait;
-                }
-                self.writes(source.planned_in);
-                self.before_capture(captured);
-                let done = Done { marks, source: Some(source), ..Done::default() };
-                self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
-                self.capture_rows(captured);
-                if !captured.copies {
-                    return Step::Next;
-                }
-                self.step_script();
-                self.drain(AfterDrain::Script);
-                Step::Wait
-            }
+            Action::Captured(captured) => self.script_captured(&text, captured, marks, source, shift),
             Action::Transaction(Transaction::Commit { chain }) => self.script_commit(text, *chain, shift),
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Script) else { return Step::Wait };
@@ -275,6 +259,31 @@ impl Session {
                 Step::Next
             }
         }
+    }
+
+    fn script_captured(
+        &mut self,
+        text: &Bytes,
+        captured: &Arc<Captured>,
+        marks: Marks,
+        source: Source,
+        shift: u32,
+    ) -> Step {
+        if captured.copies && !self.owed.is_empty() {
+            self.drain(AfterDrain::Script);
+            return Step::Wait;
+        }
+        self.writes(source.planned_in);
+        self.before_capture(captured);
+        let done = Done { marks, source: Some(source), ..Done::default() };
+        self.send(text, &[], Shape::Whole, Execution::Pass { done }, shift);
+        self.capture_rows(captured);
+        if !captured.copies {
+            return Step::Next;
+        }
+        self.step_script();
+        self.drain(AfterDrain::Script);
+        Step::Wait
     }
 
     fn script_write(&mut self, text: &Bytes, write: &Write, meaning: &Meaning, execution: Execution, shift: u32) {
