@@ -25,6 +25,11 @@ const PAGES: &[Page] = &[
     },
     Page { topic: "limits", about: "what is refused, and why", text: include_str!("../../docs/limits.md") },
     Page {
+        topic: "capture",
+        about: "what triggers, functions and rules change",
+        text: include_str!("../../docs/capture.md"),
+    },
+    Page {
         topic: "recovery",
         about: "how a node comes back, and how to prepare for it",
         text: include_str!("../../docs/recovery.md"),

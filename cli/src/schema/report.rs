@@ -18,9 +18,11 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TableReport {
     pub table: String,
-    /// `by key`, `partly` or `refused`.
+    /// `by key`, `captured`, `partly` or `refused`.
     pub writes: &'static str,
     pub key: Vec<String>,
+    /// Statements whose rows a trigger of the proxy's own tells.
+    pub captured: Vec<&'static str>,
     pub refused: Vec<Refusal>,
 }
 
@@ -45,7 +47,7 @@ pub fn judge(database: &str, catalog: &Catalog) -> Report {
     let table = |relation: &Relation| Some(table(name(relation), tables::fate(catalog, relation)?));
     let mut tables: Vec<_> = relations().filter(|relation| !is_view(relation)).filter_map(table).collect();
     tables.sort_by(|a, b| a.table.cmp(&b.table));
-    let writes = catalog.functions().filter(|function| function.effect.writes);
+    let writes = catalog.functions().filter(|function| function.effect.beyond);
     let mut functions: Vec<_> = writes
         .map(|function| Named { name: format!("{}.{}", function.schema, function.name), why: function.why.clone() })
         .collect();
@@ -63,11 +65,12 @@ fn table(table: String, fate: Fate) -> TableReport {
         .collect();
     let count: usize = refused.iter().map(|refusal| refusal.statements.len()).sum();
     let writes = match count {
-        0 => "by key",
+        0 if fate.captured.is_empty() => "by key",
+        0 => "captured",
         1 | 2 => "partly",
         _ => "refused",
     };
-    TableReport { table, writes, key: fate.key.unwrap_or_default(), refused }
+    TableReport { table, writes, key: fate.key.unwrap_or_default(), captured: fate.captured, refused }
 }
 
 impl Report {
@@ -84,16 +87,16 @@ impl Report {
             lines.push(format!("{} function {name}: a statement that calls it is refused: {why}", paint.mark(false)));
         }
         for name in &self.materialized_views {
-            lines.push(format!(
-                "  materialized view {name}: REFRESH is refused, for each server would compute it by itself"
-            ));
+            lines.push(format!("  materialized view {name}: `lockstep explain` says whether it can be refreshed"));
         }
         let count = |writes: &str| self.tables.iter().filter(|table| table.writes == writes).count();
         lines.push(format!(
-            "{} {} tables: {} replicated, {} in part, {} refused; {} functions that statements may not call",
+            "{} {} tables: {} replicated, {} of them by capture, {} in part, {} refused; {} functions that statements may \
+             not call",
             paint.mark(self.is_good()),
             self.tables.len(),
-            count("by key"),
+            count("by key") + count("captured"),
+            count("captured"),
             count("partly"),
             count("refused"),
             self.functions.len()
@@ -105,7 +108,12 @@ impl Report {
 impl TableReport {
     fn lines(&self, paint: Paint) -> Vec<String> {
         if self.refused.is_empty() {
-            return vec![format!("{} {}: rows by key ({})", paint.mark(true), self.table, self.key.join(", "))];
+            let how = match (&self.key[..], &self.captured[..]) {
+                ([], _) => "rows by capture".to_owned(),
+                (key, []) => format!("rows by key ({})", key.join(", ")),
+                (key, captured) => format!("rows by key ({}); {} by capture", key.join(", "), captured.join(", ")),
+            };
+            return vec![format!("{} {}: {how}", paint.mark(true), self.table)];
         }
         let line = |refusal: &Refusal| {
             let statements = refusal.statements.join(", ");
@@ -123,7 +131,13 @@ mod tests {
 
     fn report(refused: Vec<Refusal>, functions: Vec<Named>) -> Report {
         let fate = if refused.is_empty() { "by key" } else { "partly" };
-        let table = TableReport { table: "public.t".into(), writes: fate, key: vec!["id".into()], refused };
+        let table = TableReport {
+            table: "public.t".into(),
+            writes: fate,
+            key: vec!["id".into()],
+            captured: Vec::new(),
+            refused,
+        };
         Report { database: "shop".into(), tables: vec![table], functions, materialized_views: Vec::new() }
     }
 
@@ -137,7 +151,7 @@ mod tests {
         let text = bad.text(Paint::none());
         assert!(text.contains("x public.t: UPDATE, DELETE refused: it has a trigger\n    → drop it"), "{text}");
         assert!(
-            text.ends_with("x 1 tables: 0 replicated, 1 in part, 0 refused; 0 functions that statements may not call")
+            text.ends_with("x 1 tables: 0 replicated, 0 of them by capture, 1 in part, 0 refused; 0 functions that statements may not call")
         );
     }
 

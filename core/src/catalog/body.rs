@@ -26,8 +26,10 @@ pub(super) struct Body {
     /// Those before which a dot stands: `a.f` may mean `f(a)`.
     pub fields: HashSet<String>,
     pub operators: HashSet<String>,
-    /// The first word or statement by which it would write, were it allowed to.
+    /// The first word or statement by which it would write something else than rows, were it allowed to.
     pub statement: Option<String>,
+    /// Names of what its statements would insert into, update or delete from.
+    pub targets: Vec<String>,
     /// It makes text and runs it.
     pub runs_text: bool,
     /// A literal that means another time tomorrow.
@@ -37,13 +39,15 @@ pub(super) struct Body {
 }
 
 /// Words with which a statement that only reads begins, or a part of one in PL/pgSQL.
-const STARTS: [&str; 31] = [
+const STARTS: [&str; 36] = [
     "assert",
     "begin",
+    "call",
     "case",
     "close",
     "continue",
     "declare",
+    "delete",
     "else",
     "elsif",
     "elseif",
@@ -55,7 +59,9 @@ const STARTS: [&str; 31] = [
     "foreach",
     "get",
     "if",
+    "insert",
     "loop",
+    "merge",
     "move",
     "null",
     "open",
@@ -64,6 +70,7 @@ const STARTS: [&str; 31] = [
     "return",
     "select",
     "table",
+    "update",
     "values",
     "when",
     "while",
@@ -81,13 +88,16 @@ impl Body {
         let tokens = lex(text).ok()?;
         let mut reader = Reader { text, tokens: &tokens, names: Names::default() };
         reader.read_names()?;
-        let statement = reader.writing_word(language).or_else(|| reader.unknown_start());
+        let targets = reader.targets();
+        let writes = targets.as_ref().err().cloned().or_else(|| reader.makes_a_table(language));
+        let statement = writes.or_else(|| reader.unknown_start());
+        let targets = targets.unwrap_or_default();
         let runs_text = reader.names.words.contains("execute");
         let operators = reader.of_kind(Kind::Operator).map(str::to_owned).collect();
         let temporal = reader.of_kind(Kind::String).any(names_a_time);
         let settings = reader.settings();
         let Names { words, unqualified, called, fields } = reader.names;
-        Some(Self { words, unqualified, called, fields, operators, statement, runs_text, temporal, settings })
+        Some(Self { words, unqualified, called, fields, operators, statement, targets, runs_text, temporal, settings })
     }
 }
 
@@ -133,13 +143,68 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// A word of a statement that writes, wherever it stands: such a statement may be part of a query. FOR UPDATE only
-    /// locks. SELECT INTO makes a table, but in PL/pgSQL sets a variable.
-    fn writing_word(&self, language: Language) -> Option<String> {
-        let found = self.tokens.iter().enumerate().find(|(at, token)| {
-            let locks = *at > 0 && self.is_one_of(&self.tokens[at - 1], &["for", "key"]);
-            self.is_one_of(token, &WRITES) && !locks || language == Language::Sql && token.is_word(self.text, "into")
-        });
+    /// What statements that write rows write to, wherever they stand: such a statement may be part of a query. The error is
+    /// a word of which it is not seen to what it belongs.
+    fn targets(&self) -> Result<Vec<String>, String> {
+        let mut targets = Vec::new();
+        for (at, token) in self.tokens.iter().enumerate() {
+            let Some(word) = WRITES.iter().find(|word| token.is_word(self.text, word)) else { continue };
+            if self.names_no_target(at, word) {
+                continue;
+            }
+            let target = self.target(at, word).ok_or_else(|| self.text[token.start..token.end].to_uppercase())?;
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
+    /// FOR UPDATE only locks; DO UPDATE belongs to an INSERT, and THEN INSERT, UPDATE and DELETE may belong to a MERGE.
+    fn names_no_target(&self, at: usize, word: &str) -> bool {
+        let Some(before) = at.checked_sub(1).map(|before| &self.tokens[before]) else { return false };
+        let follows = |words: &[&str]| self.tokens.get(at + 1).is_some_and(|next| self.is_one_of(next, words));
+        let ends = self.tokens.get(at + 1).is_none_or(|next| next.is(self.text, b';'));
+        match word {
+            "update" if self.is_one_of(before, &["for", "key"]) => true,
+            "update" => self.is_one_of(before, &["do", "then"]) && follows(&["set"]),
+            "insert" if before.is_word(self.text, "then") => {
+                follows(&["values", "default", "overriding"])
+                    || self.tokens.get(at + 1).is_some_and(|next| next.is(self.text, b'('))
+            }
+            "delete" => before.is_word(self.text, "then") && (ends || follows(&["when"])),
+            _ => false,
+        }
+    }
+
+    /// The name behind INSERT INTO, UPDATE, DELETE FROM or MERGE INTO, without its schema.
+    fn target(&self, at: usize, word: &str) -> Option<String> {
+        let mut at = at + 1;
+        let between = match word {
+            "update" => None,
+            "delete" => Some("from"),
+            _ => Some("into"),
+        };
+        if let Some(between) = between {
+            self.tokens.get(at).filter(|token| token.is_word(self.text, between))?;
+            at += 1;
+        }
+        if self.tokens.get(at)?.is_word(self.text, "only") {
+            at += 1;
+        }
+        let mut target = name(self.text, self.tokens.get(at)?)??;
+        while self.tokens.get(at + 1).is_some_and(|token| token.is(self.text, b'.')) {
+            at += 2;
+            target = name(self.text, self.tokens.get(at)?)??;
+        }
+        (!target.starts_with("pg_") && target.is_ascii()).then_some(target)
+    }
+
+    /// SELECT INTO makes a table, but in PL/pgSQL sets a variable.
+    fn makes_a_table(&self, language: Language) -> Option<String> {
+        let into = |(at, token): &(usize, &Token)| {
+            let inserts = *at > 0 && self.is_one_of(&self.tokens[at - 1], &["insert", "merge"]);
+            token.is_word(self.text, "into") && !inserts
+        };
+        let found = self.tokens.iter().enumerate().find(into).filter(|_| language == Language::Sql);
         found.map(|(_, token)| self.text[token.start..token.end].to_uppercase())
     }
 
@@ -248,10 +313,9 @@ mod tests {
             assert_eq!((body.statement, body.runs_text), (None, false), "{reads}");
         }
         for writes in [
-            "BEGIN INSERT INTO t VALUES (1); END",
-            "BEGIN WITH d AS (DELETE FROM t RETURNING *) SELECT 1 INTO x FROM d; END",
-            "BEGIN UPDATE t SET a = 1; END",
-            "BEGIN IF a THEN CALL p(); END IF; END",
+            "BEGIN IF a THEN LISTEN p; END IF; END",
+            "BEGIN UPDATE 'x'; END",
+            "BEGIN INSERT t VALUES (1); END",
             "BEGIN RETURN 1; CREATE TABLE t (); END",
             "BEGIN x := CASE WHEN a THEN b END; COMMIT; END",
             "BEGIN <<l>> LOCK t; END",
@@ -269,6 +333,24 @@ mod tests {
         assert_eq!(sql("RETURN ($1 + 1)"), None);
         assert_eq!(sql("SELECT 1 INTO t"), Some("INTO".into()));
         assert_eq!(sql("NOTIFY a"), Some("NOTIFY".into()));
+    }
+
+    #[test]
+    fn the_tables_to_which_a_body_writes_are_known_by_name() {
+        for (text, targets) in [
+            ("BEGIN INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 1; END", &["t"][..]),
+            ("BEGIN WITH d AS (DELETE FROM ONLY s.t RETURNING *) SELECT 1 INTO x FROM d; END", &["t"]),
+            ("BEGIN UPDATE \"T t\" SET a = 1; IF a THEN CALL p(); DELETE FROM u; END IF; END", &["T t", "u"]),
+            (
+                "BEGIN MERGE INTO t USING u ON a = b WHEN MATCHED THEN UPDATE SET a = 1 WHEN MATCHED THEN DELETE \
+                WHEN NOT MATCHED THEN INSERT VALUES (1); END",
+                &["t"],
+            ),
+            ("BEGIN PERFORM 1 FROM t FOR UPDATE; END", &[]),
+        ] {
+            let body = plpgsql(text);
+            assert_eq!((body.statement, body.targets), (None, targets.iter().map(|t| (*t).into()).collect()), "{text}");
+        }
     }
 
     #[test]

@@ -16,7 +16,6 @@ impl Loader {
         let body = row.optional()?.and_then(|hex| from_hex(&hex));
         let (arguments, path_fixed, parts) = (row.text()?, row.bool()?, row.optional()?);
         let kind = match (kind, language.as_str(), body) {
-            (b'p' | b't', _, _) => SourceKind::NotCalled,
             _ if extension.is_some() => SourceKind::Believed,
             (b'a', _, _) => SourceKind::Aggregate(oids(&parts.unwrap_or_default())),
             (_, "sql", Some(body)) => read(&body, Language::Sql),
@@ -26,11 +25,15 @@ impl Loader {
         };
         let (immutable, volatile) = (volatility == b'i', volatility == b'v');
         let arguments = oids(&arguments);
-        self.sources.insert(oid, Source { kind, immutable, volatile, path_fixed, arguments });
         self.catalog.functions_by_name.entry(name.clone()).or_default().push(oid);
         let (effect, why) = (Effect::default(), String::new());
-        let function = Function { schema, name, extension, by_attribute, effect, why, same_everywhere: false };
+        let targets = match &kind {
+            SourceKind::Read(body) => body.targets.clone(),
+            _ => Vec::new(),
+        };
+        let function = Function { schema, name, extension, by_attribute, effect, why, targets, same_everywhere: false };
         self.catalog.functions.insert(oid, function);
+        self.sources.insert(oid, Source { kind, immutable, volatile, path_fixed, arguments });
         Ok(())
     }
 
@@ -66,6 +69,8 @@ impl Loader {
             b'i' => Place::Index,
             b'v' => Place::View,
             b'p' => Place::Policy,
+            b'r' => Place::Rule,
+            b'w' => Place::When,
             b't' => {
                 self.catalog.calling_domains.entry(owner).or_default().push(callee);
                 return Ok(());
@@ -91,7 +96,7 @@ fn read(body: &str, language: Language) -> SourceKind {
 /// Characters; the query cuts one behind it.
 const LONGEST_BODY: usize = 65_536;
 
-fn callee(row: &mut Row<'_>) -> Result<Callee, CatalogFault> {
+pub(super) fn callee(row: &mut Row<'_>) -> Result<Callee, CatalogFault> {
     let oid = row.number()?;
     Ok(row.optional()?.map_or(Callee::User(oid), Callee::BuiltIn))
 }

@@ -33,8 +33,6 @@ pub(super) enum SourceKind {
     BuiltIn(Vec<String>),
     /// By its support functions.
     Aggregate(Vec<Oid>),
-    /// A procedure, or one for triggers: no expression calls it.
-    NotCalled,
     /// Another language, or a body that cannot be read.
     Unknown,
 }
@@ -51,7 +49,10 @@ pub(super) struct Behind {
 }
 
 /// Extensions whose volatile functions only compute: they read the clock or random bytes and write nothing.
-const AUDITED: [&str; 11] = [
+const AUDITED: [&str; 15] = [
+    "autoinc",
+    "insert_username",
+    "moddatetime",
     "pg_buffercache",
     "pg_freespacemap",
     "pg_stat_statements",
@@ -60,6 +61,7 @@ const AUDITED: [&str; 11] = [
     "pgcrypto",
     "pgrowlocks",
     "pgstattuple",
+    "tcn",
     "tsm_system_rows",
     "tsm_system_time",
     "uuid-ossp",
@@ -118,7 +120,6 @@ impl Effects<'_> {
 
     fn effect_of(&self, source: &Source, function: &Function, names: &Names) -> (Effect, String) {
         match &source.kind {
-            SourceKind::NotCalled => (Effect::default(), String::new()),
             SourceKind::Unknown => (Effect::WRITES, "has a body that cannot be read here".into()),
             SourceKind::Believed if TEXT_RUNNERS.contains(&function.name.as_str()) => {
                 (Effect::WRITES, "runs text that is not known".into())
@@ -139,7 +140,13 @@ impl Effects<'_> {
                 parts.iter().for_each(|part| effect |= self.catalog.effect_of(&Callee::User(*part)));
                 (effect, "has a support function that may write".into())
             }
-            SourceKind::Read(body) => body_effect(body, source.volatile, names),
+            SourceKind::Read(body) => match body_effect(body, source.volatile, names) {
+                // It may be evaluated when a statement is planned, where nobody waits for what it writes.
+                (effect, why) if effect.writes && !source.volatile => {
+                    (Effect { beyond: true, ..effect }, format!("is not VOLATILE, but {why}"))
+                }
+                known => known,
+            },
         }
     }
 
@@ -318,8 +325,11 @@ fn body_effect(body: &Body, volatile: bool, names: &Names) -> (Effect, String) {
     }
     let mut effect = Effect::default();
     let mut why = String::new();
+    if let Some(target) = body.targets.first().filter(|_| volatile) {
+        (effect, why) = (Effect::ROWS, format!("is VOLATILE and writes to {target}"));
+    }
     for (name, found) in used(body, names) {
-        if found.writes && !effect.writes {
+        if found.writes && !effect.writes || found.beyond && !effect.beyond {
             why = format!("uses {name}");
         }
         effect |= found;

@@ -30,6 +30,7 @@ impl Loader {
         };
         effects.spread();
         self.what_is_behind();
+        self.catalog.touched = self.catalog.find_touched();
         Ok(self.catalog)
     }
 

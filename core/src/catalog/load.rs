@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::Catalog;
+use super::calls::callee;
 use super::effects::{Behind, Source};
 use super::model::{
     Callee, Column, Effect, Event, ForeignKey, ForeignKeyAction, Identity, KeyColumn, Oid, Relation, RelationKind,
@@ -29,6 +30,7 @@ pub const QUERIES: &[&str] = &[
     queries::KEYS,
     queries::TRIGGERS,
     queries::RULES,
+    queries::RULE_TARGETS,
     queries::INHERITANCE,
     queries::FOREIGN_KEYS,
     queries::OPERATORS,
@@ -94,6 +96,7 @@ impl Loader {
             queries::KEYS => self.key(row),
             queries::TRIGGERS => self.trigger(row),
             queries::RULES => self.rule(row),
+            queries::RULE_TARGETS => self.rule_target(row),
             queries::INHERITANCE => self.inheritance(row),
             queries::FOREIGN_KEYS => self.foreign_key(row),
             queries::OPERATORS => self.operator(row),
@@ -187,7 +190,9 @@ impl Loader {
             keys: Vec::new(),
             unique_columns: Some(Vec::new()),
             triggers: Vec::new(),
+            captured: false,
             rules: Vec::new(),
+            rule_targets: Vec::new(),
             children: Vec::new(),
             parents: Vec::new(),
             calls: Vec::new(),
@@ -267,9 +272,24 @@ impl Loader {
     fn trigger(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
         row.what = "a trigger";
         let relation: Oid = row.number()?;
-        let trigger = Trigger::new(row.text()?, row.number()?);
+        let (name, bits) = (row.text()?, row.number()?);
+        let trigger = Trigger::new(name, bits, callee(row)?);
+        let captures = row.bool()?;
         if let Some(relation) = self.catalog.relations.get_mut(&relation) {
-            relation.triggers.push(trigger);
+            if captures {
+                relation.captured = true;
+            } else {
+                relation.triggers.push(trigger);
+            }
+        }
+        Ok(())
+    }
+
+    fn rule_target(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a rule";
+        let (relation, target): (Oid, Oid) = (row.number()?, row.number()?);
+        if let Some(relation) = self.catalog.relations.get_mut(&relation) {
+            relation.rule_targets.push(target);
         }
         Ok(())
     }

@@ -5,11 +5,12 @@
 //!
 //! Invariant: what could not be read for certain is marked (`unreadable`, `None`) and never taken for harmless.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 mod body;
 pub mod builtin;
 mod calls;
+mod capture;
 pub mod cell;
 mod effects;
 mod finish;
@@ -20,6 +21,7 @@ mod queries;
 mod row;
 mod types;
 
+pub use capture::DoBlock;
 pub use cell::{Cell, SchemaEpoch};
 pub use load::{Loader, QUERIES};
 pub use model::{Column, Event, Function, Key, Oid, Relation, RelationKind};
@@ -59,6 +61,8 @@ pub struct Catalog {
     pub(crate) calling_domains: HashMap<Oid, Vec<Callee>>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
     pub(crate) event_triggers: Vec<String>,
+    /// Tables whose rows may be changed by triggers, rules and functions, and what changes with them.
+    pub(crate) touched: BTreeSet<Oid>,
     /// Relations of which constraints or triggers can be deferred.
     pub(crate) deferrable: HashSet<Oid>,
     pub(crate) sequences: Vec<String>,

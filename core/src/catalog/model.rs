@@ -35,8 +35,13 @@ pub struct Relation {
     pub keys: Vec<Key>,
     /// Columns of all unique indexes. `None`: not known, for one has expressions, a predicate, or is no plain index.
     pub unique_columns: Option<Vec<String>>,
+    /// Those of users that fire.
     pub triggers: Vec<Trigger>,
+    /// Its rows are captured: our own trigger fires on it.
+    pub captured: bool,
     pub rules: Vec<Rule>,
+    /// Relations that its rules name.
+    pub rule_targets: Vec<Oid>,
     pub children: Vec<Oid>,
     pub parents: Vec<Oid>,
     pub calls: Vec<Call>,
@@ -111,6 +116,7 @@ pub struct KeyColumn {
 pub struct Trigger {
     pub name: String,
     bits: i32,
+    pub function: Callee,
 }
 
 /// What a trigger or rule waits for.
@@ -124,8 +130,13 @@ pub enum Event {
 
 impl Trigger {
     /// `bits`: pg_trigger.tgtype (src/include/catalog/pg_trigger.h, `TRIGGER_TYPE_…`).
-    pub fn new(name: String, bits: i32) -> Self {
-        Self { name, bits }
+    pub fn new(name: String, bits: i32, function: Callee) -> Self {
+        Self { name, bits, function }
+    }
+
+    /// Whether rows, or statements that change rows, set it off.
+    pub fn is_about_rows(&self) -> bool {
+        [Event::Insert, Event::Update, Event::Delete].iter().any(|event| self.fires_for(*event))
     }
 
     pub fn fires_for(&self, event: Event) -> bool {
@@ -173,10 +184,15 @@ pub struct Effect {
     pub settings: bool,
     /// May change anything else, or what is not known.
     pub writes: bool,
+    /// What it changes is more than rows of tables that its text names: capture would not see it.
+    pub beyond: bool,
 }
 
 impl Effect {
-    pub const WRITES: Self = Self { sequences: true, settings: true, writes: true };
+    pub const WRITES: Self = Self { sequences: true, settings: true, writes: true, beyond: true };
+
+    /// Rows of tables, which draw from sequences.
+    pub const ROWS: Self = Self { sequences: true, settings: false, writes: true, beyond: false };
 
     pub fn is_none(self) -> bool {
         self == Self::default()
@@ -188,6 +204,7 @@ impl std::ops::BitOrAssign for Effect {
         self.sequences |= other.sequences;
         self.settings |= other.settings;
         self.writes |= other.writes;
+        self.beyond |= other.beyond;
     }
 }
 
@@ -201,6 +218,9 @@ pub enum Place {
     Index,
     View,
     Policy,
+    Rule,
+    /// Of a trigger.
+    When,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,6 +246,8 @@ pub struct Function {
     pub effect: Effect,
     /// Why it may write, if it may.
     pub why: String,
+    /// Names of the tables and views whose rows its own text changes.
+    pub targets: Vec<String>,
     /// Gives the same for the same arguments on every server, under whatever settings.
     pub same_everywhere: bool,
 }

@@ -73,14 +73,26 @@ pub const KEYS: &str = concat!(
     " ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, i.indexrelid, k.n"
 );
 
-/// relation, name, type bits. Before PostgreSQL 15 a partition's copy of its parent's trigger counts as internal.
-pub const TRIGGERS: &str = "SELECT t.tgrelid, t.tgname, t.tgtype FROM pg_catalog.pg_trigger t \
+/// relation, name, type bits, function, its name if it is the server's, the trigger that captures rows. Before PostgreSQL
+/// 15 a partition's copy of its parent's trigger counts as internal.
+pub const TRIGGERS: &str = "SELECT t.tgrelid, t.tgname, t.tgtype, p.oid, \
+     CASE WHEN p.oid OPERATOR(pg_catalog.<) 16384 THEN p.proname END, \
+     n.nspname OPERATOR(pg_catalog.=) 'lockstep' AND p.proname OPERATOR(pg_catalog.=) 'capture' \
+     AND t.tgname OPERATOR(pg_catalog.=) 'lockstep_capture' \
+     FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid \
+     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
      WHERE (NOT t.tgisinternal OR t.tgfoid OPERATOR(pg_catalog.>=) 16384 OR t.tgconstraint OPERATOR(pg_catalog.=) 0) \
      AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{O,A}')";
 
 /// relation, name, event
 pub const RULES: &str = "SELECT r.ev_class, r.rulename, r.ev_type FROM pg_catalog.pg_rewrite r \
      WHERE r.ev_class OPERATOR(pg_catalog.>=) 16384 AND r.ev_type OPERATOR(pg_catalog.<>) '1' AND r.ev_enabled OPERATOR(pg_catalog.=) ANY ('{O,A}')";
+
+/// relation with a rule, relation that the rule names
+pub const RULE_TARGETS: &str = "SELECT DISTINCT r.ev_class, x.refobjid FROM pg_catalog.pg_depend x \
+     JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) x.objid WHERE x.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
+     AND x.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND r.ev_type OPERATOR(pg_catalog.<>) '1' AND r.ev_class OPERATOR(pg_catalog.>=) 16384 \
+     AND x.refobjid OPERATOR(pg_catalog.>=) 16384 AND x.refobjid OPERATOR(pg_catalog.<>) r.ev_class";
 
 /// child, parent
 pub const INHERITANCE: &str = "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i";
@@ -94,12 +106,13 @@ pub const FOREIGN_KEYS: &str = "SELECT k.oid, k.conrelid, k.confrelid, k.confdel
      WHERE k.contype OPERATOR(pg_catalog.=) 'f' ORDER BY k.oid";
 
 /// oid, schema, name, kind (`t`: for triggers), volatility, extension, takes a row as its only argument, language, body of a function that is
-/// read (the server's own bytes in hexadecimal; a body beyond 64 KiB is cut, and so not understood) or other names of one
+/// read (the server's own bytes in hexadecimal; a body beyond 64 KiB is cut, and so not understood; one under which triggers
+/// do not fire is left out) or other names of one
 /// that is built in, types of its arguments, its names do not depend on the search path, support functions of users of an aggregate
 pub const FUNCTIONS: &str = "SELECT p.oid, n.nspname, p.proname, \
      CASE WHEN p.prorettype OPERATOR(pg_catalog.=) ANY ('{trigger,event_trigger}'::pg_catalog.regtype[]) THEN 't' ELSE p.prokind END, p.provolatile, e.extname, \
      p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1 AND p.pronargs OPERATOR(pg_catalog.>=) 1, l.lanname, \
-     CASE WHEN e.extname IS NULL AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,internal}') THEN pg_catalog.encode(pg_catalog.convert_to( \
+     CASE WHEN e.extname IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) c WHERE c OPERATOR(pg_catalog.~) '^session_replication_role=') AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,internal}') THEN pg_catalog.encode(pg_catalog.convert_to( \
      CASE WHEN l.lanname OPERATOR(pg_catalog.=) 'internal' THEN (SELECT pg_catalog.string_agg(b.proname::pg_catalog.text, ' ') FROM pg_catalog.pg_proc b \
      WHERE b.oid OPERATOR(pg_catalog.<) 16384 AND b.prosrc OPERATOR(pg_catalog.=) p.prosrc AND b.prolang OPERATOR(pg_catalog.=) p.prolang) \
      WHEN p.prosqlbody IS NULL THEN pg_catalog.left(p.prosrc, 65537) ELSE pg_catalog.left(pg_catalog.pg_get_function_sqlbody(p.oid), 65537) END, \
@@ -111,7 +124,8 @@ pub const FUNCTIONS: &str = "SELECT p.oid, n.nspname, p.proname, \
      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
      JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
      LEFT JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid \
-     AND d.deptype OPERATOR(pg_catalog.=) 'e' LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid WHERE p.oid OPERATOR(pg_catalog.>=) 16384";
+     AND d.deptype OPERATOR(pg_catalog.=) 'e' LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid WHERE p.oid OPERATOR(pg_catalog.>=) 16384 \
+     AND n.nspname OPERATOR(pg_catalog.<>) 'lockstep'";
 
 /// name of a function of the server that is not IMMUTABLE; none where no function of a user says that it is
 pub const CHANGEABLE: &str = "SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.<) 16384 \
@@ -132,7 +146,7 @@ pub const CASTS: &str = "SELECT p.oid, CASE WHEN p.oid OPERATOR(pg_catalog.<) 16
      JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE c.oid OPERATOR(pg_catalog.>=) 16384";
 
 /// What a definition calls: where it stands (`d` default, `g` generated column, `c` check, `i` index or partition key, `v`
-/// view, `p` policy, `t` check of a domain, `D` default of a domain), the relation or domain, the function, its name if it
+/// view, `p` policy, `r` rule, `w` condition of a trigger, `t` check of a domain, `D` default of a domain), the relation or domain, the function, its name if it
 /// is the server's. Of the server's functions, those that do more than compute, and in checks and keys those that depend
 /// on more than their arguments; so do the time and the role, which are no functions, and texts of times and fractions.
 ///
@@ -150,6 +164,9 @@ pub const CALLS: &str = concat!(
      UNION ALL SELECT 'v', r.ev_class, r.ev_action::pg_catalog.text FROM pg_catalog.pg_rewrite r \
      WHERE r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.>=) 16384 \
      UNION ALL SELECT 'p', p.polrelid, pg_catalog.concat(p.polqual::pg_catalog.text, p.polwithcheck::pg_catalog.text) FROM pg_catalog.pg_policy p \
+     UNION ALL SELECT 'r', r.ev_class, pg_catalog.concat(r.ev_action::pg_catalog.text, r.ev_qual::pg_catalog.text) FROM pg_catalog.pg_rewrite r \
+     WHERE r.ev_type OPERATOR(pg_catalog.<>) '1' AND r.ev_class OPERATOR(pg_catalog.>=) 16384 \
+     UNION ALL SELECT 'w', g.tgrelid, g.tgqual::pg_catalog.text FROM pg_catalog.pg_trigger g WHERE g.tgqual IS NOT NULL \
      UNION ALL SELECT 'D', t.oid, t.typdefaultbin::pg_catalog.text FROM pg_catalog.pg_type t WHERE t.typdefaultbin IS NOT NULL) \
      SELECT DISTINCT t.place, t.owner, f.oid, CASE WHEN f.oid OPERATOR(pg_catalog.<) 16384 THEN f.proname::pg_catalog.text END FROM definition t \
      CROSS JOIN LATERAL pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([1-9][0-9]*)', 'g') AS m(id) \
@@ -171,9 +188,10 @@ pub const VIEWS: &str = "SELECT DISTINCT r.ev_class, x.refobjid FROM pg_catalog.
      AND x.refobjid OPERATOR(pg_catalog.>=) 16384 AND x.refobjid OPERATOR(pg_catalog.<>) r.ev_class";
 
 /// a relation with a constraint that can be deferred, or to which one refers, or with such a trigger
-pub const DEFERRABLE: &str = "SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE k.condeferrable AND k.conrelid OPERATOR(pg_catalog.<>) 0 \
+pub const DEFERRABLE: &str = "SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE k.condeferrable AND k.conrelid OPERATOR(pg_catalog.<>) 0 AND k.conname OPERATOR(pg_catalog.<>) 'lockstep_capture' \
      UNION SELECT k.confrelid FROM pg_catalog.pg_constraint k WHERE k.condeferrable AND k.confrelid OPERATOR(pg_catalog.<>) 0 \
-     UNION SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE t.tgdeferrable AND NOT t.tgisinternal";
+     UNION SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE t.tgdeferrable AND NOT t.tgisinternal \
+     AND t.tgname OPERATOR(pg_catalog.<>) 'lockstep_capture'";
 
 /// name
 pub const EVENT_TRIGGERS: &str =

@@ -5,6 +5,7 @@
 //! catalog names alone; values travel as parameters, in binary wherever a type's binary form means the same everywhere.
 //! A follower's search path is the client's where DDL runs in the same unit: so every name and operator is qualified.
 
+pub mod capture;
 pub mod rows;
 mod template;
 

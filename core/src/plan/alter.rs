@@ -29,10 +29,8 @@ pub fn check(scope: &Scope<'_>, statement: &AlterTableStmt, facts: &Facts) -> Ou
                 let constraints = command.def.as_deref().map_or(&[][..], std::slice::from_ref);
                 evaluated::constraints(constraints).try_for_each(evaluated::condition)?;
             }
-            AlterTableType::AtAlterColumnType => {
-                if alter_type(scope, statement.relation.as_ref(), command)? {
-                    computed.columns.push(command.name.clone());
-                }
+            AlterTableType::AtAlterColumnType if alter_type(scope, statement.relation.as_ref(), command)? => {
+                computed.columns.push(command.name.clone());
             }
             AlterTableType::AtSetExpression if !evaluated::is_built_in(scope, &Facts::of(&command.def)) => {
                 let reason = format!("each server would compute {} by itself", command.name);

@@ -16,13 +16,36 @@ use crate::sql::{Facts, Name};
 
 /// Refuses what may write behind our back; else what the statement may change besides rows.
 pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
-    let mut marks = Marks::default();
+    let calls = look(scope, facts)?;
+    match calls.writer {
+        Some(fault) => Err(fault.into()),
+        None => Ok(calls.marks),
+    }
+}
+
+/// What the calls of a statement come to.
+pub struct Calls {
+    pub marks: Marks,
+    /// A function changes rows, and nothing that capture would not see: so it is refused where there is no capture.
+    pub writer: Option<Fault>,
+}
+
+/// Refuses what may write more than capture sees.
+pub fn look(scope: &Scope<'_>, facts: &Facts) -> Outcome<Calls> {
+    let (mut marks, mut writer) = (Marks::default(), None);
     if facts.computes_with_constants() {
-        return Ok(marks);
+        return Ok(Calls { marks, writer });
     }
     for call in &facts.functions {
         built_in(scope, call, facts, &mut marks)?;
-        user_function(scope, call, &mut marks)?;
+        for function in called(scope, call)? {
+            if function.effect.writes && !function.effect.beyond {
+                writer.get_or_insert_with(|| writing(function));
+                note_effect(function.effect, &mut marks);
+            } else {
+                note(function, &mut marks)?;
+            }
+        }
     }
     let catalog = scope.catalog()?;
     scope.spares_own_schema(facts)?;
@@ -53,7 +76,7 @@ pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
     for relation in &facts.relations {
         readable(scope, catalog, relation, &mut marks)?;
     }
-    Ok(marks)
+    Ok(Calls { marks, writer })
 }
 
 /// What pg_dump asks to be safe from hostile views, word by word; the setting is its own session's alone.
@@ -95,22 +118,21 @@ pub fn is_naming(setting: &str) -> bool {
     NAMING_SETTINGS.iter().any(|known| known.eq_ignore_ascii_case(setting))
 }
 
-fn user_function(scope: &Scope<'_>, call: &Name, marks: &mut Marks) -> Outcome<()> {
-    let catalog = scope.catalog()?;
-    let mut named = catalog.functions_named(&call.name).filter(|f| !f.effect.is_none()).peekable();
-    if named.peek().is_none() {
-        return Ok(());
+/// The functions of users that a call may mean, as far as they do more than compute.
+fn called<'a>(scope: &Scope<'a>, call: &Name) -> Outcome<Vec<&'a Function>> {
+    let named: Vec<&Function> = scope.catalog()?.functions_named(&call.name).filter(|f| !f.effect.is_none()).collect();
+    if named.is_empty() {
+        return Ok(named);
     }
-    match call.schema.as_deref() {
-        Some("pg_temp") => named.filter(|f| f.schema.starts_with("pg_temp_")).try_for_each(|f| note(f, marks))?,
-        Some(schema) => named.filter(|f| f.schema == schema).try_for_each(|f| note(f, marks))?,
+    let found: Box<dyn Fn(&&Function) -> bool> = match call.schema.as_deref() {
+        Some("pg_temp") => Box::new(|f| f.schema.starts_with("pg_temp_")),
+        Some(schema) => Box::new(move |f| f.schema == schema),
         None => {
             let path = scope.path()?;
-            let found = |f: &&Function| path.schemas().any(|schema| schema == f.schema);
-            named.filter(found).try_for_each(|f| note(f, marks))?;
+            Box::new(move |f| path.schemas().any(|schema| schema == f.schema))
         }
-    }
-    Ok(())
+    };
+    Ok(named.into_iter().filter(|f| found(f)).collect())
 }
 
 /// What a call of the function does, besides computing a value.
@@ -139,6 +161,16 @@ fn writing(function: &Function) -> Fault {
     let Function { schema, name, why, .. } = function;
     let reason = format!("the function {schema}.{name} may write, which would reach one server only: it {why}");
     refuse(reason, WRITING_HINT)
+}
+
+/// What is the matter with a function, for people.
+pub fn why(catalog: &Catalog, callee: &Callee) -> String {
+    match callee {
+        Callee::User(oid) => catalog
+            .function(*oid)
+            .map_or_else(|| "is not known".into(), |f| format!("{}.{} {}", f.schema, f.name, f.why)),
+        Callee::BuiltIn(name) => format!("is {name}"),
+    }
 }
 
 /// Why what a definition calls must not be called.

@@ -9,7 +9,7 @@ use pg_query::protobuf::{CopyStmt, Node};
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Plan, calls};
+use super::{Action, Plan, calls, capture};
 use crate::catalog::{Column, Event, Relation};
 use crate::sql::{Facts, Statement};
 
@@ -51,6 +51,9 @@ fn from_stdin(scope: &Scope<'_>, statement: &Statement, copy: &CopyStmt, facts: 
     if relation.temporary {
         safety::temporary(catalog, relation)?;
         return Ok(Plan { marks: called, ..Action::Leader.into() });
+    }
+    if let Some(plan) = capture::copy(scope, relation, called)? {
+        return Ok(plan);
     }
     safety::check(catalog, relation, Change { event: Event::Insert, assigned: &[], defaults: true }, true)?;
     // The data goes on in the encoding in which it comes: that must be known.

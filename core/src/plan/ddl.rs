@@ -200,7 +200,7 @@ fn image(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fact
     match node {
         NodeEnum::CreateTableAsStmt(s) => {
             let harmless = |s: &&str| matches!(*s, "SelectStmt" | "CreateTableAsStmt" | "ExecuteStmt");
-            if !facts.statements.iter().all(|s| harmless(&s)) {
+            if !facts.statements.iter().all(harmless) {
                 let reason = "a write stands within a query";
                 return Err(refuse(reason, "Run the write as a statement of its own, with RETURNING.").into());
             }

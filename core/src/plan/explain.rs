@@ -1,6 +1,7 @@
 //! A plan in words, for `lockstep explain`: what a statement is for replication, what followers get, and why.
 
 use super::{Action, Plan, Transaction};
+use crate::effect::capture::APPLY;
 use crate::effect::{RowEffect, RowKind};
 use crate::fault::Fault;
 use crate::sql;
@@ -60,6 +61,10 @@ fn of_action(action: &Action, sql: &str) -> Explained {
         ),
         Action::Transaction(kind) => Explained::new("transaction", Vec::new(), of_transaction(kind)),
         Action::Write(write) => rows(&write.effect, "through RETURNING"),
+        Action::Captured(_) => captured(""),
+        Action::Capture(tables) => {
+            captured(&format!(". First {} get that trigger, on every server", tables.join(", ")))
+        }
         Action::CopyRows(_) => Explained::new(
             "rows, from COPY",
             Vec::new(),
@@ -105,6 +110,14 @@ fn of_action(action: &Action, sql: &str) -> Explained {
         }
         Action::ShowPoolNodes => Explained::new("the proxy", Vec::new(), "the proxy answers it"),
     }
+}
+
+fn captured(first: &str) -> Explained {
+    let why = format!(
+        "the leader runs it as it is, and a trigger of the proxy's own on every table that it may change tells what rows \
+         have become of it{first}"
+    );
+    Explained::new("rows by capture", vec![APPLY.sql.to_string()], why)
 }
 
 fn is_understood(sql: &str) -> bool {

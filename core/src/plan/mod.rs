@@ -1,6 +1,6 @@
 //! What a statement means for replication: the only place that combines statement and catalog.
 //!
-//! A write is learned as rows by key through RETURNING; DDL goes as text; what only the leader is concerned with goes to
+//! A write is learned as rows by key through RETURNING, or by capture where RETURNING would not show all; DDL goes as text; what only the leader is concerned with goes to
 //! the leader alone. Invariant: what is not known here to be carried out exactly on every server is refused
 //! (`refuse`), never let through.
 //!
@@ -10,6 +10,7 @@
 //! | `scope` | what one statement's planning may look at |
 //! | `statement` | by kind of statement |
 //! | `write`, `returning` | INSERT, UPDATE, DELETE |
+//! | `capture` | what is learned by triggers of ours |
 //! | `safety` | what else happens when a table's rows change |
 //! | `calls` | functions, operators, types and views that may write |
 //! | `copy` | COPY |
@@ -33,6 +34,7 @@ mod alter;
 mod block;
 mod cache;
 mod calls;
+mod capture;
 mod copy;
 mod ddl;
 mod evaluated;
@@ -145,6 +147,10 @@ pub enum Action {
     Unparsed,
     Transaction(Transaction),
     Write(Arc<Write>),
+    /// Runs on the leader as it is; our triggers tell what rows have become of it.
+    Captured(Arc<Captured>),
+    /// The same, but these tables do not have our trigger yet.
+    Capture(Arc<[String]>),
     CopyIn(Arc<CopyIn>),
     /// COPY … FROM STDIN whose rows the leader makes whole.
     CopyRows(Arc<CopyRows>),
@@ -209,6 +215,19 @@ pub enum Transaction {
         serializable: Option<bool>,
         session: bool,
     },
+}
+
+/// A write whose rows are learned by our triggers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Captured {
+    /// To be run behind the statement: it has our triggers fire.
+    pub flush: String,
+    /// Constraints or triggers of users may be pending: they must have their turn before followers commit.
+    pub defers: bool,
+    /// They must have it before the statement, which would have our triggers fire among them.
+    pub settles: bool,
+    /// COPY … FROM STDIN: our triggers fire when its data has come.
+    pub copies: bool,
 }
 
 /// A write whose rows are learned by RETURNING.

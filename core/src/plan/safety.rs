@@ -16,9 +16,36 @@ pub struct Change<'a> {
     pub defaults: bool,
 }
 
+/// Refuses a table whose rows cannot be captured, or of which some would be changed on one server only all the same.
+pub fn captured(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
+    let name = &relation.name;
+    match relation.kind {
+        RelationKind::View => {}
+        _ => target(relation, true)?,
+    }
+    for trigger in relation.triggers.iter().filter(|trigger| trigger.is_about_rows()) {
+        if catalog.effect_of(&trigger.function).beyond {
+            let why = calls::why(catalog, &trigger.function);
+            let reason =
+                format!("the trigger {} of {name} may change more than rows: its function {why}", trigger.name);
+            return Err(refuse(reason, format!("ALTER TABLE {name} DISABLE TRIGGER {}.", trigger.name)));
+        }
+    }
+    for call in &relation.calls {
+        let writes = catalog.effect_of(&call.callee).writes;
+        match call.place {
+            Place::Default | Place::Rule | Place::When | Place::View | Place::Policy if writes => {
+                return Err(calls::writing_callee(catalog, &call.callee));
+            }
+            _ => definition(catalog, relation, call, false)?,
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what would change more, or other rows, than RETURNING shows, or not the same on each server.
 pub fn check(catalog: &Catalog, relation: &Relation, change: Change<'_>, only: bool) -> Result<(), Fault> {
-    target(relation)?;
+    target(relation, false)?;
     let heirs = relation.kind == RelationKind::Table && !relation.children.is_empty();
     if heirs && !only && change.event != Event::Insert {
         let reason = format!("other tables inherit from {}", relation.name);
@@ -31,7 +58,7 @@ pub fn check(catalog: &Catalog, relation: &Relation, change: Change<'_>, only: b
     cascade(catalog, relation, change)
 }
 
-fn target(relation: &Relation) -> Result<(), Fault> {
+fn target(relation: &Relation, captured: bool) -> Result<(), Fault> {
     let name = &relation.name;
     match relation.kind {
         RelationKind::Table | RelationKind::Partitioned => {}
@@ -46,7 +73,7 @@ fn target(relation: &Relation) -> Result<(), Fault> {
             return Err(refuse(format_args!("{name} is no table"), "Write to a table."));
         }
     }
-    if relation.row_security {
+    if relation.row_security && !captured {
         let hint = format!("ALTER TABLE {name} DISABLE ROW LEVEL SECURITY.");
         return Err(refuse(format_args!("{name} has row-level security, which hides rows from the copy"), hint));
     }
@@ -99,7 +126,7 @@ fn definition(catalog: &Catalog, relation: &Relation, call: &Call, defaults: boo
         Place::Default if defaults && catalog.effect_of(&call.callee).writes => {
             return Err(calls::writing_callee(catalog, &call.callee));
         }
-        Place::Default | Place::View | Place::Policy => return Ok(()),
+        Place::Default | Place::View | Place::Policy | Place::Rule | Place::When => return Ok(()),
         Place::Generated => "a generated column",
         Place::Check => "a CHECK constraint or domain",
         Place::Index => "an index or partition key",

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    DeclareCursorStmt, DiscardMode, ExplainStmt, Node, PrepareStmt, SelectStmt, VariableShowStmt,
+    DeclareCursorStmt, DiscardMode, DoStmt, ExplainStmt, Node, PrepareStmt, SelectStmt, VariableShowStmt,
 };
 
+use super::calls::Calls;
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Memory, Plan, block, calls, copy, ddl, settings, write};
+use super::{Action, Marks, Memory, Plan, block, calls, capture, copy, ddl, settings, write};
 use crate::sql::{Facts, Statement};
 
 /// `Err` only where something has to be known first: a refusal is a plan.
@@ -29,12 +30,19 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement) -> Outcome {
 fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
     match node {
         NodeEnum::SelectStmt(select) => self::select(scope, statement, select, &Facts::of(node)),
-        NodeEnum::InsertStmt(insert) => write::insert(scope, insert, &Facts::of(node)),
-        NodeEnum::UpdateStmt(update) => write::update(scope, update, &Facts::of(node)),
-        NodeEnum::DeleteStmt(delete) => write::delete(scope, delete, &Facts::of(node)),
-        NodeEnum::MergeStmt(_) => {
-            Err(refuse("MERGE is not replicated", "Use INSERT … ON CONFLICT, UPDATE and DELETE.").into())
+        NodeEnum::InsertStmt(insert) => {
+            let facts = &Facts::of(node);
+            capture::or_rows(scope, facts, || write::insert(scope, insert, facts))
         }
+        NodeEnum::UpdateStmt(update) => {
+            let facts = &Facts::of(node);
+            capture::or_rows(scope, facts, || write::update(scope, update, facts))
+        }
+        NodeEnum::DeleteStmt(delete) => {
+            let facts = &Facts::of(node);
+            capture::or_rows(scope, facts, || write::delete(scope, delete, facts))
+        }
+        NodeEnum::MergeStmt(_) => capture::plan(scope, &Facts::of(node)),
         NodeEnum::CopyStmt(copy) => copy::plan(scope, statement, copy, &Facts::of(node)),
         NodeEnum::TransactionStmt(transaction) => Ok(settings::transaction(transaction)),
         NodeEnum::VariableSetStmt(set) => Ok(settings::set(set)),
@@ -61,12 +69,10 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
         | NodeEnum::ClosePortalStmt(_)
         | NodeEnum::LockStmt(_)
         | NodeEnum::LoadStmt(_)
-        | NodeEnum::CheckPointStmt(_)
-        | NodeEnum::ConstraintsSetStmt(_) => Ok(Action::Leader.into()),
-        NodeEnum::DoStmt(block) => block::plan(scope, statement, block),
-        NodeEnum::CallStmt(_) => {
-            Err(refuse("what a procedure writes cannot be seen", "Send its statements one by one.").into())
-        }
+        | NodeEnum::CheckPointStmt(_) => Ok(Action::Leader.into()),
+        NodeEnum::ConstraintsSetStmt(set) => capture::set_constraints(scope, set, &Facts::of(node)),
+        NodeEnum::DoStmt(block) => self::block(scope, statement, block),
+        NodeEnum::CallStmt(_) => capture::call(scope, &Facts::of(node)),
         other => ddl::plan(scope, statement, other),
     }
 }
@@ -75,16 +81,26 @@ fn remembered(memory: Memory) -> Plan {
     Plan { memory: Some(memory), ..Action::Leader.into() }
 }
 
+/// A block of DDL alone goes as text; any other runs on the leader, and what it writes is captured.
+fn block(scope: &Scope<'_>, statement: &Statement, block: &DoStmt) -> Outcome {
+    match self::block::plan(scope, statement, block) {
+        Err(Stop::Refuse(_)) => capture::do_block(scope, block),
+        planned => planned,
+    }
+}
+
 fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: &Facts) -> Outcome {
     if facts.statements.iter().any(|s| *s != "SelectStmt") {
-        let reason = "a write stands within a query";
-        return Err(refuse(reason, "Run the write as a statement of its own, with RETURNING.").into());
+        return capture::plan(scope, facts);
     }
-    let marks = calls::check(scope, facts)?;
     if facts.into {
+        let marks = calls::check(scope, facts)?;
         return ddl::create_as(scope, statement, select.into_clause.as_deref(), marks);
     }
-    Ok(Plan { marks, ..Action::Leader.into() })
+    match calls::look(scope, facts)? {
+        Calls { marks, writer: None } => Ok(Plan { marks, ..Action::Leader.into() }),
+        Calls { writer: Some(_), .. } => capture::plan(scope, facts),
+    }
 }
 
 fn show(show: &VariableShowStmt) -> Plan {
@@ -107,7 +123,9 @@ fn prepare(scope: &Scope<'_>, statement: &Statement, prepare: &PrepareStmt) -> O
         Action::Image(_) => {
             Err(refuse("it prepares a statement that makes a table", "Run that statement without PREPARE.").into())
         }
-        Action::Leader | Action::Write(_) => Ok(Action::Prepare { name, inner: Arc::new(inner) }.into()),
+        Action::Leader | Action::Write(_) | Action::Captured(_) => {
+            Ok(Action::Prepare { name, inner: Arc::new(inner) }.into())
+        }
         action => Ok(action.into()),
     }
 }

@@ -1,7 +1,7 @@
 //! What happens with writes to a table, for `lockstep check --schema`: the planner's own judgement, asked for each kind
 //! of write without a statement.
 
-use super::write;
+use super::{capture, write};
 use crate::catalog::{Catalog, Event, Relation, RelationKind};
 use crate::fault::Fault;
 use crate::sql::OWN_SCHEMA;
@@ -11,6 +11,8 @@ use crate::sql::OWN_SCHEMA;
 pub struct Fate {
     /// Columns of the key by which rows are found on followers.
     pub key: Option<Vec<String>>,
+    /// Statements whose rows a trigger of ours tells.
+    pub captured: Vec<&'static str>,
     pub refused: Vec<Refused>,
 }
 
@@ -22,7 +24,7 @@ pub struct Refused {
     pub remedy: String,
 }
 
-/// Every kind of write that a statement may be. Row capture, where a table has it, is asked for here before the planner.
+/// Every kind of write that a statement may be.
 const WRITES: [(Event, &str); 3] = [(Event::Insert, "INSERT"), (Event::Update, "UPDATE"), (Event::Delete, "DELETE")];
 
 /// `None`: nothing is written to it by statements of its own (a view, a sequence, a temporary table, what
@@ -32,15 +34,22 @@ pub fn fate(catalog: &Catalog, relation: &Relation) -> Option<Fate> {
     if ours || relation.temporary || matches!(relation.kind, RelationKind::View | RelationKind::Sequence) {
         return None;
     }
-    let mut fate = Fate { key: None, refused: Vec::new() };
+    let mut fate = Fate { key: None, captured: Vec::new(), refused: Vec::new() };
     for (event, name) in WRITES {
-        match write::judge(catalog, relation, event) {
+        let by_rows = write::judge(catalog, relation, event);
+        if by_rows.is_err() || catalog.is_captured(relation) {
+            match capture::judge(catalog, relation) {
+                Ok(()) => fate.captured.push(name),
+                Err(fault) => fate.refuse(name, &fault),
+            }
+            continue;
+        }
+        match by_rows {
             Ok(effect) if event == Event::Delete => {
                 let key = effect.columns.iter().filter(|column| column.is_key());
                 fate.key = Some(key.map(|column| column.name.clone()).collect());
             }
-            Ok(_) => {}
-            Err(fault) => fate.refuse(name, &fault),
+            _ => {}
         }
     }
     Some(fate)

@@ -103,7 +103,7 @@ pub fn of_columns(catalog: &Catalog, relation: &Relation, converts: bool, change
     target.check(Event::Update, changed, false)?;
     target.assignable(changed)?;
     let unique = safety::unique_columns(catalog, relation);
-    if !unique.is_some_and(|unique| !changed.iter().any(|c| unique.contains(&c))) {
+    if unique.is_none_or(|unique| changed.iter().any(|c| unique.contains(&c))) {
         let reason = format!("a unique index of {} may be about its new values", relation.name);
         return Err(refuse(reason, "Make the index afterwards, by a statement of its own.").into());
     }

@@ -27,6 +27,7 @@ pub struct Owed {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box for each Execute costs more than the room in a short queue")]
 pub enum What {
     /// ParseComplete, BindComplete or CloseComplete.
     Ack {
@@ -148,6 +149,8 @@ pub struct Done {
     pub marks: Marks,
     /// What a new leader must be told, and the statement that says it.
     pub memory: Option<(Memory, Arc<str>)>,
+    /// Of a write whose rows are captured: its plan must be that of the schema in which it has run.
+    pub source: Option<Source>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -221,6 +224,10 @@ pub enum Own {
     Commit,
     /// `SET CONSTRAINTS ALL IMMEDIATE`.
     Constraints,
+    /// Has our triggers fire.
+    Flush,
+    /// What is deferred in a unit with captured rows has its turn.
+    Settle,
     Catalog(usize),
     /// The isolation level under which the catalog was read.
     Isolation,

@@ -32,6 +32,8 @@ pub enum Action {
     Suspect { node: NodeId, why: String },
     /// Have a node degraded → `degraded`, when that is on disk.
     Degrade { node: NodeId, why: String },
+    /// Have these tables of the session's database captured on every node → [`super::Session::captured`].
+    Capture(Arc<[String]>),
     /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`.
     Dial,
     /// Sequences of the session's database may have moved.

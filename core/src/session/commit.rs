@@ -109,7 +109,6 @@ impl Session {
         }
         self.gate = Gate::Commit;
         self.segment.replay = None;
-        let mut log = std::mem::take(&mut self.unit.log);
         let mut order = self.unit.order;
         if via.utility().is_some() && self.has_set_role() {
             let why = "this command is refused: it is run on followers by the role of the login, and another is set";
@@ -120,22 +119,19 @@ impl Session {
         let mut settings = Settings::default();
         if let Some(utility) = via.utility() {
             order = Order::LeaderFirst;
-            log = Log::default();
-            log.text(&String::from_utf8_lossy(&utility.sql));
+            self.unit.log = Log::default();
+            self.unit.log.text(&String::from_utf8_lossy(&utility.sql));
             settings = connection_settings(self.settings.take());
         }
-        let schema = log.has_schema_change() || via.utility().is_some();
+        let schema = self.unit.log.has_schema_change() || via.utility().is_some();
         let lock = match (via.utility().is_some(), schema || order == Order::LeaderFirst) {
             (true, _) => LockMode::Utility,
             (false, true) => LockMode::Exclusive,
             (false, false) => LockMode::Shared,
         };
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
-        let empty = log.is_empty();
-        if self.unit.deferrable {
-            log.defer_constraints();
-        }
-        let batch = log.take_batch();
+        let empty = self.unit.log.is_empty();
+        let batch = Log::default().take_batch();
         self.committing =
             Some(Committing { via, order, lock, batch, settings, machine: None, refusal: None, tag: None, schema });
         if let Some(fault) = self.unit.doomed.take() {
@@ -144,6 +140,9 @@ impl Session {
         if empty {
             return self.leader_commit();
         }
+        if let Some(captured) = self.unit.captured.take().filter(|_| self.unit.deferrable) {
+            return self.settle_captured(&captured);
+        }
         if self.unit.deferrable {
             self.ask("SET CONSTRAINTS ALL IMMEDIATE", Own::Constraints);
             return frontend::flush(&mut self.leader_out);
@@ -151,8 +150,14 @@ impl Session {
         self.take_lock();
     }
 
+    /// Nothing comes into the log any more.
     pub(super) fn take_lock(&mut self) {
-        if let Some(committing) = &self.committing {
+        if let Some(committing) = &mut self.committing {
+            let mut log = std::mem::take(&mut self.unit.log);
+            if self.unit.deferrable {
+                log.defer_constraints();
+            }
+            committing.batch = log.take_batch();
             self.actions.push_back(Action::Lock(committing.lock));
         }
     }

@@ -108,6 +108,9 @@ impl Session {
         if landed {
             self.move_landed();
         }
+        if done {
+            self.copied_captured();
+        }
         if self.segment.script.is_some() {
             self.gate = Gate::Drain;
             frontend::flush(&mut self.leader_out);

@@ -101,7 +101,7 @@ impl Session {
                     self.result_formats(write, &bind.result_formats)
                 }
             }
-            Action::Ddl(_) | Action::Image(_) | Action::CopyIn(_) | Action::CopyRows(_) => {
+            Action::Ddl(_) | Action::Image(_) | Action::CopyIn(_) | Action::CopyRows(_) | Action::Captured(_) => {
                 self.writes(statement.epoch);
                 bind.result_formats.clone()
             }
@@ -198,11 +198,20 @@ impl Session {
                 self.execute_write(&execute, portal, write, marks)
             }
             Action::Write(write) => self.execute_again(&execute, &portal, write, frame),
+            Action::Captured(captured) if captured.copies && !self.owed.is_empty() => {
+                self.drain(AfterDrain::Frame(frame));
+            }
+            Action::Captured(captured) => {
+                self.before_capture(captured);
+                let done = Done { marks, source: Some(portal.source()), ..Done::default() };
+                self.execute_on_leader(&frame, Execution::Pass { done });
+                self.capture_rows(captured);
+            }
             Action::Transaction(Transaction::Commit { chain }) => self.execute_commit(*chain, frame),
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Frame(frame.clone())) else { return };
                 self.segment.unsettled = true;
-                let done = Done { note: Note::Schema(text), marks, memory: None };
+                let done = Done { note: Note::Schema(text), marks, ..Done::default() };
                 self.execute_on_leader(&frame, Execution::Pass { done });
             }
             Action::Image(image) => {
@@ -235,7 +244,7 @@ impl Session {
                 if let Action::Transaction(transaction) = action {
                     self.sent_transaction(transaction);
                 }
-                let done = Done { note, marks, memory: remembered(&plan, &text) };
+                let done = Done { note, marks, memory: remembered(&plan, &text), source: None };
                 self.execute_on_leader(&frame, Execution::Pass { done });
             }
         }

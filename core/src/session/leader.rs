@@ -104,7 +104,9 @@ impl Session {
 
     fn leader_frame(&mut self, frame: Frame) -> Result<(), Malformed> {
         match frame.tag {
+            backend::NOTICE_RESPONSE if self.is_flushing() => self.captured_row(&frame)?,
             backend::NOTICE_RESPONSE => {
+                self.check_notice(&frame)?;
                 if !self.speaks_to_us() {
                     self.tell_raw(&frame.raw);
                 }
@@ -145,6 +147,7 @@ impl Session {
             self.last_word = Some(frame);
             return Ok(());
         }
+        self.forget_captured();
         // What was to close a statement of ours may be among what the leader passes over now.
         self.own_left = true;
         if self.committing.is_some() && !matches!(self.owed.front().map(|o| &o.what), Some(What::Own { .. })) {

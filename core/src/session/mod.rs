@@ -46,6 +46,7 @@
 //! | `unsent` | messages of the client that the leader has not been given yet |
 //! | `commit`, `outcome` | the end of a unit: what is sent for it, what comes of it |
 //! | `leftover` | what a command that failed halfway leaves |
+//! | `capture` | rows that triggers of ours tell |
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
 
@@ -66,6 +67,7 @@ use crate::wire::{Frame, frontend};
 mod action;
 mod answer;
 mod begin;
+mod capture;
 mod client;
 mod commit;
 mod copy;
@@ -90,6 +92,7 @@ mod unsent;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};
+use capture::Capture;
 use commit::Committing;
 use encoding::Encoding;
 use portal::Portal;
@@ -157,6 +160,7 @@ pub struct Session {
     last_word: Option<Frame>,
     /// What the client is told in place of "the transaction is aborted", once.
     instead: Option<Fault>,
+    capture: Capture,
     /// The leader has asked for COPY data.
     copy_asked: bool,
     copy_words: Option<copy::Words>,
@@ -222,6 +226,7 @@ impl Session {
             again: None,
             last_word: None,
             instead: None,
+            capture: Capture::default(),
             copy_asked: false,
             copy_words: None,
             landing: None,

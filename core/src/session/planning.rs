@@ -64,7 +64,10 @@ impl Session {
         let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
         let context = Context { catalog: catalog.as_deref(), search_path, converts: self.converts() };
         match world.plans.script(text, &context) {
-            Answer::Ready(plans) => {
+            Answer::Ready(mut plans) => {
+                if !self.is_capturing(&mut plans, then) {
+                    return None;
+                }
                 self.prepare_for(&plans, world);
                 return Some(plans);
             }
@@ -180,11 +183,16 @@ impl Session {
                 self.take_lock();
                 Ok(())
             }
+            Own::Flush => {
+                self.flushed();
+                Ok(())
+            }
             Own::Landing => {
                 self.landing_made();
                 Ok(())
             }
-            Own::Begin
+            Own::Settle
+            | Own::Begin
             | Own::Rollback
             | Own::Commit
             | Own::Prepare

@@ -20,6 +20,8 @@ pub(super) enum Gate {
     Ending,
     /// Answers to all that was sent are awaited, then what [`Session::after_drain`] says.
     Drain,
+    /// The shell is asked to have tables captured; then it is Drain.
+    Capturing,
     /// The commit of a unit.
     Commit,
     /// There is no leader connection; one is being made.

@@ -14,7 +14,7 @@ use super::names::{Meaning, renamed};
 use super::planning::Planning;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Marks, Memory, Plan, Planned, Transaction, Write};
+use crate::plan::{Action, Captured, Marks, Memory, Plan, Planned, Transaction, Write};
 use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
@@ -82,7 +82,7 @@ impl Session {
             && self.goes_alone(&plan.action)
         {
             let note = self.note_for(plan, &sql[span.clone()], self.planned_in);
-            return Some(Done { note, marks: plan.marks, memory: None });
+            return Some(Done { note, marks: plan.marks, memory: None, source: None });
         }
         let mut marks = Marks::default();
         let mut memory = None;
@@ -95,7 +95,7 @@ impl Session {
         }
         // What follows a change of settings or of temporary tables has to be planned after it.
         let settled = statements.len() <= 1 || !(marks.settings || marks.temporary);
-        settled.then_some(Done { note: Note::None, marks, memory })
+        settled.then_some(Done { note: Note::None, marks, memory, source: None })
     }
 
     fn goes_alone(&self, action: &Action) -> bool {
@@ -145,7 +145,7 @@ impl Session {
             let Some(source) = self.present_plan(plan, span, world) else { return };
             let plan = source.plan.clone();
             let Some(meaning) = self.meaning(&plan, world, || AfterDrain::Script) else {
-                if self.gate == Gate::Drain {
+                if matches!(self.gate, Gate::Drain | Gate::Capturing) {
                     return;
                 }
                 // It was refused.
@@ -215,11 +215,12 @@ impl Session {
                 self.script_write(&text, write, &meaning, execution, shift);
                 Step::Next
             }
+            Action::Captured(captured) => self.script_captured(&text, captured, marks, source, shift),
             Action::Transaction(Transaction::Commit { chain }) => self.script_commit(text, *chain, shift),
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Script) else { return Step::Wait };
                 self.writes(source.planned_in);
-                let done = Done { note: Note::Schema(text.clone()), marks, memory: None };
+                let done = Done { note: Note::Schema(text.clone()), marks, ..Done::default() };
                 self.segment.unsettled = true;
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
@@ -257,11 +258,36 @@ impl Session {
                     self.sent_transaction(transaction);
                 }
                 let note = self.note_for(&plan, &text, source.planned_in);
-                let done = Done { note, marks, memory: remembered(&plan, &text) };
+                let done = Done { note, marks, memory: remembered(&plan, &text), source: None };
                 self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
         }
+    }
+
+    fn script_captured(
+        &mut self,
+        text: &Bytes,
+        captured: &Arc<Captured>,
+        marks: Marks,
+        source: Source,
+        shift: u32,
+    ) -> Step {
+        if captured.copies && !self.owed.is_empty() {
+            self.drain(AfterDrain::Script);
+            return Step::Wait;
+        }
+        self.writes(source.planned_in);
+        self.before_capture(captured);
+        let done = Done { marks, source: Some(source), ..Done::default() };
+        self.send(text, &[], Shape::Whole, Execution::Pass { done }, shift);
+        self.capture_rows(captured);
+        if !captured.copies {
+            return Step::Next;
+        }
+        self.step_script();
+        self.drain(AfterDrain::Script);
+        Step::Wait
     }
 
     fn script_write(&mut self, text: &Bytes, write: &Write, meaning: &Meaning, execution: Execution, shift: u32) {

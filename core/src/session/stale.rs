@@ -39,6 +39,7 @@ impl Session {
         frontend::parse(out, OWN_NAME, b"lockstep runs this again", &[]);
         frontend::sync(out);
         self.owed.clear();
+        self.forget_captured();
         self.after_drain = None;
         self.forget_answers();
         self.owe(What::Own { purpose: Own::Again, error: None, tag: None }, 0);

@@ -97,6 +97,7 @@ impl Session {
         self.waiting = 0;
         self.unnote_owed();
         self.forget_answers();
+        self.forget_captured();
         self.again = None;
         self.own_left = false;
         // A Query that was not begun yet is the end of its segment all the same.

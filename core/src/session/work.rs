@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Action, Session};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::Memory;
+use crate::plan::{Captured, Memory};
 use crate::reply::Source;
 use crate::unit::{Log, Mark, Order};
 use crate::wire::backend::Status;
@@ -18,6 +18,8 @@ pub(super) struct Unit {
     pub savepoints: Vec<(String, Mark)>,
     /// Deferrable constraints are checked before followers commit.
     pub deferrable: bool,
+    /// Rows of it were captured, by this.
+    pub captured: Option<Arc<Captured>>,
     pub order: Order,
     /// DDL has run: the shared catalog does not tell what this unit sees.
     pub own_schema: bool,
@@ -50,6 +52,7 @@ impl Default for Unit {
             log: Log::default(),
             savepoints: Vec::new(),
             deferrable: false,
+            captured: None,
             order: Order::FollowersFirst,
             own_schema: false,
             sequences: false,

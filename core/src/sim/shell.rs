@@ -117,6 +117,9 @@ impl World {
             }
             Action::SequencesMoved => self.sequences_moved(),
             Action::Vacate(_) => {}
+            Action::Capture(tables) => {
+                self.fail(format!("s{seat}: {tables:?} are to be captured, which no table of the model is"))
+            }
             Action::Close => self.close(seat),
         }
     }

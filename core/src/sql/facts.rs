@@ -62,6 +62,8 @@ pub struct Facts {
     pub temporal_words: bool,
     /// CURRENT_TIMESTAMP and its kind.
     pub values_of_server: bool,
+    /// What INSERT, UPDATE, DELETE and MERGE write to, wherever in the statement they stand.
+    pub targets: Vec<Name>,
     /// Names given as a list: the objects of DROP and its kind.
     pub lists: Vec<Name>,
     /// A name, however it is written, is that of the proxy's own schema.
@@ -153,7 +155,11 @@ impl Walk {
             "RangeVar" => {
                 let schema = frame.parts("schemaname");
                 let name = frame.parts("relname");
-                facts.relations.extend(name.first().map(|n| Name::new(schema.first().map(String::as_str), n)));
+                let name = name.first().map(|n| Name::new(schema.first().map(String::as_str), n));
+                if self.frames.last().is_some_and(|f| f.field == "relation" && WRITES.contains(&f.node)) {
+                    facts.targets.extend(name.clone());
+                }
+                facts.relations.extend(name);
             }
             _ => {}
         }
@@ -184,6 +190,8 @@ impl Walk {
         }
     }
 }
+
+const WRITES: [&str; 4] = ["InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"];
 
 /// Stands for a field where the first argument's text is kept.
 const FIRST_ARGUMENT: &str = "args[0]";

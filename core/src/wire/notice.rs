@@ -44,6 +44,10 @@ impl Fields {
         matches!(self.get(b'V').or(self.get(b'S')).map(|s| &s[..]), Some(b"FATAL" | b"PANIC"))
     }
 
+    pub fn is_info(&self) -> bool {
+        matches!(self.get(b'V').map(|s| &s[..]), Some(b"INFO"))
+    }
+
     /// The position of the error in the statement, in characters from 1.
     pub fn position(&self) -> Option<u32> {
         std::str::from_utf8(self.get(b'P')?).ok()?.parse().ok()

@@ -27,7 +27,7 @@ fn each_kind_of_effect_has_its_words() {
         ("ALTER TABLE heap ADD COLUMN c int", "text"),
         ("VACUUM heap", "utility"),
         ("BEGIN", "transaction"),
-        ("UPDATE heap SET a = 1", "refused"),
+        ("UPDATE heap SET a = 1", "rows by capture"),
         ("UPDATE nothing SET a = 1", "unknown"),
         ("UPDATE users SETT a = 1", "unknown"),
     ];

@@ -1,11 +1,13 @@
 //! The cluster actor: what is done about each question.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use actix::Arbiter;
 use lockstep_core::cluster::health::Judgement;
 use lockstep_core::cluster::{Event, MemberState, Refusal, Verdict};
+use lockstep_core::effect::capture::CaptureKey;
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
@@ -25,6 +27,9 @@ pub struct Cluster {
     pub(super) standings: Vec<Arc<Standing>>,
     /// One look at all nodes at a time; holds why nobody could serve when they were last looked at.
     pub(super) opening: Mutex<Option<String>>,
+    /// The key by which nodes know captured rows, by database: its functions are those of this program. Held while tables
+    /// get their triggers.
+    pub(super) capturing: Mutex<HashMap<String, CaptureKey>>,
     /// Name of the operator's command that is running: one at a time.
     pub(super) busy: std::sync::Mutex<Option<String>>,
     /// Whether nodes are being compared for an operator or in the background.
@@ -39,8 +44,9 @@ impl Cluster {
         nodes: Vec<NodeHandle>,
         standings: Vec<Arc<Standing>>,
     ) -> Self {
-        let (opening, busy) = (Mutex::new(None), std::sync::Mutex::new(None));
-        Self { shared, registry, leveller, nodes, standings, opening, busy, comparing: AtomicBool::new(false) }
+        let (opening, capturing, busy) = (Mutex::new(None), Mutex::default(), std::sync::Mutex::new(None));
+        let comparing = AtomicBool::new(false);
+        Self { shared, registry, leveller, nodes, standings, opening, capturing, busy, comparing }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -98,6 +104,9 @@ impl Cluster {
                 self.diverged(node, why).await;
                 let _ = answer.send(());
             }
+            Command::Capture { database, tables, catalogs, answer } => {
+                let _ = answer.send(self.capture(&database, &tables, &catalogs).await);
+            }
             Command::Judged { node, judgement } => self.judged(node, judgement).await,
             Command::Operator { request, replies } => self.operate(request, replies).await,
         }
@@ -120,7 +129,7 @@ impl Cluster {
         }
     }
 
-    async fn diverged(&self, node: NodeId, why: String) {
+    pub(super) async fn diverged(&self, node: NodeId, why: String) {
         match self.registry.change(Event::Diverged { node, why: why.clone() }).await {
             Ok(_) | Err(Refusal::NotActive { .. }) => {}
             Err(refusal) => {

@@ -5,8 +5,11 @@
 
 use std::sync::Arc;
 
+use lockstep_core::catalog::{Catalog, Cell};
 use lockstep_core::cluster::health::Judgement;
 use lockstep_core::cluster::{Membership, Verdict};
+use lockstep_core::effect::capture::CaptureKey;
+use lockstep_core::fault::{Fault, SqlState};
 use lockstep_core::id::NodeId;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -27,6 +30,12 @@ pub enum Command {
         node: NodeId,
         why: String,
         answer: oneshot::Sender<()>,
+    },
+    Capture {
+        database: String,
+        tables: Arc<[String]>,
+        catalogs: Arc<Cell<Catalog>>,
+        answer: oneshot::Sender<Result<CaptureKey, Fault>>,
     },
     /// A node actor's finding in its own rounds.
     Judged {
@@ -64,6 +73,23 @@ impl ClusterClient {
     /// What the leader did could not be done on `node`: it is taken out. Returns when that is on disk.
     pub async fn diverged(&self, node: NodeId, why: String) {
         self.ask((), |answer| Command::Diverged { node, why: why.clone(), answer }).await;
+    }
+
+    /// Has rows of `tables` captured on every active node. Returns the key that the nodes know.
+    pub async fn capture(
+        &self,
+        database: String,
+        tables: Arc<[String]>,
+        catalogs: Arc<Cell<Catalog>>,
+    ) -> Result<CaptureKey, Fault> {
+        let stopping = Fault::error(SqlState::CANNOT_CONNECT_NOW, "the proxy is being stopped");
+        self.ask(Err(stopping), |answer| Command::Capture {
+            database: database.clone(),
+            tables: tables.clone(),
+            catalogs: catalogs.clone(),
+            answer,
+        })
+        .await
     }
 
     /// A sequence of `database` may have moved on the leader. To be called before a client can see the value: at a

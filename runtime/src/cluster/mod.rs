@@ -14,6 +14,7 @@
 //! | `command` | what an operator can ask for |
 //! | `compare`, `recover` | full comparison under held commits; making a node equal |
 //! | `verify` | comparison of the active nodes while clients write |
+//! | `capture` | what makes rows known that triggers and functions change |
 //! | `dirty`, `level`, `sequences` | sequences |
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::supervise::Guardian;
 
 mod actor;
 mod admit;
+mod capture;
 mod client;
 mod command;
 mod compare;

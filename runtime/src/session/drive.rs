@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use futures_util::stream::FuturesUnordered;
 use lockstep_core::cluster::{Membership, Verdict};
 use lockstep_core::commitlock::Pass;
+use lockstep_core::effect::capture::CaptureKey;
 use lockstep_core::fault::Fault;
 use lockstep_core::id::{NodeId, SessionId};
 use lockstep_core::session::{Action, Birth, LockMode, Session, Settings, World};
@@ -40,6 +41,7 @@ pub(super) enum Event {
     Verdict(NodeId, Verdict),
     Degraded(NodeId),
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
+    Captured(Result<CaptureKey, Fault>),
     MembershipChanged,
 }
 
@@ -191,6 +193,7 @@ impl Driver {
                     Event::Degraded(node)
                 }));
             }
+            Action::Capture(tables) => self.capture(tables),
             Action::Dial => self.dial(),
             Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
             Action::Close => self.closing = true,
@@ -266,6 +269,14 @@ impl Driver {
         }));
     }
 
+    fn capture(&mut self, tables: Arc<[String]>) {
+        let (server, database) = (self.server.clone(), self.identity.database.clone());
+        let catalogs = server.catalogs(&database);
+        self.pending.push(Box::pin(async move {
+            Event::Captured(server.cluster().capture(database.to_string(), tables, catalogs).await)
+        }));
+    }
+
     fn dial(&mut self) {
         self.leader = None;
         let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
@@ -313,6 +324,7 @@ impl Driver {
                 self.session.dialled(node, link.parameters);
             }
             Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
+            Event::Captured(outcome) => self.session.captured(outcome),
             Event::MembershipChanged => {
                 self.seen = self.server.shared().membership.load_full();
                 let seen = self.seen.clone();

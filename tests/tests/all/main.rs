@@ -2,6 +2,7 @@
 
 mod badinput;
 mod cancel;
+mod capture;
 mod chance;
 mod clients;
 mod compare;

@@ -66,5 +66,9 @@ fn the_proxys_own_schema_is_known_however_it_is_written() {
 fn statements_within_statements_are_found() {
     assert_eq!(facts("WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d").statements, ["SelectStmt", "DeleteStmt"]);
     assert!(facts("SELECT 1 INTO t").into);
+    let sql = "WITH a AS (DELETE FROM s.t USING x RETURNING *), b AS (UPDATE u SET c = 1 FROM y) \
+        INSERT INTO v SELECT * FROM a JOIN z ON true";
+    assert_eq!(names(&facts(sql).targets), ["v", "s.t", "u"]);
+    assert_eq!(names(&facts("MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE").targets), ["t"]);
     assert_eq!(names(&facts("DROP TABLE a.b, c").lists), ["a.b", "c"]);
 }

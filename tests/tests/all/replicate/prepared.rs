@@ -139,7 +139,7 @@ const RENEWED: &[Case] = &[
             Sql("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (1) RETURNING id'"),
             Sql("EXECUTE p"),
         ],
-        then: ("SELECT count(*) FROM t", "0"),
+        then: ("SELECT count(*) FROM t", "1"),
     },
     Case {
         name: "EXECUTE of a table that has got a trigger",
@@ -151,6 +151,6 @@ const RENEWED: &[Case] = &[
             Sql("CREATE TRIGGER note AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION note()"),
             Sql("EXECUTE p"),
         ],
-        then: ("SELECT count(*) FROM log", "0"),
+        then: ("SELECT count(*) FROM log", "1"),
     },
 ];

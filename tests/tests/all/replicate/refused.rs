@@ -20,94 +20,14 @@ const AUDITED: &str =
         $$ BEGIN INSERT INTO log (t, at) VALUES (coalesce(new.id, old.id), now()); RETURN NULL; END $$;
     CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();";
 
-const KEYLESS: &str = "CREATE TABLE t (v int, w text); INSERT INTO t VALUES (1, 'a'), (1, 'a'), (2, 'b');";
-
 const FILLED: &str = "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);";
 
-const REFUSED: &[Case] = &[
-    Case {
-        name: "an insert into a table with a user's trigger",
-        given: AUDITED,
-        when: &[Sql("INSERT INTO t VALUES (3, 3)")],
-        then: ("SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM log)", "2 0"),
-    },
-    Case {
-        name: "an update of a table with a user's trigger, after other writes",
-        given: AUDITED,
-        when: &[Sql("BEGIN"), Sql("INSERT INTO log (t) VALUES (7)"), Sql("UPDATE t SET v = 5 WHERE id = 1")],
-        then: ("SELECT (SELECT sum(v) FROM t) || ' ' || (SELECT count(*) FROM log)", "3 0"),
-    },
-    Case {
-        name: "a cascade into a table with a user's trigger",
-        given: "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
-            CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES parent ON DELETE CASCADE); INSERT INTO t VALUES (1, 1);
-            CREATE TABLE log (id int PRIMARY KEY);
-            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
-                $$ BEGIN INSERT INTO log VALUES (old.id); RETURN old; END $$;
-            CREATE TRIGGER note BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();",
-        when: &[Sql("DELETE FROM parent WHERE id = 1")],
-        then: ("SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM log)", "1 0"),
-    },
-    Case {
-        name: "a function that writes",
-        given: "CREATE TABLE t (id int PRIMARY KEY);
-            CREATE FUNCTION add(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES ($1) RETURNING id';",
-        when: &[Sql("SELECT add(1)")],
-        then: ("SELECT count(*) FROM t", "0"),
-    },
-    Case {
-        name: "a function that writes, deep inside a query",
-        given: "CREATE TABLE t (id int PRIMARY KEY);
-            CREATE FUNCTION add(int) RETURNS int LANGUAGE plpgsql AS
-                $$ BEGIN INSERT INTO t VALUES ($1); RETURN $1; END $$;",
-        when: &[Sql("SELECT n FROM generate_series(1, 3) n WHERE EXISTS (SELECT 1 WHERE add(n) > 0) ORDER BY 1")],
-        then: ("SELECT count(*) FROM t", "0"),
-    },
-    Case {
-        name: "a function that writes, used by a write",
-        given: "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY);
-            CREATE FUNCTION add(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES ($1) RETURNING id';",
-        when: &[Sql("INSERT INTO u VALUES (add(1))")],
-        then: ("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u)", "0"),
-    },
-    Case {
-        name: "a DO block that writes",
-        given: FILLED,
-        when: &[Sql("DO $$ BEGIN INSERT INTO t VALUES (9, 9); END $$")],
-        then: ("SELECT count(*) FROM t", "3"),
-    },
-    Case {
-        name: "a procedure that writes",
-        given: "CREATE TABLE t (id int PRIMARY KEY);
-            CREATE PROCEDURE add(int) LANGUAGE sql AS 'INSERT INTO t VALUES ($1)';",
-        when: &[Sql("CALL add(1)")],
-        then: ("SELECT count(*) FROM t", "0"),
-    },
-    Case {
-        name: "an update of a table without a key",
-        given: KEYLESS,
-        when: &[Sql("UPDATE t SET w = 'c' WHERE v = 1")],
-        then: ("SELECT string_agg(w, '' ORDER BY w) FROM t", "aab"),
-    },
-    Case {
-        name: "a delete from a table without a key",
-        given: KEYLESS,
-        when: &[Sql("DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t)")],
-        then: ("SELECT count(*) FROM t", "3"),
-    },
-    Case {
-        name: "a column of names that search_path makes short",
-        given: "CREATE TABLE t (id int PRIMARY KEY, r regclass)",
-        when: &[Sql("INSERT INTO t VALUES (1, 't')")],
-        then: ("SELECT count(*) FROM t", "0"),
-    },
-    Case {
-        name: "the proxy's own schema",
-        given: "",
-        when: &[Sql("CREATE TABLE lockstep.mine (id int)")],
-        then: ("SELECT 1", "1"),
-    },
-];
+const REFUSED: &[Case] = &[Case {
+    name: "the proxy's own schema",
+    given: "",
+    when: &[Sql("CREATE TABLE lockstep.mine (id int)")],
+    then: ("SELECT 1", "1"),
+}];
 
 const EITHER: &[Case] = &[
     Case {

@@ -1,0 +1,173 @@
+//! Statements whose rows are learned by capture: the leader runs them as they are, and a trigger of ours tells what rows
+//! have become of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{ConstraintsSetStmt, DoStmt, Node};
+
+use super::calls::Calls;
+use super::refuse::refuse;
+use super::scope::{Outcome, Scope, Stop};
+use super::{Action, Captured, Marks, Plan, calls, safety};
+use crate::catalog::{Catalog, DoBlock, Oid, Relation};
+use crate::fault::Fault;
+use crate::quote::quote_literal;
+use crate::sql::Facts;
+
+/// Plans a write by RETURNING, unless its tables are captured, or RETURNING cannot show all that it changes.
+pub fn or_rows(scope: &Scope<'_>, facts: &Facts, rows: impl FnOnce() -> Outcome) -> Outcome {
+    let catalog = scope.catalog()?;
+    for target in targets(scope, facts)? {
+        if !target.temporary && catalog.is_captured(target) {
+            return plan(scope, facts);
+        }
+    }
+    match rows() {
+        Err(Stop::Refuse(_)) => plan(scope, facts),
+        other => other,
+    }
+}
+
+/// A statement that may write in several places: its own targets, and what functions write to that it calls.
+pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
+    let catalog = scope.catalog()?;
+    let targets = targets(scope, facts)?;
+    if let Some(system) = targets.iter().find(|target| target.schema == "pg_catalog") {
+        let reason = format!("it writes to {}, one of the system's own tables", system.name);
+        return Err(refuse(reason, "Use the statements that PostgreSQL has for it.").into());
+    }
+    let Calls { mut marks, writer } = calls::look(scope, facts)?;
+    if facts.into {
+        return Err(refuse("it makes a table of what it writes", "Make the table first.").into());
+    }
+    for target in &targets {
+        calls::note_effect(safety::defaults(catalog, target), &mut marks);
+        if target.temporary {
+            safety::temporary(catalog, target)?;
+        }
+    }
+    let mut tables = catalog.reach(targets.iter().filter(|target| !target.temporary).map(|target| target.oid));
+    if writer.is_some() {
+        tables.extend(&catalog.touched);
+    }
+    captured(catalog, tables, marks)
+}
+
+/// Whether rows of a table can be captured.
+pub fn judge(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
+    let tables = catalog.reach([relation.oid]);
+    tables.iter().filter_map(|oid| catalog.relation(*oid)).try_for_each(|reached| safety::captured(catalog, reached))
+}
+
+/// COPY into a table whose rows are captured; `None`: they are not.
+pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks) -> Outcome<Option<Plan>> {
+    let catalog = scope.catalog()?;
+    if !catalog.is_captured(relation) {
+        return Ok(None);
+    }
+    let mut plan = captured(catalog, catalog.reach([relation.oid]), marks)?;
+    if let Action::Captured(captured) = &mut plan.action {
+        Arc::make_mut(captured).copies = true;
+    }
+    Ok(Some(plan))
+}
+
+/// The relations that a statement writes to.
+fn targets<'a>(scope: &Scope<'a>, facts: &Facts) -> Outcome<Vec<&'a Relation>> {
+    if facts.targets.iter().any(|name| name.schema.as_deref() == Some("pg_catalog")) {
+        let hint = "Use the statements that PostgreSQL has for it.";
+        return Err(refuse("it writes to the system's own tables", hint).into());
+    }
+    facts.targets.iter().map(|name| scope.named(name)?.ok_or(Stop::Unknown)).collect()
+}
+
+/// A statement after which rows of these tables may be others.
+fn captured(catalog: &Catalog, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
+    for relation in tables.iter().filter_map(|oid| catalog.relation(*oid)) {
+        safety::captured(catalog, relation)?;
+    }
+    // What triggers do besides, such as drawing from sequences, is not looked for.
+    let marks = Marks { sequences: true, ..marks };
+    let missing = catalog.uncaptured(&tables);
+    if !missing.is_empty() {
+        return Ok(Plan { marks, ..Action::Capture(missing.into()).into() });
+    }
+    if tables.is_empty() {
+        return Ok(Plan { marks, ..Action::Leader.into() });
+    }
+    let captured =
+        Captured { flush: flush(catalog), defers: !catalog.deferrable.is_empty(), settles: false, copies: false };
+    Ok(Plan { marks, ..Action::Captured(Arc::new(captured)).into() })
+}
+
+/// Has all of our triggers fire.
+fn flush(catalog: &Catalog) -> String {
+    let schemas: Vec<String> = catalog.capturing_schemas().into_iter().map(quote_literal).collect();
+    format!("SELECT lockstep.flush(ARRAY[{}]::pg_catalog.text[])", schemas.join(","))
+}
+
+/// SET CONSTRAINTS has triggers of users fire, and may take from ours that they wait for the end of a statement: behind it
+/// they fire too, and wait again.
+pub fn set_constraints(scope: &Scope<'_>, set: &ConstraintsSetStmt, facts: &Facts) -> Outcome {
+    let catalog = scope.catalog()?;
+    if facts.relations.iter().any(|name| name.name == "lockstep_capture") {
+        return Err(super::refuse::own_schema().into());
+    }
+    if catalog.capturing_schemas().is_empty() {
+        return Ok(Action::Leader.into());
+    }
+    let settles = set.constraints.is_empty() && !set.deferred;
+    let captured = Captured { flush: flush(catalog), defers: true, settles, copies: false };
+    let marks = Marks { sequences: true, ..Marks::default() };
+    Ok(Plan { marks, ..Action::Captured(Arc::new(captured)).into() })
+}
+
+/// CALL: a procedure whose name is not known gets the leader's own error.
+pub fn call(scope: &Scope<'_>, facts: &Facts) -> Outcome {
+    match calls::look(scope, facts)? {
+        Calls { marks, writer: None } => Ok(Plan { marks, ..Action::Leader.into() }),
+        Calls { writer: Some(_), .. } => plan(scope, facts),
+    }
+}
+
+pub fn do_block(scope: &Scope<'_>, block: &DoStmt) -> Outcome {
+    let catalog = scope.catalog()?;
+    scope.reads_literals();
+    let argument = |name: &str| block.args.iter().find_map(|node| option(node, name));
+    let (Some(text), language) = (argument("as"), argument("language")) else { return Err(Stop::Unknown) };
+    if language.is_some_and(|language| language != "plpgsql") {
+        let hint = "Use PL/pgSQL, or send its statements one by one.";
+        return Err(refuse("what a DO block in another language writes cannot be seen", hint).into());
+    }
+    if text.to_ascii_lowercase().contains(crate::sql::OWN_SCHEMA) {
+        return Err(super::refuse::own_schema().into());
+    }
+    match catalog.do_block(text) {
+        DoBlock::Beyond(why) => {
+            let reason = format!("what this DO block does is not known in full: {why}");
+            Err(refuse(reason, "Send its statements one by one.").into())
+        }
+        DoBlock::Nothing => Ok(Plan { marks: settling(), ..Action::Leader.into() }),
+        DoBlock::Rows(names) => {
+            let named = names.iter().flat_map(|name| catalog.relations_named(name)).filter(|r| !r.temporary);
+            let mut tables = catalog.reach(named.map(|relation| relation.oid));
+            tables.extend(&catalog.touched);
+            captured(catalog, tables, settling())
+        }
+    }
+}
+
+/// What a block may change besides rows.
+fn settling() -> Marks {
+    Marks { sequences: true, settings: true, ..Marks::default() }
+}
+
+fn option<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
+    let Some(NodeEnum::DefElem(option)) = &node.node else { return None };
+    match option.arg.as_ref()?.node.as_ref()? {
+        NodeEnum::String(text) if option.defname == name => Some(&text.sval),
+        _ => None,
+    }
+}

@@ -1,0 +1,191 @@
+//! Rows that triggers of ours tell: how they come into the log, and how tables come to their triggers.
+//!
+//! A captured statement runs as the client wrote it. Behind it, in the same pipeline, our triggers are made to fire; what
+//! they say in INFO messages is taken out of the leader's stream. It is believed because of where it stands: while our own
+//! statement runs nothing of a client's does. A message of the same form anywhere else is the client's own.
+
+use std::sync::Arc;
+
+use super::{Action, AfterDrain, Gate, Session};
+use crate::effect::capture::{APPLY, CaptureKey, CapturedRows, parameters};
+use crate::fault::{Fault, SqlState};
+use crate::limits;
+use crate::plan::{self, Captured, Plan, Planned, Script as Plans};
+use crate::reply::{Execution, Own, What};
+use crate::unit::Outcome;
+use crate::wire::frontend::{self, Format};
+use crate::wire::notice::Fields;
+use crate::wire::{Frame, Malformed};
+
+/// Deferred constraints and triggers of users, before the commit of a unit with captured rows.
+const SETTLE: &str = "SELECT lockstep.settle()";
+
+#[derive(Debug, Default)]
+pub(super) struct Capture {
+    /// Known once the shell has said that the nodes know it.
+    key: Option<Arc<CaptureKey>>,
+    rows: CapturedRows,
+    /// Tables that were asked for last, until a statement can be planned.
+    asked: Option<Arc<[String]>>,
+    /// What is to be done when the data of a COPY has come.
+    copying: Option<Arc<Captured>>,
+    /// Why they do not have our trigger.
+    refused: Option<Fault>,
+}
+
+impl Session {
+    /// Whether all statements can run as planned. If not, the shell is asked for what is missing, and `then` is handled
+    /// when it is there; or what cannot be had makes a refusal of the plan.
+    pub(super) fn is_capturing(&mut self, plans: &mut Plans, then: impl FnOnce() -> AfterDrain) -> bool {
+        let needed = plans.statements.iter().find_map(|planned| self.missing(&planned.plan));
+        let Some(tables) = needed else {
+            self.capture.asked = None;
+            return true;
+        };
+        if let Some(fault) = self.capture.refused.take() {
+            self.capture.asked = None;
+            plans.statements.iter_mut().for_each(|planned| refuse(planned, &fault));
+            return true;
+        }
+        if self.capture.asked.as_ref() == Some(&tables) {
+            // It is there, but this transaction's snapshot is older.
+            self.capture.asked = None;
+            let why = format!("{} became captured after the transaction began", tables.join(", "));
+            let fault = Fault::error(SqlState::SERIALIZATION_FAILURE, why).with_hint("Run the transaction again.");
+            plans.statements.iter_mut().for_each(|planned| refuse(planned, &fault));
+            return true;
+        }
+        self.capture.asked = Some(tables.clone());
+        self.actions.push_back(Action::Capture(tables));
+        self.after_drain = Some(then());
+        if !self.owed.is_empty() {
+            frontend::flush(&mut self.leader_out);
+        }
+        self.gate = Gate::Capturing;
+        false
+    }
+
+    fn missing(&self, plan: &Plan) -> Option<Arc<[String]>> {
+        match &plan.action {
+            plan::Action::Capture(tables) => Some(tables.clone()),
+            plan::Action::Captured(_) if self.capture.key.is_none() => Some(Arc::new([])),
+            plan::Action::Prepare { inner, .. } => self.missing(inner),
+            _ => None,
+        }
+    }
+
+    /// The tables have our trigger on every node, and these know the key; or why not.
+    pub fn captured(&mut self, outcome: Result<CaptureKey, Fault>) {
+        match outcome {
+            Ok(key) => self.capture.key = Some(Arc::new(key)),
+            Err(fault) => self.capture.refused = Some(fault),
+        }
+        if self.gate == Gate::Capturing {
+            self.gate = Gate::Drain;
+        } else {
+            self.capture.refused = None;
+        }
+    }
+
+    /// A captured statement is about to be sent.
+    pub(super) fn before_capture(&mut self, captured: &Captured) {
+        if captured.settles {
+            self.ask(SETTLE, Own::Settle);
+            self.ask(&captured.flush, Own::Flush);
+        }
+    }
+
+    /// A captured statement was sent: behind it our triggers are made to fire.
+    pub(super) fn capture_rows(&mut self, captured: &Arc<Captured>) {
+        self.unit.deferrable |= captured.defers;
+        if captured.copies && self.capture.copying.is_none() {
+            self.capture.copying = Some(captured.clone());
+            return;
+        }
+        self.capture.copying = None;
+        self.ask(&captured.flush, Own::Flush);
+        self.unit.captured = Some(captured.clone());
+    }
+
+    /// The data of a COPY has come.
+    pub(super) fn copied_captured(&mut self) {
+        if let Some(captured) = self.capture.copying.clone() {
+            self.capture_rows(&captured);
+        }
+    }
+
+    /// Before the commit: what of users was deferred may change rows too.
+    pub(super) fn settle_captured(&mut self, captured: &Captured) {
+        self.ask(SETTLE, Own::Settle);
+        self.ask(&captured.flush, Own::Flush);
+        frontend::flush(&mut self.leader_out);
+    }
+
+    pub(super) fn is_flushing(&self) -> bool {
+        matches!(self.owed.front().map(|o| &o.what), Some(What::Execution(Execution::Own(Own::Flush))))
+    }
+
+    /// A message that came while our triggers fire.
+    pub(super) fn captured_row(&mut self, frame: &Frame) -> Result<(), Malformed> {
+        let fields = Fields::read(frame.body())?;
+        let Some(message) = fields.get(b'M') else { return Ok(()) };
+        if !self.capture.rows.take(message) {
+            return Ok(());
+        }
+        if self.capture.rows.bytes() > limits::CAPTURED_AT_ONCE && self.capture.rows.can_be_parted() {
+            self.log_captured();
+        }
+        if self.capture.rows.bytes() > limits::WHOLE_STATEMENT {
+            self.capture.rows = CapturedRows::default();
+            let why = "too many rows of a table without a key were changed at once";
+            self.doom(Fault::error(SqlState::PROGRAM_LIMIT_EXCEEDED, why).with_hint("Give the table a primary key."));
+        }
+        Ok(())
+    }
+
+    /// A message that came with something else than our own statement. If it has the form of a captured row, then our
+    /// triggers have fired too early, or somebody wants it to look so: either way the unit is not to be trusted.
+    pub(super) fn check_notice(&mut self, frame: &Frame) -> Result<(), Malformed> {
+        let fields = Fields::read(frame.body())?;
+        let is_row = |message: &bytes::Bytes| CapturedRows::default().take(message);
+        if !fields.is_info() || !fields.get(b'M').is_some_and(is_row) {
+            return Ok(());
+        }
+        if self.committing.is_some() {
+            tracing::error!("a row was captured while the leader committed; it is on no other node");
+        }
+        let why = "this transaction is refused: a message of it looks like a captured row";
+        self.doom(Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Do not raise such a message."));
+        Ok(())
+    }
+
+    /// Our triggers have fired.
+    pub(super) fn flushed(&mut self) {
+        self.log_captured();
+        match self.unit.doomed.take_if(|_| self.committing.is_some()) {
+            Some(fault) => self.conclude(Outcome::Aborted(fault)),
+            None => self.take_lock(),
+        }
+    }
+
+    fn log_captured(&mut self) {
+        let Some(rows) = self.capture.rows.take_all() else { return };
+        let Some(key) = &self.capture.key else {
+            return self.fail("rows were captured though no key is known".to_owned());
+        };
+        self.unit.log.execute(&APPLY, &[Format::Text], 2, &parameters(key, &rows));
+        self.spill();
+    }
+
+    /// What was said by a statement that has failed is no row.
+    pub(super) fn forget_captured(&mut self) {
+        self.capture.rows = CapturedRows::default();
+        self.capture.copying = None;
+    }
+}
+
+fn refuse(planned: &mut Planned, fault: &Fault) {
+    if matches!(planned.plan.action, plan::Action::Capture(_) | plan::Action::Captured(_)) {
+        planned.plan = Arc::new(fault.clone().into());
+    }
+}

@@ -1,0 +1,195 @@
+-- What every node holds in a database whose tables are captured. Nothing in it is secret: the key is in the password of
+-- the role lockstep_capture, which nobody but a superuser can read or change, and which no pg_dump touches.
+CREATE SCHEMA IF NOT EXISTS lockstep;
+GRANT USAGE ON SCHEMA lockstep TO PUBLIC;
+
+-- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key. Asked for each row, so
+-- its catalogs are read by index, whatever is known of their size.
+CREATE OR REPLACE FUNCTION lockstep.condition(relation oid, "left" text, "right" text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    i record;
+    found_by text;
+BEGIN
+    SELECT x.* INTO i FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_am m ON m.oid = c.relam
+    WHERE x.indrelid = relation AND x.indisunique AND x.indisvalid AND x.indisready AND x.indimmediate
+        AND x.indpred IS NULL AND x.indexprs IS NULL AND m.amname = 'btree'
+        AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation
+            AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1]) AND NOT a.attnotnull)
+    ORDER BY x.indisprimary DESC, x.indnkeyatts, c.relname LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    FOR n IN 0 .. i.indnkeyatts - 1 LOOP
+        found_by := concat(found_by || ' AND ', (
+            SELECT format('%s.%I OPERATOR(%I.%s) %s.%I', "left", a.attname, s.nspname, o.oprname, "right", a.attname)
+            FROM pg_attribute a, pg_opclass c, pg_amop f, pg_operator o, pg_namespace s
+            WHERE a.attrelid = relation AND a.attnum = i.indkey[n] AND c.oid = i.indclass[n]
+              AND f.amopfamily = c.opcfamily AND f.amoplefttype = c.opcintype AND f.amoprighttype = c.opcintype
+              AND f.amopstrategy = 3 AND o.oid = f.amopopr AND s.oid = o.oprnamespace));
+    END LOOP;
+    RETURN found_by;
+END
+$$;
+
+-- Fires when the statement is over (lockstep.flush), for each row that it has touched, however deep in functions and
+-- triggers. With a key: what the row is now, or that it is gone. Without: the image that went, and the one that came.
+-- format() and not a cast makes a row text: a cast could be a function of a user's.
+CREATE OR REPLACE FUNCTION lockstep.capture() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target constant text := format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+    found_by text;
+    image text;
+    moved boolean := TG_OP = 'DELETE';
+BEGIN
+    IF TG_NAME <> 'lockstep_capture' THEN
+        RETURN NULL;
+    END IF;
+    found_by := lockstep.condition(TG_RELID, 'x', '($1)');
+    IF found_by IS NULL THEN
+        IF TG_OP <> 'DELETE' THEN
+            RAISE INFO 'lockstep + %', encode(convert_to(ARRAY['+', target, format('%s', NEW)]::text, getdatabaseencoding()), 'base64');
+        END IF;
+        IF TG_OP <> 'INSERT' THEN
+            RAISE INFO 'lockstep - %', encode(convert_to(ARRAY['-', target, format('%s', OLD)]::text, getdatabaseencoding()), 'base64');
+        END IF;
+        RETURN NULL;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by) INTO image USING NEW;
+        RAISE INFO 'lockstep = %', encode(convert_to(
+            ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, format('%s', NEW))]::text, getdatabaseencoding()), 'base64');
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM (SELECT ($2).*) AS x WHERE %s)', found_by) INTO moved USING NEW, OLD;
+    END IF;
+    IF moved THEN
+        EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by) INTO image USING OLD;
+        RAISE INFO 'lockstep = %', encode(convert_to(
+            ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, format('%s', OLD))]::text, getdatabaseencoding()), 'base64');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- The end of a statement: our triggers of these schemas fire, under settings by which a value has one text everywhere.
+-- Nothing of a user's runs within it. That is why what it says is believed.
+CREATE OR REPLACE FUNCTION lockstep.flush(schemas text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
+SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
+DECLARE
+    names constant text := (SELECT string_agg(format('%I.lockstep_capture', s), ', ') FROM unnest(schemas) AS s);
+BEGIN
+    IF EXISTS (SELECT FROM pg_constraint k WHERE k.conname = 'lockstep_capture' AND NOT EXISTS
+        (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgfoid = 'lockstep.capture()'::regprocedure)) THEN
+        RAISE feature_not_supported USING MESSAGE = 'the name "lockstep_capture" belongs to the proxy, and a constraint has it';
+    END IF;
+    EXECUTE 'SET CONSTRAINTS ' || names || ' IMMEDIATE';
+    EXECUTE 'SET CONSTRAINTS ' || names || ' DEFERRED';
+END
+$$;
+
+-- The end of a transaction: every other deferred constraint and trigger is judged now, before followers commit. Triggers of
+-- users run within it: under the settings of the session, and as whoever calls it.
+CREATE OR REPLACE FUNCTION lockstep.settle() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    names constant pg_catalog.text := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, k.conname), ', ')
+        FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.connamespace
+        WHERE k.condeferrable AND k.conname OPERATOR(pg_catalog.<>) 'lockstep_capture'
+          AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'));
+BEGIN
+    IF names IS NOT NULL THEN
+        EXECUTE pg_catalog.concat('SET CONSTRAINTS ', names, ' IMMEDIATE');
+    END IF;
+END
+$$;
+
+-- Keyed hash (HMAC) with SHA-256. The secret holds the two padded keys.
+CREATE OR REPLACE FUNCTION lockstep.sign(secret text, message text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+SELECT encode(sha256(decode(split_part($1, ' ', 3), 'hex') || sha256(decode(split_part($1, ' ', 2), 'hex') || convert_to($2, 'UTF8'))), 'hex')
+$$;
+
+-- Followers: rows as they were captured. Triggers of users and foreign keys' actions do not fire: what they did on the
+-- leader is among the rows. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
+CREATE OR REPLACE FUNCTION lockstep.apply(payload text, signature text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
+SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
+DECLARE
+    secret text;
+    kind text;
+    target text;
+    images text[];
+    rows text;
+    found_by text;
+    columns text;
+    values text;
+    changes text;
+    fixed text;
+    changed bigint;
+BEGIN
+    SELECT a.rolpassword INTO secret FROM pg_authid a WHERE a.rolname = 'lockstep_capture' AND a.rolsuper AND NOT a.rolcanlogin;
+    IF secret IS NULL OR signature IS DISTINCT FROM lockstep.sign(secret, payload) THEN
+        RAISE insufficient_privilege USING MESSAGE = 'only the proxy may apply rows';
+    END IF;
+    FOR kind, target, images IN
+        WITH said AS MATERIALIZED (
+            SELECT i.v[1] AS kind, i.v[2] AS target, i.v[3] AS image
+            FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
+                  FROM unnest(string_to_array(payload, ',')) AS p) AS i),
+        -- Rows without a key that came and went within one statement never were.
+        net AS (
+            SELECT s.target, s.image, sum(CASE s.kind WHEN '+' THEN 1 ELSE -1 END) AS n
+            FROM said AS s WHERE s.kind IN ('+', '-') GROUP BY 1, 2)
+        SELECT u.kind, u.target, u.images FROM (
+        SELECT s.kind, s.target, array_agg(DISTINCT s.image) FROM said AS s WHERE s.kind IN ('x', '=') GROUP BY 1, 2
+        UNION ALL
+        SELECT CASE WHEN d.n > 0 THEN '+' ELSE '-' END, d.target, array_agg(d.image)
+        FROM net AS d CROSS JOIN generate_series(1, abs(d.n)::bigint) GROUP BY 1, 2) AS u (kind, target, images)
+        ORDER BY u.kind COLLATE "C" DESC, u.target
+    LOOP
+        rows := quote_literal(images::text) || '::' || target || '[]';
+        found_by := lockstep.condition(target::regclass, 'x', 'r');
+        SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum), string_agg(format('r.%I', a.attname), ', ' ORDER BY a.attnum),
+            string_agg(format('%1$I = r.%1$I', a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attidentity <> 'a'),
+            coalesce(string_agg(format(' AND x.%1$I = r.%1$I', a.attname), '') FILTER (WHERE a.attidentity = 'a'), '')
+        INTO columns, values, changes, fixed
+        FROM pg_attribute a WHERE a.attrelid = target::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+        IF kind = 'x' THEN
+            EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
+        ELSIF kind = '=' THEN
+            BEGIN
+                IF changes IS NOT NULL THEN
+                    EXECUTE format('UPDATE ONLY %s AS x SET %s FROM unnest(%s) AS r WHERE %s%s', target, changes, rows, found_by, fixed);
+                END IF;
+                IF fixed <> '' THEN
+                    EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s AND NOT (true%s)', target, rows, found_by, fixed);
+                END IF;
+                EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
+                    WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, values, rows, found_by);
+            EXCEPTION WHEN unique_violation OR exclusion_violation THEN
+                -- Rows have swapped what is unique.
+                EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
+                EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
+            END;
+        ELSIF kind = '+' THEN
+            EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
+        ELSE
+            EXECUTE format('DELETE FROM ONLY %s AS x WHERE x.ctid IN (SELECT c.ctid FROM
+                (SELECT y.ctid, w.n AS wanted, row_number() OVER (PARTITION BY w.image) AS n FROM ONLY %1$s AS y
+                 JOIN (SELECT image, count(*) AS n FROM unnest($1) AS image GROUP BY 1) AS w ON w.image = format(''%%s'', y.*)) AS c
+                WHERE c.n <= c.wanted)', target) USING images;
+            GET DIAGNOSTICS changed = ROW_COUNT;
+            IF changed <> cardinality(images) THEN
+                RAISE no_data_found USING MESSAGE = format('%s of %s rows were found in %s', changed, cardinality(images), target);
+            END IF;
+        END IF;
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON FUNCTION lockstep.condition(oid, text, text), lockstep.sign(text, text) FROM PUBLIC;

@@ -1,0 +1,151 @@
+//! Who may not make followers believe something, and what silences capture.
+
+use std::process::Command;
+
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::users::{APP, SUPERUSER};
+use lockstep_tests::{process, programs};
+
+use super::make;
+
+const AUDITED: &str = "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE log (id serial PRIMARY KEY, t int);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO log (t) VALUES (new.id); RETURN new; END $$;
+    CREATE TRIGGER note AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note();";
+
+/// A cluster with a database in which rows are captured already.
+fn capturing(database: &str) -> Cluster {
+    let cluster = Cluster::start(2);
+    make(&cluster, database, AUDITED);
+    cluster.connect(database).query("INSERT INTO t VALUES (1, 1)");
+    cluster
+}
+
+#[track_caller]
+fn unharmed(cluster: &Cluster, database: &str) {
+    let mut client = cluster.connect(database);
+    client.query("UPDATE t SET v = v + 1");
+    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
+    assert_identical_database(&cluster.nodes, database);
+}
+
+#[test]
+fn only_the_proxy_may_apply_rows() {
+    let cluster = capturing("applied");
+    let mut client = cluster.connect("applied");
+    for (sql, state) in [
+        ("SELECT lockstep.apply('', '')", "0A000"),
+        ("DO $$ BEGIN PERFORM lockstep.apply('', ''); END $$", "0A000"),
+        ("DO $$ BEGIN EXECUTE 'SELECT lock' || 'step.apply('''', '''')'; END $$", "0A000"),
+        ("SELECT query_to_xml('SELECT lock' || 'step.apply('''', '''')', true, true, '')", "0A000"),
+    ] {
+        assert_eq!(client.try_query(sql).unwrap_err().state(), state, "{sql}");
+    }
+    // Past the proxy, where nobody looks at what is said.
+    let mut direct = cluster.nodes[0].connect_as(&APP, "applied");
+    for sql in [
+        "SELECT lockstep.apply('ez0scHVibGljLnQsIigxLDkpIn0=', repeat('0', 64))",
+        "SELECT lockstep.apply('', NULL)",
+        "SELECT lockstep.sign('lockstep 00 00', '')",
+        "SELECT rolpassword FROM pg_authid",
+        "ALTER ROLE lockstep_capture LOGIN PASSWORD 'x'",
+    ] {
+        assert_eq!(direct.try_query(sql).unwrap_err().state(), "42501", "{sql}");
+    }
+    unharmed(&cluster, "applied");
+}
+
+#[test]
+fn a_forged_message_is_no_row() {
+    let cluster = capturing("forged");
+    let mut client = cluster.connect("forged");
+    let forged =
+        "DO $$ BEGIN RAISE INFO 'lock%', 'step = ez0scHVibGljLnQsIigxLDkpIn0='; INSERT INTO t VALUES (2, 2); END $$";
+    assert_eq!(client.try_query(forged).unwrap_err().state(), "0A000");
+    client.query("DO $$ BEGIN RAISE INFO 'lock%', 'step + eysscHVibGljLnQsIig5LDkpIn0='; END $$");
+    let count = "SELECT count(*)::text FROM t WHERE id = 9 OR v = 9";
+    assert_eq!(cluster.nodes[1].connect_as(&SUPERUSER, "forged").value(count), "0");
+    unharmed(&cluster, "forged");
+}
+
+#[test]
+fn a_constraint_that_is_called_like_our_trigger_is_refused() {
+    let cluster = capturing("named");
+    let mut client = cluster.connect("named");
+    client.query("CREATE TABLE u (id int PRIMARY KEY, v int, CONSTRAINT lockstep_capture UNIQUE (v) DEFERRABLE)");
+    assert_eq!(client.try_query("INSERT INTO t VALUES (3, 3)").unwrap_err().state(), "0A000");
+    client.query("DROP TABLE u");
+    unharmed(&cluster, "named");
+}
+
+#[test]
+fn silenced_triggers_change_nothing_unseen() {
+    let cluster = capturing("silent");
+    let mut owner = cluster.connect("silent");
+    owner.query("ALTER TABLE t DISABLE TRIGGER USER");
+    owner.query("INSERT INTO t VALUES (2, 2)");
+    owner.query("ALTER TABLE log DISABLE TRIGGER USER");
+    owner.query("BEGIN; ALTER TABLE t ENABLE TRIGGER note; COMMIT");
+    owner.query("INSERT INTO t VALUES (3, 3)");
+    owner.query("UPDATE log SET t = 7 WHERE t = 3");
+    assert_eq!(owner.try_query("SET session_replication_role = replica").unwrap_err().state(), "0A000");
+    unharmed(&cluster, "silent");
+}
+
+#[test]
+fn set_constraints_does_not_take_capture_away() {
+    let cluster = capturing("constraints");
+    let mut client = cluster.connect("constraints");
+    for sql in [
+        "BEGIN",
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        "INSERT INTO t VALUES (2, 2)",
+        "SAVEPOINT a",
+        "INSERT INTO t VALUES (3, 3)",
+        "ROLLBACK TO a",
+        "UPDATE t SET v = 5",
+        "COMMIT",
+    ] {
+        client.query(sql);
+    }
+    unharmed(&cluster, "constraints");
+}
+
+#[test]
+fn a_table_that_the_transaction_itself_has_locked_is_refused_with_the_remedy() {
+    let cluster = Cluster::start(2);
+    make(&cluster, "locked", "CREATE TABLE t (v int); INSERT INTO t VALUES (1)");
+    let mut client = cluster.connect("locked");
+    client.query("BEGIN");
+    client.query("INSERT INTO t VALUES (2)");
+    assert_eq!(client.try_query("DELETE FROM t WHERE v = 1").unwrap_err().state(), "0A000");
+    client.query("ROLLBACK");
+    client.query("DELETE FROM t WHERE v = 1");
+    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
+    assert_identical_database(&cluster.nodes, "locked");
+}
+
+#[test]
+fn the_owner_can_dump_what_is_captured_through_the_proxy() {
+    let cluster = capturing("dumped");
+    let mut dump = Command::new(programs::postgres("pg_dump"));
+    dump.args(["--dbname", &cluster.proxy.conninfo(&APP, "dumped")]).env("PGPASSWORD", APP.password);
+    let text = String::from_utf8(process::run(&mut dump).stdout).expect("a dump is text");
+    assert!(text.contains("CREATE CONSTRAINT TRIGGER lockstep_capture") && text.contains("COPY public.t"), "{text}");
+}
+
+/// The trigger and the key are on the node that takes over.
+#[test]
+fn rows_are_captured_after_the_leader_has_died() {
+    let mut cluster = Cluster::start(3);
+    make(&cluster, "after", AUDITED);
+    cluster.connect("after").query("INSERT INTO t VALUES (1, 1)");
+    let dead = cluster.nodes.remove(0);
+    drop(dead);
+    let mut client = cluster.connect("after");
+    client.query("INSERT INTO t VALUES (2, 2)");
+    client.query("UPDATE t SET v = 3 WHERE id = 1");
+    assert_identical_database(&cluster.nodes, "after");
+    assert_eq!(cluster.nodes[1].connect_as(&SUPERUSER, "after").value("SELECT count(*)::text FROM log"), "3");
+}
