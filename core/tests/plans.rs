@@ -79,6 +79,12 @@ pub fn assert_refused(sql: &str, why: &str) {
     assert!(message.contains(why), "{sql}: {message}");
 }
 
+/// By capture, whether its tables have the trigger for it or get it first.
+pub fn assert_captured(sql: &str) {
+    let action = &plan(sql).action;
+    assert!(matches!(action, Action::Capture(_) | Action::Captured(_)), "{sql}: {action:?}");
+}
+
 pub fn assert_leader(sql: &str) {
     assert_eq!(plan(sql).action, Action::Leader, "{sql}");
 }

@@ -10,7 +10,6 @@ fn what_a_function_says_of_itself_is_not_believed() {
     for (sql, why) in [
         ("SELECT says_stable()", "uses writes"),
         ("SELECT says_immutable(1)", "uses says_stable"),
-        ("SELECT atomic()", "uses writes"),
         ("SELECT runs_text('SELECT 1')", "EXECUTE"),
         ("SELECT makes_object()", "uses lo_create"),
         ("SELECT any_setting('a')", "set_config"),

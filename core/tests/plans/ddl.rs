@@ -142,7 +142,7 @@ fn do_blocks_are_let_through_when_they_are_ddl_alone() {
     ] {
         assert_refused(sql, "DO");
     }
-    assert_refused("DO $$ BEGIN IF writes() > 0 THEN NULL; END IF; END $$", "public.writes");
+    assert_refused("DO $$ BEGIN IF writes() > 0 THEN NULL; END IF; END $$", "not known in full");
     assert_refused("DO $$ BEGIN DROP SCHEMA lockstep; END $$", "lockstep");
 }
 

@@ -1,6 +1,6 @@
 use lockstep_core::plan::{Action, Answer, Context, PlanCache};
 
-use crate::{assert_leader, assert_refused, plan};
+use crate::{assert_captured, assert_leader, assert_refused, plan};
 
 #[test]
 fn reads_run_on_the_leader() {
@@ -27,19 +27,27 @@ fn reads_run_on_the_leader() {
 }
 
 #[test]
+fn rows_that_a_read_changes_are_captured() {
+    for sql in [
+        "SELECT writes()",
+        "SELECT 1 WHERE EXISTS (SELECT FROM users ORDER BY public.writes())",
+        "SELECT shop.audit()",
+        "WITH d AS (DELETE FROM users RETURNING *) SELECT * FROM d",
+    ] {
+        assert_captured(sql);
+    }
+}
+
+#[test]
 fn what_may_write_within_a_read_is_refused() {
     for (sql, why) in [
-        ("SELECT writes()", "public.writes"),
-        ("SELECT 1 WHERE EXISTS (SELECT FROM users ORDER BY public.writes())", "public.writes"),
-        ("SELECT shop.audit()", "shop.audit"),
         ("SELECT u.writes_row FROM users u", "public.writes_row"),
         ("SELECT (u).writes_row FROM users u", "public.writes_row"),
         ("SELECT mood |+| mood FROM users", "|+|"),
         ("SELECT * FROM writing_view", "public.writes"),
         ("SELECT * FROM view_of_writing_view", "public.writes"),
-        ("WITH d AS (DELETE FROM users RETURNING *) SELECT * FROM d", "within a query"),
         ("EXPLAIN ANALYZE DELETE FROM users", "executes"),
-        ("EXPLAIN ANALYZE SELECT writes()", "public.writes"),
+        ("EXPLAIN ANALYZE SELECT writes()", "executes"),
         ("COPY (DELETE FROM users RETURNING *) TO STDOUT", "writes"),
         ("COPY users TO '/tmp/x'", "file"),
         ("COPY users FROM PROGRAM 'cat'", "file"),
@@ -49,7 +57,6 @@ fn what_may_write_within_a_read_is_refused() {
         ("SELECT * FROM lockstep.members", "lockstep"),
         ("SELECT * FROM \"lockstep\".members", "lockstep"),
         ("DO 'BEGIN END'", "DO"),
-        ("CALL p()", "procedure"),
     ] {
         assert_refused(sql, why);
     }
