@@ -39,6 +39,7 @@ mod compare;
 mod dirty;
 mod ghosts;
 mod handback;
+mod hold;
 mod level;
 mod lineage;
 mod open;
