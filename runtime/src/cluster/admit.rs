@@ -4,25 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_core::cluster::{Event, MemberState};
-use lockstep_core::commitlock::Pass;
 use lockstep_core::id::NodeId;
-use tokio::sync::OwnedRwLockWriteGuard;
 
 use super::actor::Cluster;
 use super::command::Trouble;
 use super::compare::{self, Reading};
+use super::hold::Hold;
 use super::report::Report;
 use crate::door::protocol::Verified;
 use crate::service::ServiceFault;
 
-/// How long commits that are under way may keep a comparison waiting.
-const HOLD_PATIENCE: Duration = Duration::from_secs(30);
-
-/// While it lives, nothing is committed and no command runs that each node runs by itself.
-pub(super) struct Hold {
-    _commits: Pass,
-    _utilities: OwnedRwLockWriteGuard<()>,
-}
+/// Clients wait for a comparison no longer; a recovery, which holds commits for less than a second, is then the better way.
+const COMPARING: Duration = Duration::from_secs(120);
 
 /// What a comparison with the leader said of a node.
 enum Finding {
@@ -37,14 +30,23 @@ impl Cluster {
         if nodes.is_empty() {
             return;
         }
-        let Some(_held) = self.hold().await else {
+        let Some(held) = self.hold(COMPARING).await else {
             for node in nodes {
                 self.stays(node, "commits could not be held for a comparison".into()).await;
             }
             return;
         };
         let Some(leader) = self.shared.membership.load().leader() else { return };
-        for (node, finding) in self.compare_with(leader, &nodes, &Report::nobody()).await {
+        let findings = match held.within_limit(Box::pin(self.compare_with(leader, &nodes, &Report::nobody()))).await {
+            Ok(findings) => findings,
+            Err(overheld) => {
+                for node in nodes {
+                    self.stays(node, format!("it could not be compared: {overheld}")).await;
+                }
+                return;
+            }
+        };
+        for (node, finding) in findings {
             match finding {
                 Finding::Equal => self.joins(node, leader).await,
                 Finding::Differs(verified) => self.stays(node, self.difference(node, leader, &verified)).await,
@@ -57,14 +59,18 @@ impl Cluster {
     pub(super) async fn attach(&self, node: NodeId, report: &Report) -> Result<String, Trouble> {
         let name = self.name(node);
         report.phase("hold", "waiting for commits that are under way");
-        let _held = self.hold().await.ok_or("commits under way did not end in time")?;
+        let held = self.hold(COMPARING).await.ok_or("commits under way did not end in time")?;
         let leader =
             self.shared.membership.load().leader().ok_or("no node is active that it could be compared with")?;
         if self.state(node).is_current() {
             return Err(Trouble::new(format!("{name} is {}", self.state(node).name())));
         }
-        let finding = self.compare_with(leader, &[node], report).await.pop().map(|(_, finding)| finding);
-        match finding {
+        let findings =
+            held.within_limit(Box::pin(self.compare_with(leader, &[node], report))).await.map_err(|overheld| {
+                Trouble::new(format!("{name} could not be compared: {overheld}"))
+                    .hint(format!("copy it instead, which holds commits for an instant: lockstep recover {name}"))
+            });
+        match findings?.pop().map(|(_, finding)| finding) {
             Some(Finding::Equal) => {
                 let how = format!("attached; equal to {}", self.name(leader));
                 self.registry
@@ -79,13 +85,10 @@ impl Cluster {
         }
     }
 
-    /// Commits, and commands that each node runs by itself, wait until the hold is dropped.
-    pub(super) async fn hold(&self) -> Option<Hold> {
-        let hold = async {
-            let utilities = self.shared.utilities.clone().write_owned().await;
-            Hold { _commits: self.shared.commit_lock.exclusive().await, _utilities: utilities }
-        };
-        tokio::time::timeout(HOLD_PATIENCE, hold).await.ok()
+    /// Commits, and commands that each node runs by itself, wait until the hold is dropped. What is done under it has
+    /// `limit` to end.
+    pub(super) async fn hold(&self, limit: Duration) -> Option<Hold> {
+        Hold::take(&self.shared.commit_lock, &self.shared.utilities, limit).await
     }
 
     async fn compare_with(&self, leader: NodeId, nodes: &[NodeId], report: &Report) -> Vec<(NodeId, Finding)> {

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use lockstep_core::cluster::{Event, Membership};
 use lockstep_core::id::NodeId;
@@ -89,9 +90,10 @@ impl Cluster {
         outcome
     }
 
-    /// Commits are held for it, so that the node is left at a point that all others have been at.
+    /// Commits are held for it, so that the node is left at a point that all others have been at; nothing but the change is
+    /// done under the hold.
     async fn detach(&self, node: NodeId) -> Result<String, Trouble> {
-        let _held = self.hold().await.ok_or("commits under way did not end in time")?;
+        let _held = self.hold(Duration::ZERO).await.ok_or("commits under way did not end in time")?;
         self.registry.change(Event::Detach { node }).await.map_err(|refusal| Trouble::new(refusal.to_string()))?;
         Ok(format!("{} is detached", self.name(node)))
     }

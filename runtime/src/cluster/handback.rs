@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_core::cluster::{Event, Membership};
+use lockstep_core::commitlock::Pass;
+use lockstep_core::id::NodeId;
 
 use super::actor::Cluster;
 use crate::service::{self, ServiceFault, within};
@@ -20,32 +22,32 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Cluster {
     pub(super) async fn try_to_hand_back(&self, membership: &Arc<Membership>) {
-        match tokio::time::timeout(PATIENCE, self.hand_back(membership)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => tracing::debug!(%fault, "leadership is not handed back yet"),
-            Err(_) => tracing::debug!("leadership is not handed back yet: commits are under way"),
+        let (Some(leader), Some(preferred)) = (membership.leader(), membership.preferred()) else { return };
+        let _held = match tokio::time::timeout(PATIENCE, self.quiet_moment(membership, leader)).await {
+            Ok(Ok(Some(held))) => held,
+            Ok(Ok(None)) => return,
+            Ok(Err(fault)) => return tracing::debug!(%fault, "leadership is not handed back yet"),
+            Err(_) => return tracing::debug!("leadership is not handed back yet: commits are under way"),
+        };
+        // Outside the time-out: a change that ended half way would be on disk and not in force.
+        match self.registry.change(Event::HandBack).await {
+            Ok(_) => tracing::info!(from = self.name(leader), to = self.name(preferred), "leadership was handed back"),
+            Err(refusal) => tracing::debug!(%refusal, "leadership is not handed back"),
         }
     }
 
-    async fn hand_back(&self, membership: &Arc<Membership>) -> Result<(), ServiceFault> {
-        let (Some(leader), Some(preferred)) = (membership.leader(), membership.preferred()) else { return Ok(()) };
+    /// Commits held, when all sessions are idle, sequences are level and `membership` is still in force.
+    async fn quiet_moment(&self, membership: &Arc<Membership>, leader: NodeId) -> Result<Option<Pass>, ServiceFault> {
         let (service, node) = (&self.shared.config.service, &self.shared.config.nodes[usize::from(leader.0)]);
         let line = service::dial(service, node, &service.database, PATIENCE).await?;
         let is_quiet =
             async || within(PATIENCE, async { Ok(line.query_one(QUIET, &[]).await?.get::<_, bool>(0)) }).await;
         if !is_quiet().await? {
-            return Ok(());
+            return Ok(None);
         }
-        let _held = self.shared.commit_lock.exclusive().await;
+        let held = self.shared.commit_lock.exclusive().await;
         let is_level = self.leveller.level_marked(membership).await?;
-        if is_level && is_quiet().await? && **self.shared.membership.load() == **membership {
-            match self.registry.change(Event::HandBack).await {
-                Ok(_) => {
-                    tracing::info!(from = self.name(leader), to = self.name(preferred), "leadership was handed back")
-                }
-                Err(refusal) => tracing::debug!(%refusal, "leadership is not handed back"),
-            }
-        }
-        Ok(())
+        let is_moment = is_level && is_quiet().await? && **self.shared.membership.load() == **membership;
+        Ok(is_moment.then_some(held))
     }
 }

@@ -41,6 +41,7 @@ mod compare;
 mod dirty;
 mod ghosts;
 mod handback;
+mod hold;
 mod level;
 mod lineage;
 mod open;

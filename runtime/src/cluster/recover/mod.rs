@@ -5,6 +5,7 @@
 //! from the moment that the standby is near until the node has joined; nobody is disconnected.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use lockstep_core::cluster::recovery::{self, Step, Undo};
 use lockstep_core::cluster::{Event, MemberState};
@@ -22,6 +23,9 @@ mod target;
 mod unlogged;
 
 use target::Target;
+
+/// Commits wait no longer for a copy to become a node; more than a second of it is a sign of trouble.
+const HELD: Duration = Duration::from_secs(60);
 
 /// What stops a step, in words for the operator.
 pub struct Failure(pub String);
@@ -112,15 +116,10 @@ impl Recovery<'_> {
         self.enter(Step::CatchUp, "following the source");
         let lines = self.catch_up().await?;
         self.enter(Step::Hold, "waiting for commits that are under way");
-        let held = self.cluster.hold().await.ok_or(Failure("commits under way did not end in time".into()))?;
+        let held = self.cluster.hold(HELD).await.ok_or(Failure("commits under way did not end in time".into()))?;
         let held_since = clock::now();
         self.check_source()?;
-        self.enter(Step::Drain, "replaying the last byte; commits wait");
-        self.drain(&lines).await?;
-        self.enter(Step::Promote, "promoting; commits wait");
-        self.promote(&lines).await?;
-        self.enter(Step::Level, "sequences and unlogged tables; commits wait");
-        self.level(&lines).await?;
+        held.within_limit(Box::pin(self.finish_copy(&lines))).await??;
         self.enter(Step::Join, "joining");
         self.join(&lines).await?;
         drop(held);
@@ -128,6 +127,16 @@ impl Recovery<'_> {
         self.enter(Step::CleanUp, "removing the old data");
         self.drop_slot().await?;
         target.clean_up().await
+    }
+
+    /// What must be done while commits wait.
+    async fn finish_copy(&self, lines: &servers::Both) -> Result<(), Failure> {
+        self.enter(Step::Drain, "replaying the last byte; commits wait");
+        self.drain(lines).await?;
+        self.enter(Step::Promote, "promoting; commits wait");
+        self.promote(lines).await?;
+        self.enter(Step::Level, "sequences and unlogged tables; commits wait");
+        self.level(lines).await
     }
 
     fn enter(&self, step: Step, text: &str) {

@@ -13,11 +13,10 @@ use super::Verification;
 use crate::clock;
 use crate::cluster::command::Trouble;
 use crate::cluster::compare::inventory;
+use crate::cluster::hold::HOLD_PATIENCE;
 use crate::service::{self, Line, ServiceFault, within};
 
 const LOGIN_PATIENCE: Duration = Duration::from_secs(10);
-/// How long commits and utility commands that are under way may keep a look waiting.
-const WAITING: Duration = Duration::from_secs(30);
 /// How long commits are held, at most.
 const HOLDING: Duration = Duration::from_secs(5);
 /// A table that a client has locked is not waited for longer than this; it is tried again later.
@@ -64,7 +63,7 @@ impl Verification<'_> {
         let snapshots = self
             .held(database, "snapshots", try_join_all(holders.0.iter().enumerate().map(export)))
             .await
-            .ok_or((0, ServiceFault::Timeout(WAITING)))?
+            .ok_or((0, ServiceFault::Timeout(HOLD_PATIENCE)))?
             .unwrap_or(Err((0, ServiceFault::Timeout(HOLDING))))?;
         Ok(Look { _holders: holders, snapshots, taken: clock::now() })
     }
@@ -73,9 +72,9 @@ impl Verification<'_> {
     /// time. `Some(None)`: the work did not.
     pub async fn held<T>(&self, database: &str, what: &str, work: impl Future<Output = T>) -> Option<Option<T>> {
         let asked = clock::now();
-        let held = tokio::time::timeout(WAITING, self.cluster.hold()).await.ok().flatten()?;
+        let held = self.cluster.hold(HOLDING).await?;
         let (waited, begun) = (asked.elapsed(), clock::now());
-        let done = tokio::time::timeout(HOLDING, work).await.ok();
+        let done = held.within_limit(work).await.ok();
         drop(held);
         let time = begun.elapsed();
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
@@ -94,7 +93,7 @@ impl Verification<'_> {
 
     pub fn cannot_look(&self, (place, fault): (usize, ServiceFault)) -> Trouble {
         match fault {
-            ServiceFault::Timeout(WAITING) => {
+            ServiceFault::Timeout(HOLD_PATIENCE) => {
                 Trouble::from("commits or utility commands under way did not end in time")
             }
             fault => self.unreadable(place, &fault),
