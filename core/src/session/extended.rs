@@ -16,8 +16,8 @@ use super::stale::overtaken;
 use super::{AfterDrain, Block, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Marks, Planned, Transaction, Write};
-use crate::reply::{Done, Execution, Maker, Note, Shape, Share, Statement, To, Undo, What};
+use crate::plan::{Action, Captured, Marks, Planned, Transaction, Write};
+use crate::reply::{Done, Execution, Maker, Note, Shape, Share, Source, Statement, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse, Target};
 
@@ -201,12 +201,7 @@ impl Session {
             Action::Captured(captured) if captured.copies && !self.owed.is_empty() => {
                 self.drain(AfterDrain::Frame(frame));
             }
-            Action::Captured(captured) => {
-                self.before_capture(captured);
-                let done = Done { marks, source: Some(portal.source()), ..Done::default() };
-                self.execute_on_leader(&frame, Execution::Pass { done });
-                self.capture_rows(captured);
-            }
+            Action::Captured(captured) => self.execute_captured(captured, marks, portal.source(), &frame),
             Action::Transaction(Transaction::Commit { chain }) => self.execute_commit(*chain, frame),
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Frame(frame.clone())) else { return };
@@ -248,6 +243,13 @@ impl Session {
                 self.execute_on_leader(&frame, Execution::Pass { done });
             }
         }
+    }
+
+    fn execute_captured(&mut self, captured: &Arc<Captured>, marks: Marks, source: Source, frame: &Frame) {
+        self.before_capture(captured);
+        let done = Done { marks, source: Some(source), ..Done::default() };
+        self.execute_on_leader(frame, Execution::Pass { done });
+        self.capture_rows(captured);
     }
 
     fn execute_on_leader(&mut self, frame: &Frame, execution: Execution) {

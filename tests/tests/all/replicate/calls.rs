@@ -111,12 +111,6 @@ const HIDDEN: &[Case] = &[
         when: &[Sql("SET timezone = 'Asia/Tokyo'"), Sql("INSERT INTO t VALUES (1, '2024-01-01 02:00')")],
         then: ("SELECT count(*) FROM t", "0"),
     },
-    Case {
-        name: "of now, as text that becomes a time",
-        given: "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'now')",
-        when: &[Sql("ALTER TABLE t ALTER v TYPE timestamptz USING v::timestamptz")],
-        then: ("SELECT v FROM t", "now"),
-    },
 ];
 
 const COMPUTING: &[Case] = &[
