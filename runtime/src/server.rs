@@ -76,13 +76,19 @@ impl Server {
         catalogs.entry(database.to_owned()).or_insert_with(|| Arc::new(Cell::new(number))).clone()
     }
 
-    /// Whether one more client may log in.
+    /// Whether one more client may log in, as far as that can be said before it has.
     pub fn admit(&self) -> Result<(), Fault> {
         if self.shared.clients.load(Ordering::Relaxed) < self.config().listen.max_clients {
             return Ok(());
         }
-        Err(Fault::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
-            .with_hint("Raise [listen] max_clients in the configuration of Lockstep."))
+        Err(full())
+    }
+
+    /// For a client that has logged in, before it is told so.
+    pub fn take_place(&self) -> Result<Place, Fault> {
+        let (clients, most) = (&self.shared.clients, self.config().listen.max_clients);
+        let taken = clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1));
+        taken.map(|_| Place(self.shared.clone())).map_err(|_| full())
     }
 
     /// The leader of the moment; when nobody leads, the next one, for a while.
@@ -100,13 +106,11 @@ impl Server {
     }
 
     pub fn enter(&self, id: SessionId, key: (u32, Bytes), address: Addr<SessionActor>) {
-        self.shared.clients.fetch_add(1, Ordering::Relaxed);
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, address);
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(key, id);
     }
 
     pub fn leave(&self, id: SessionId, key: &(u32, Bytes)) {
-        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
@@ -120,4 +124,18 @@ impl Server {
     pub fn all_sessions(&self) -> Vec<Addr<SessionActor>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
+}
+
+/// A client's among [`crate::config::Listen::max_clients`], for as long as it is held.
+pub struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn full() -> Fault {
+    Fault::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+        .with_hint("Raise [listen] max_clients in the configuration of Lockstep.")
 }

@@ -1,18 +1,17 @@
 //! The cluster actor: what is done about each question.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use actix::Arbiter;
 use lockstep_core::cluster::health::Judgement;
 use lockstep_core::cluster::{Event, MemberState, Refusal, Verdict};
-use lockstep_core::effect::capture::CaptureKey;
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use super::Command;
+use super::capture::Capturing;
 use super::level::Leveller;
 use super::registry::Registry;
 use crate::node::{NodeHandle, Standing};
@@ -27,9 +26,8 @@ pub struct Cluster {
     pub(super) standings: Vec<Arc<Standing>>,
     /// One look at all nodes at a time; holds why nobody could serve when they were last looked at.
     pub(super) opening: Mutex<Option<String>>,
-    /// The key by which nodes know captured rows, by database: its functions are those of this program. Held while tables
-    /// get their triggers.
-    pub(super) capturing: Mutex<HashMap<String, CaptureKey>>,
+    /// Held while tables get their triggers.
+    pub(super) capturing: Mutex<Capturing>,
     /// Name of the operator's command that is running: one at a time.
     pub(super) busy: std::sync::Mutex<Option<String>>,
     /// Whether nodes are being compared for an operator or in the background.
@@ -104,8 +102,8 @@ impl Cluster {
                 self.diverged(node, why).await;
                 let _ = answer.send(());
             }
-            Command::Capture { database, tables, catalogs, answer } => {
-                let _ = answer.send(self.capture(&database, &tables, &catalogs).await);
+            Command::Capture { wish, answer } => {
+                let _ = answer.send(self.capture(&wish).await);
             }
             Command::Judged { node, judgement } => self.judged(node, judgement).await,
             Command::Operator { request, replies } => self.operate(request, replies).await,

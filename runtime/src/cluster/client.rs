@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use lockstep_core::catalog::{Catalog, Cell};
 use lockstep_core::cluster::health::Judgement;
 use lockstep_core::cluster::{Membership, Verdict};
 use lockstep_core::effect::capture::CaptureKey;
@@ -13,6 +12,7 @@ use lockstep_core::fault::{Fault, SqlState};
 use lockstep_core::id::NodeId;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::capture::Wish;
 use super::dirty::Dirty;
 use crate::door::protocol::{Reply, Request};
 
@@ -32,9 +32,7 @@ pub enum Command {
         answer: oneshot::Sender<()>,
     },
     Capture {
-        database: String,
-        tables: Arc<[String]>,
-        catalogs: Arc<Cell<Catalog>>,
+        wish: Wish,
         answer: oneshot::Sender<Result<CaptureKey, Fault>>,
     },
     /// A node actor's finding in its own rounds.
@@ -75,21 +73,10 @@ impl ClusterClient {
         self.ask((), |answer| Command::Diverged { node, why: why.clone(), answer }).await;
     }
 
-    /// Has rows of `tables` captured on every active node. Returns the key that the nodes know.
-    pub async fn capture(
-        &self,
-        database: String,
-        tables: Arc<[String]>,
-        catalogs: Arc<Cell<Catalog>>,
-    ) -> Result<CaptureKey, Fault> {
+    /// Has rows of some tables captured on every active node. Returns the key that the nodes know.
+    pub async fn capture(&self, wish: Wish) -> Result<CaptureKey, Fault> {
         let stopping = Fault::error(SqlState::CANNOT_CONNECT_NOW, "the proxy is being stopped");
-        self.ask(Err(stopping), |answer| Command::Capture {
-            database: database.clone(),
-            tables: tables.clone(),
-            catalogs: catalogs.clone(),
-            answer,
-        })
-        .await
+        self.ask(Err(stopping), |answer| Command::Capture { wish: wish.clone(), answer }).await
     }
 
     /// A sequence of `database` may have moved on the leader. To be called before a client can see the value: at a

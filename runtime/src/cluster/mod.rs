@@ -54,6 +54,7 @@ mod state;
 mod verify;
 
 use actor::Cluster;
+pub use capture::Wish;
 pub use client::{ClusterClient, Command};
 pub use command::status;
 pub use compare::{CompareFault, compare_nodes};

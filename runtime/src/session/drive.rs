@@ -30,8 +30,9 @@ use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
 use super::watchdog::watch;
 use super::{Control, shutting_down};
+use crate::cluster::Wish;
 use crate::entropy;
-use crate::server::Server;
+use crate::server::{Place, Server};
 
 /// The answer to something that was asked for.
 pub(super) enum Event {
@@ -77,6 +78,8 @@ pub struct Driver {
     spill: Option<Rc<Spill>>,
     pub(super) inbox: mpsc::Receiver<Control>,
     seen: Arc<Membership>,
+    /// Until the session has ended.
+    _place: Place,
     draining: bool,
     closing: bool,
 }
@@ -89,7 +92,7 @@ impl Driver {
         local: Rc<Local>,
         inbox: mpsc::Receiver<Control>,
     ) -> Self {
-        let LoggedIn { peer, identity, node, link, rest } = arrival;
+        let LoggedIn { peer, identity, node, link, place, rest } = arrival;
         let catalogs = server.catalogs(&identity.database);
         let mut session = Session::new(Birth { id, leader: node, catalogs, parameters: link.parameters });
         session.client_in = rest;
@@ -110,6 +113,7 @@ impl Driver {
             spill: None,
             inbox,
             seen,
+            _place: place,
             draining: false,
             closing: false,
         }
@@ -271,10 +275,9 @@ impl Driver {
 
     fn capture(&mut self, tables: Arc<[String]>) {
         let (server, database) = (self.server.clone(), self.identity.database.clone());
-        let catalogs = server.catalogs(&database);
-        self.pending.push(Box::pin(async move {
-            Event::Captured(server.cluster().capture(database.to_string(), tables, catalogs).await)
-        }));
+        let (catalogs, backend) = (server.catalogs(&database), self.leader.as_ref().map_or(0, |leader| leader.pid));
+        let wish = Wish { database, tables, catalogs, backend };
+        self.pending.push(Box::pin(async move { Event::Captured(server.cluster().capture(wish).await) }));
     }
 
     fn dial(&mut self) {

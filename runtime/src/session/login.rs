@@ -16,7 +16,7 @@ use super::link::{self, Greeting, Link, LinkFault};
 use super::local::Local;
 use super::peer::{Peer, Read};
 use crate::entropy;
-use crate::server::Server;
+use crate::server::{Place, Server};
 
 /// Who has logged in, and what is needed to log in as them again.
 #[derive(Debug, Clone)]
@@ -34,6 +34,7 @@ pub struct LoggedIn {
     pub identity: Identity,
     pub node: NodeId,
     pub link: Link,
+    pub place: Place,
     /// What the client has sent after its login.
     pub rest: BytesMut,
 }
@@ -79,10 +80,10 @@ pub async fn arrive(peer: Peer, server: &Server, local: &Rc<Local>) -> Arrival {
         }
     };
     match result {
-        Ok(Some((startup, Some((identity, node, link))))) => {
+        Ok(Some((startup, Some((identity, node, link, place))))) => {
             let _ = startup;
             let Arriving { peer, input, .. } = arriving;
-            Arrival::Session(Box::new(LoggedIn { peer, identity, node, link, rest: input }))
+            Arrival::Session(Box::new(LoggedIn { peer, identity, node, link, place, rest: input }))
         }
         Ok(Some((Startup::Cancel { pid, key }, None))) => Arrival::Cancel { pid, key },
         Ok(_) | Err(Turned::Gone) => Arrival::Over,
@@ -115,7 +116,7 @@ fn login_fault(fault: &LinkFault) -> Fault {
     }
 }
 
-type Through = (Startup, Option<(Identity, NodeId, Link)>);
+type Through = (Startup, Option<(Identity, NodeId, Link, Place)>);
 
 impl Arriving {
     async fn last_words(&mut self) -> Arrival {
@@ -140,6 +141,7 @@ impl Arriving {
             parameters: asked.parameters,
         };
         let (node, link) = lead(&identity, server, local).await?;
+        let place = server.take_place().map_err(Turned::Away)?;
         Authentication::Ok.write(&mut self.out);
         for (name, value) in &link.parameters {
             backend::parameter_status(&mut self.out, name, value);
@@ -148,7 +150,7 @@ impl Arriving {
         backend::key_data(&mut self.out, link.pid, &link.cancel_key);
         backend::ready_for_query(&mut self.out, Status::Idle);
         self.peer.write_all(&mut self.out).await?;
-        Ok(Some((startup, Some((identity, node, link)))))
+        Ok(Some((startup, Some((identity, node, link, place)))))
     }
 
     /// The startup packet; requests for encryption before it are declined, each once at most.

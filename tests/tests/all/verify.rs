@@ -233,8 +233,9 @@ fn a_long_comparison_is_in_nobodys_way_and_ends_with_who_asked_for_it() {
     asked.wait().expect("what is left is compared");
     let mut asked = asked_again.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("run lockstep verify");
     wait::until(PATIENCE, "the comparison looks at the database", || looking("bank").then_some(()));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(asked.id() as i32), nix::sys::signal::Signal::SIGINT)
-        .expect("interrupt it");
+    // Not SIGINT: whoever runs the tests in the background may have had it ignored.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(asked.id() as i32), nix::sys::signal::Signal::SIGTERM)
+        .expect("end it");
     asked.wait().expect("it ends");
     wait::until(PATIENCE, "nobody looks any more", || (!looking("bank")).then_some(()));
     let (code, text) = verify(&cluster, &["--table", "pair"]);

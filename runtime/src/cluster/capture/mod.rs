@@ -1,10 +1,13 @@
 //! Capture on the nodes: its functions, its key, and a trigger on each table that needs one.
 //!
-//! All of it is made on every active node at one point, under the commit lock in exclusive mode, in one transaction for each
-//! node; the leader's commits last. Invariant: a table that has the trigger on the leader has it on every active node. A node
+//! All of it is made on every active node at one point, in one transaction for each node; the leader's commits last. First
+//! the leader locks the tables against writers, whose commits go on meanwhile: whoever has written to them is then done on
+//! every node. Only what follows is done under the commit lock in exclusive mode, and waits for nobody. Invariant: a table that has the trigger on the leader has it on every active node. A node
 //! that joins has it from the copy that it was made of, for it is part of the schema that must be equal.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lockstep_core::catalog::{Catalog, Cell};
 use lockstep_core::effect::capture::CaptureKey;
@@ -14,64 +17,100 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState as State;
 
 use super::actor::Cluster;
+use crate::clock;
 use crate::entropy;
 use crate::service::{self, Line, ServiceFault, within};
 
 const FUNCTIONS: &str = include_str!("functions.sql");
 
-/// So often is it tried while tables are locked by transactions, each time for [`LOCK_PATIENCE`].
-const TRIES: u32 = 12;
+/// So often is it tried while tables are locked by transactions, each time for [`LOCK_PATIENCE`]: so long may writers of
+/// these tables, queued behind us, be held up.
+const TRIES: u32 = 5;
+/// For so long after that, whoever wants the same is told so at once.
+const RESPITE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 const LOCK_PATIENCE: &str = "SET LOCAL lock_timeout = '200ms'";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A role that nobody can log in as or change: its password is the key.
 const KEY: &str = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = 'lockstep_capture'";
+const HAS_TRIGGER: &str = "SELECT FROM pg_catalog.pg_trigger \
+    WHERE tgrelid = pg_catalog.to_regclass($1) AND tgname = 'lockstep_capture'";
 const MAKE_KEEPER: &str = "CREATE ROLE lockstep_capture SUPERUSER NOLOGIN";
 const KEEP: &str = "UPDATE pg_catalog.pg_authid SET rolpassword = $1, rolsuper = true, rolcanlogin = false \
     WHERE rolname = 'lockstep_capture' AND (rolpassword, rolsuper, rolcanlogin) IS DISTINCT FROM ($1, true, false)";
 
+/// Whether a session has a lock on one of these tables with which the trigger cannot be made.
+const HOLDS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE pid = $1 AND granted AND locktype = 'relation' \
+    AND relation IN (SELECT pg_catalog.to_regclass(name) FROM pg_catalog.unnest($2::text[]) AS name) \
+    AND mode NOT IN ('AccessShareLock', 'RowShareLock'))";
+
+/// What the cluster has to do with capture between two questions.
+#[derive(Debug, Default)]
+pub struct Capturing {
+    /// By database: its functions are those of this program.
+    keys: HashMap<String, CaptureKey>,
+    /// Tables that were in use, and when.
+    busy: HashMap<(String, Vec<String>), Instant>,
+}
+
+/// Who wants rows of which tables captured.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    pub database: String,
+    pub tables: Arc<[String]>,
+    pub catalogs: Arc<Cell<Catalog>>,
+    /// The server process of the session on the leader.
+    pub backend: u32,
+}
+
 impl Cluster {
-    pub(super) async fn capture(
-        &self,
-        database: &str,
-        tables: &[String],
-        catalogs: &Cell<Catalog>,
-    ) -> Result<CaptureKey, Fault> {
-        let mut known = self.capturing.lock().await;
-        if let Some(key) = known.get(database).filter(|_| tables.is_empty()) {
+    pub(super) async fn capture(&self, wish: &Wish) -> Result<CaptureKey, Fault> {
+        let (database, tables) = (&wish.database, &wish.tables);
+        let mut capturing = self.capturing.lock().await;
+        if let Some(key) = capturing.keys.get(database).filter(|_| tables.is_empty()) {
             return Ok(key.clone());
+        }
+        let wanted = (database.clone(), tables.to_vec());
+        if capturing.busy.get(&wanted).is_some_and(|since| since.elapsed() < RESPITE) {
+            return Err(in_use(tables));
         }
         let mut tried = 1;
         loop {
-            match self.try_to_capture(database, tables, catalogs).await {
+            match self.try_to_capture(wish).await {
                 Ok(key) => {
                     tracing::info!(database, tables = tables.join(", "), "rows are captured from now on");
-                    known.insert(database.to_owned(), key.clone());
+                    capturing.keys.insert(database.to_owned(), key.clone());
                     return Ok(key);
                 }
-                Err(fault) if is_busy(&fault) && tried < TRIES => {
+                Err(Trouble::Asker) => return Err(in_use(tables)),
+                Err(Trouble::Fault(fault)) if is_busy(&fault) && tried < TRIES => {
                     tracing::debug!(database, %fault, "tables are in use; trying again");
                     tokio::time::sleep(PAUSE).await;
                     tried += 1;
                 }
-                Err(fault) => {
+                Err(Trouble::Fault(fault)) => {
                     tracing::warn!(database, tables = tables.join(", "), %fault, "rows cannot be captured");
+                    if is_busy(&fault) {
+                        capturing.busy.retain(|_, since| since.elapsed() < RESPITE);
+                        capturing.busy.insert(wanted, clock::now());
+                    }
                     return Err(refusal(tables, &fault));
                 }
             }
         }
     }
 
-    async fn try_to_capture(
-        &self,
-        database: &str,
-        tables: &[String],
-        catalogs: &Cell<Catalog>,
-    ) -> Result<CaptureKey, ServiceFault> {
+    async fn try_to_capture(&self, wish: &Wish) -> Result<CaptureKey, Trouble> {
+        let Wish { database, tables, catalogs, backend } = wish;
+        let leads = self.shared.membership.load().leader().ok_or(ServiceFault::NobodyLeads)?;
+        let leader = self.begin_on(leads, database).await?;
+        within(PATIENCE, lock(&leader, tables, *backend)).await??;
         let _held = self.shared.commit_lock.exclusive().await;
         let membership = self.shared.membership.load_full();
-        let leader = self.begin_on(membership.leader().ok_or(ServiceFault::NobodyLeads)?, database).await?;
+        if membership.leader() != Some(leads) {
+            return Err(ServiceFault::NobodyLeads.into());
+        }
         let key = within(PATIENCE, key_of(&leader)).await?;
         within(PATIENCE, install(&leader, tables, &key)).await?;
         let mut followers = Vec::new();
@@ -83,7 +122,7 @@ impl Cluster {
         catalogs.begin_change();
         let committed = self.commit(&leader, &followers).await;
         catalogs.end_change();
-        committed.map(|()| key)
+        committed.map(|()| key).map_err(Trouble::from)
     }
 
     async fn begin_on(&self, node: NodeId, database: &str) -> Result<Line, ServiceFault> {
@@ -114,6 +153,31 @@ impl Cluster {
     }
 }
 
+/// Why it could not be done now.
+enum Trouble {
+    /// The session that wants it has one of the tables locked itself.
+    Asker,
+    Fault(ServiceFault),
+}
+
+impl From<ServiceFault> for Trouble {
+    fn from(fault: ServiceFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Keeps writers away from the tables on the leader.
+async fn lock(leader: &Client, tables: &[String], backend: u32) -> Result<Result<(), Trouble>, ServiceFault> {
+    if tables.is_empty() {
+        return Ok(Ok(()));
+    }
+    if leader.query_one(HOLDS, &[&backend.cast_signed(), &tables]).await?.get(0) {
+        return Ok(Err(Trouble::Asker));
+    }
+    leader.batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "))).await?;
+    Ok(Ok(()))
+}
+
 /// The key that the leader has, or a new one.
 async fn key_of(leader: &Client) -> Result<CaptureKey, ServiceFault> {
     let row = leader.query_opt(KEY, &[]).await?;
@@ -129,9 +193,12 @@ async fn install(line: &Client, tables: &[String], key: &CaptureKey) -> Result<(
     line.execute(KEEP, &[&key.to_text()]).await?;
     line.batch_execute(FUNCTIONS).await?;
     for table in tables {
+        // Not DROP … IF EXISTS: that keeps readers away, too.
+        if line.query_opt(HAS_TRIGGER, &[table]).await?.is_some() {
+            line.batch_execute(&format!("DROP TRIGGER lockstep_capture ON {table}")).await?;
+        }
         line.batch_execute(&format!(
-            "DROP TRIGGER IF EXISTS lockstep_capture ON {table}; \
-             CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON {table} \
+            "CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON {table} \
              DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lockstep.capture()"
         ))
         .await?;
@@ -144,15 +211,21 @@ fn is_busy(fault: &ServiceFault) -> bool {
     fault.is(&State::LOCK_NOT_AVAILABLE) || fault.is(&State::T_R_DEADLOCK_DETECTED)
 }
 
-fn refusal(tables: &[String], fault: &ServiceFault) -> Fault {
+fn in_use(tables: &[String]) -> Fault {
     let tables = tables.join(", ");
-    let (reason, hint) = if is_busy(fault) {
-        (
-            format!("{tables} must get a trigger that tells what changes, but a transaction has it locked"),
-            "It may be this very transaction: end it, and run it again. Once the trigger is there, it stays."
-                .to_owned(),
-        )
-    } else if fault.is(&State::UNDEFINED_TABLE) || fault.is(&State::INVALID_SCHEMA_NAME) {
+    let message = format!(
+        "this statement is refused: {tables} must get a trigger that tells what changes, but a transaction has it locked"
+    );
+    let hint = "It may be this very transaction: end it, and run it again. Once the trigger is there, it stays.";
+    Fault::error(SqlState::FEATURE_NOT_SUPPORTED, message).with_hint(hint)
+}
+
+fn refusal(tables: &[String], fault: &ServiceFault) -> Fault {
+    if is_busy(fault) {
+        return in_use(tables);
+    }
+    let tables = tables.join(", ");
+    let (reason, hint) = if fault.is(&State::UNDEFINED_TABLE) || fault.is(&State::INVALID_SCHEMA_NAME) {
         (
             format!("{tables} must get a trigger that tells what changes, but was made in this transaction"),
             "Commit first.".to_owned(),
