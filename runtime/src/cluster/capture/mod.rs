@@ -106,7 +106,8 @@ impl Cluster {
         let leads = self.shared.membership.load().leader().ok_or(ServiceFault::NobodyLeads)?;
         let leader = self.begin_on(leads, database).await?;
         within(PATIENCE, lock(&leader, tables, *backend)).await??;
-        let _held = self.shared.commit_lock.exclusive().await;
+        let held = tokio::time::timeout(PATIENCE, self.shared.commit_lock.exclusive()).await;
+        let _held = held.map_err(|_| ServiceFault::Timeout(PATIENCE))?;
         let membership = self.shared.membership.load_full();
         if membership.leader() != Some(leads) {
             return Err(ServiceFault::NobodyLeads.into());
@@ -120,7 +121,7 @@ impl Cluster {
             followers.push((node, line));
         }
         catalogs.begin_change();
-        let committed = self.commit(&leader, &followers).await;
+        let committed = self.commit((leads, &leader), &followers).await;
         catalogs.end_change();
         committed.map(|()| key).map_err(Trouble::from)
     }
@@ -132,22 +133,22 @@ impl Cluster {
         Ok(line)
     }
 
-    /// Followers first. When one has committed, the others must: a node on which it fails is not equal any more.
-    async fn commit(&self, leader: &Line, followers: &[(NodeId, Line)]) -> Result<(), ServiceFault> {
+    /// Followers first, as for any unit. One whose COMMIT is not answered with success may or may not have made it: it is
+    /// out. When a follower has made it, it stands, and a leader that has not is out.
+    async fn commit(&self, leader: (NodeId, &Line), followers: &[(NodeId, Line)]) -> Result<(), ServiceFault> {
         let commit = async |line: &Line| within(PATIENCE, async { Ok(line.batch_execute("COMMIT").await?) }).await;
-        let mut done = Vec::new();
+        let mut stands = false;
         for (node, line) in followers {
             match commit(line).await {
-                Ok(()) => done.push(*node),
-                Err(fault) if done.is_empty() => return Err(fault),
-                Err(fault) => self.diverged(*node, format!("capture could not be installed: {fault}")).await,
+                Ok(()) => stands = true,
+                Err(fault) => {
+                    self.diverged(*node, format!("whether rows are captured there is not known: {fault}")).await
+                }
             }
         }
-        let committed = commit(leader).await;
-        if let Err(fault) = &committed {
-            for node in done {
-                self.diverged(node, format!("capture was installed there, but not on the leader: {fault}")).await;
-            }
+        let committed = commit(leader.1).await;
+        if let (Err(fault), true) = (&committed, stands) {
+            self.diverged(leader.0, format!("followers capture rows, and whether it does is not known: {fault}")).await;
         }
         committed
     }
