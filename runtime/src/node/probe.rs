@@ -9,8 +9,10 @@ use super::standing::{Standing, StandingFault};
 use crate::config::Config;
 use crate::service::{self, ServiceFault, within};
 
-/// A disk may be slow for longer than a network: a committed write is given this many time-outs.
-const WRITE_PATIENCE: u32 = 10;
+/// A disk may be slow for longer than a network, and a busy server slow to let somebody in (it forks a process and reads
+/// its catalogs, in competition with all others): while its standing connection answers, a node has this many time-outs
+/// for a committed write, and as many for a login.
+const PATIENCE: u32 = 10;
 
 /// What can be tried on a node. A trait so that the actor can be tested without one.
 pub trait Probe {
@@ -37,17 +39,29 @@ impl ServiceProbe {
 
     async fn log_in_and_ask(&self) -> Result<service::Line, ServiceFault> {
         let (service, node) = (&self.config.service, &self.config.nodes[self.position]);
-        let limit = self.config.health.now().timeout;
-        within(limit, async {
-            let line = service::dial(service, node, &service.database, limit).await?;
+        within(self.patience(), async {
+            let line = service::dial(service, node, &service.database, self.patience()).await?;
             line.simple_query("SELECT 1").await?;
             Ok(line)
         })
         .await
     }
 
-    fn write_patience(&self) -> Duration {
-        self.config.health.now().timeout * WRITE_PATIENCE
+    /// Ends when the standing connection does not answer in time either.
+    async fn silence(&self) -> Observation {
+        loop {
+            let limit = self.config.health.now().timeout;
+            let in_time = tokio::time::sleep(limit);
+            let pulse = self.standing.pulse(limit).await;
+            in_time.await;
+            if !pulse {
+                return Observation::Silent(format!("no answer within {limit:?}"));
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.config.health.now().timeout * PATIENCE
     }
 }
 
@@ -60,8 +74,16 @@ impl Probe for ServiceProbe {
     }
 
     async fn fresh(&self, write: bool) -> Observation {
-        let line = match self.log_in_and_ask().await {
+        let login = tokio::select! {
+            biased;
+            login = self.log_in_and_ask() => login,
+            silence = self.silence() => return silence,
+        };
+        let line = match login {
             Ok(line) => line,
+            Err(ServiceFault::Timeout(limit)) => {
+                return Observation::Down(format!("it answers old connections, but no login within {limit:?}"));
+            }
             Err(fault) => return fault.observation(),
         };
         // The standing connection may have broken while the node lives: it is dialled again here, guard and all.
@@ -72,7 +94,7 @@ impl Probe for ServiceProbe {
             return Observation::Answered;
         }
         let commit = async { Ok(line.simple_query("SELECT pg_logical_emit_message(true, 'lockstep', '')").await?) };
-        match within(self.write_patience(), commit).await {
+        match within(self.patience(), commit).await {
             // It answers, and reads; only its disk does not.
             Err(ServiceFault::Timeout(limit)) => Observation::Down(format!("a small write took longer than {limit:?}")),
             Err(fault) => fault.observation(),

@@ -64,6 +64,13 @@ impl Standing {
         answered.map(drop).map_err(StandingFault::from)
     }
 
+    /// Whether the connection, if there is one, answers within `limit`.
+    pub async fn pulse(&self, limit: Duration) -> bool {
+        let line = self.held.lock().await.line.clone();
+        let Some(line) = line else { return false };
+        within(limit, async { Ok(line.simple_query("SELECT 1").await?) }).await.is_ok()
+    }
+
     /// Closes the connection and lets the guard go.
     pub async fn leave(&self) {
         self.held.lock().await.line = None;

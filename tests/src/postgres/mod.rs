@@ -154,6 +154,12 @@ impl Server {
         }
     }
 
+    /// Stops the process that lets clients in: connections that are open live on, and nobody gets a new one.
+    pub fn pause_postmaster(&self) {
+        let file = std::fs::read_to_string(self.data.join("postmaster.pid")).expect("the pid file of a running server");
+        process::signal(self.postmaster(&file).expect("its first line"), Signal::SIGSTOP);
+    }
+
     pub fn resume(&self) {
         process::signal_all(&process::living_in(&self.data), Signal::SIGCONT);
     }

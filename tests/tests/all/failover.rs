@@ -169,6 +169,29 @@ fn a_follower_that_hangs_stalls_writers_for_a_bounded_time() {
 }
 
 #[test]
+fn a_server_that_is_slow_to_let_somebody_in_is_not_dead_and_one_that_lets_nobody_in_is() {
+    let cluster = stage("slow");
+    let mut client = cluster.connect("slow");
+    client.query("UPDATE t SET v = 1 WHERE id = 1");
+    cluster.nodes[1].pause_postmaster();
+    let stopped = Instant::now();
+    // The harness's settings: interval 200 ms, every fourth look is a login, time-out 1 s, 2 retries.
+    while stopped.elapsed() < Duration::from_secs(4) {
+        client.query("UPDATE t SET v = v + 1 WHERE id = 1");
+    }
+    assert_eq!(cluster.proxy.node_states(), ["active"; 2]);
+    cluster.nodes[1].resume();
+    assert_identical(&[&cluster.nodes[0], &cluster.nodes[1]], "slow");
+
+    cluster.nodes[1].pause_postmaster();
+    wait_until_not_active(&cluster, 1);
+    let why = cluster.proxy.degradations().join("\n");
+    assert!(why.contains("it answers old connections, but no login within 10s"), "{why}");
+    client.query("UPDATE t SET v = 0 WHERE id = 1");
+    cluster.nodes[1].resume();
+}
+
+#[test]
 fn with_no_node_at_all_the_proxy_stays_and_works_again_when_one_is_back() {
     let mut cluster = Cluster::start(1);
     cluster.create_database("lonely");

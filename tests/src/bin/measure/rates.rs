@@ -50,6 +50,8 @@ impl Entry {
 fn through_the_proxy(cluster: &Cluster, load: Load) -> (Rate, f64) {
     let before = busy(&cluster.proxy);
     let rate = load.run(cluster.proxy.port(), REPLICATED);
+    let given_up = cluster.proxy.degradations();
+    assert!(given_up.is_empty(), "a rate of fewer nodes would say nothing: {}", given_up.join("\n"));
     let cost = (busy(&cluster.proxy) - before) * 1e6 / rate.transactions as f64;
     (rate, cost)
 }

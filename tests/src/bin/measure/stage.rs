@@ -60,7 +60,7 @@ impl Stage {
     pub fn still_whole(&self, table: &mut Table) {
         table.heading("Afterwards", "");
         let active = self.cluster.proxy.node_states() == ["active"; 2];
-        table.line("both nodes are active", "", "", active);
+        table.line("both nodes are active", &self.cluster.proxy.degradations().join(" "), "", active);
         let nodes: Vec<_> = self.cluster.nodes.iter().collect();
         let differ = until_quiet(|| differences_in(&nodes, REPLICATED));
         table.line("they hold the same", &differ.first().cloned().unwrap_or_default(), "", differ.is_empty());
