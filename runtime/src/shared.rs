@@ -8,7 +8,7 @@ use lockstep_core::cluster::Membership;
 use lockstep_core::commitlock::CommitLock;
 use tokio::sync::{RwLock, broadcast};
 
-use crate::cluster::ClusterClient;
+use crate::cluster::{ClusterClient, Succession};
 use crate::config::Config;
 use crate::door::protocol::Scrubbed;
 
@@ -19,6 +19,7 @@ pub struct Shared {
     /// The newest membership. Whoever commits reads it *after* entering the commit lock.
     pub membership: Arc<ArcSwap<Membership>>,
     pub commit_lock: CommitLock,
+    pub succession: Succession,
     /// Held in common by commands that each node runs by itself, alone by whoever compares nodes or lets one in.
     pub utilities: Arc<RwLock<()>>,
     /// Databases that idle follower connections must leave, told to every arbiter.

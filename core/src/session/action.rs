@@ -34,12 +34,14 @@ pub enum Action {
     Degrade { node: NodeId, why: String },
     /// Have these tables of the session's database captured on every node → [`super::Session::captured`].
     Capture(Arc<[String]>),
-    /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`.
+    /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`, but
+    /// not while a commit is under way that began under another leader: its batch may still be on its way to this one.
     Dial,
     /// Sequences of the session's database may have moved.
     SequencesMoved,
-    /// Flush what there is for the client and close its connection.
-    Close,
+    /// Flush what there is for the client and close its connection. `draws`: a statement that draws from a sequence may go on
+    /// at the leader; when the leader has closed its end, sequences of the session's database have moved.
+    Close { draws: bool },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,7 +30,9 @@ impl Session {
             // One that does not lead any more may not know it.
             self.leader_in.clear();
         }
-        let draws = self.owed.iter().any(|owed| owed.what.marks().sequences);
+        if !self.leader_in.is_empty() && !self.may_tell_values() {
+            return false;
+        }
         while !self.leader_in.is_empty() {
             if self.is_overtaken() {
                 self.run_again();
@@ -57,16 +59,30 @@ impl Session {
                 return true;
             }
         }
-        if draws && progress {
-            // It was told when the statement was sent, but since then they may have been found level; and before the client
-            // is given a value it is to be known that they are not.
-            self.move_sequences();
-        }
+        self.values_noted = false;
         if self.owed.is_empty() && self.gate == Gate::Drain {
             self.drained(world);
             return true;
         }
         progress
+    }
+
+    /// Whether values that were drawn from sequences may go to the client: when it is known that sequences have moved, and
+    /// the leader still leads after that was made known. So whoever makes another node lead either knows of it, and moves
+    /// that node's sequences past them, or the client does not get them.
+    ///
+    /// It was told when the statement was sent, but since then sequences may have been found level.
+    fn may_tell_values(&mut self) -> bool {
+        if !self.owed.iter().any(|owed| owed.what.marks().sequences) {
+            return true;
+        }
+        if self.leads && !self.values_noted {
+            self.move_sequences();
+            self.values_noted = true;
+            // Who leads is looked up once more before the next turn.
+            return false;
+        }
+        self.leads
     }
 
     /// Moves what needs no look on to the client: as many messages as there are in one go, and the part of a long one

@@ -150,6 +150,8 @@ pub struct Session {
     leader: NodeId,
     /// Whether it leads still, as of the membership of this turn.
     leads: bool,
+    /// What has arrived of the leader was made known to hold values of sequences.
+    values_noted: bool,
     /// A statement of ours may be left on the leader connection, because an error came before its Close.
     own_left: bool,
     /// For hashing a password that stands in clear in a statement.
@@ -220,6 +222,7 @@ impl Session {
             pool_nodes: String::new(),
             leader: birth.leader,
             leads: true,
+            values_noted: false,
             own_left: false,
             salt: [0; 16],
             lost: None,
@@ -262,10 +265,12 @@ impl Session {
 
     /// Whether the leader may be read from: not while the client does not take what it was sent.
     pub fn wants_leader(&self) -> bool {
-        self.client_gone || self.client_out.len() < limits::OUT_HIGH_WATER
+        self.client_gone
+            || self.client_out.len() < limits::OUT_HIGH_WATER
+                && (self.leads || self.leader_in.len() < limits::OUT_HIGH_WATER)
     }
 
-    /// Works off all that has arrived.
+    /// Works off all that has arrived. To be called again, with the membership of that moment, when actions came of it.
     pub fn turn(&mut self, world: &mut World<'_>) {
         self.leads = world.membership.leader() == Some(self.leader);
         loop {
@@ -321,7 +326,8 @@ impl Session {
         if self.unit.sequences {
             self.move_sequences();
         }
-        self.actions.push_back(Action::Close);
+        let draws = self.unit.sequences && !self.owed.is_empty();
+        self.actions.push_back(Action::Close { draws });
     }
 
     /// A broken leader or a bug of ours: nothing that follows can be trusted.

@@ -28,17 +28,20 @@ pub enum Fault {
     SequencesForgotten,
     /// A new leader's sequences are not moved past what the old one may have given out.
     SequencesNotMovedOn,
+    /// A new leader is asked for something while batches that the old one ordered are still on their way to it.
+    LedAtOnce,
     /// A degraded node is written down after the client has been told.
     DegradedLate,
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.
-pub const FAULTS: [(Fault, u64); 7] = [
+pub const FAULTS: [(Fault, u64); 8] = [
     (Fault::AllAtOnce, 10),
     (Fault::QueriesRepeated, 20),
-    (Fault::ZeroRowsSent, 30),
+    (Fault::ZeroRowsSent, 100),
     (Fault::LockIgnored, 600),
     (Fault::SequencesForgotten, 20),
-    (Fault::SequencesNotMovedOn, 200),
-    (Fault::DegradedLate, 200),
+    (Fault::SequencesNotMovedOn, 1000),
+    (Fault::DegradedLate, 2000),
+    (Fault::LedAtOnce, 30000),
 ];

@@ -82,6 +82,10 @@ impl Lock {
         matches!(self, Self::Waiting(waiting) if waiting.bell.0.load(Ordering::SeqCst))
     }
 
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+
     pub(super) fn is_exclusive(&self) -> bool {
         matches!(self, Self::Held { mode: LockMode::Exclusive, .. })
     }

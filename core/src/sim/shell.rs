@@ -120,7 +120,7 @@ impl World {
             Action::Capture(tables) => {
                 self.fail(format!("s{seat}: {tables:?} are to be captured, which no table of the model is"))
             }
-            Action::Close => self.close(seat),
+            Action::Close { draws } => self.close(seat, draws),
         }
     }
 
@@ -270,7 +270,7 @@ impl World {
     }
 
     /// The session is over; what it still waits for is dropped.
-    fn close(&mut self, seat: usize) {
+    fn close(&mut self, seat: usize, draws: bool) {
         self.flush(seat);
         let left = self.seats[seat].session.abandoned();
         if !left.is_empty() {
@@ -285,6 +285,7 @@ impl World {
         self.pool.extend(reserved.into_values());
         if let Some(link) = self.seats[seat].leader {
             self.backend(link).inbox.extend_from_slice(&last);
+            self.drawing.extend(Some(link).filter(|_| draws));
         }
         self.drop_leader(seat);
         self.client_listens(seat);

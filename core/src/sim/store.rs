@@ -295,6 +295,12 @@ impl Chain {
         self.versions.iter().rev().find(settled)?.values.as_deref()
     }
 
+    /// What an open transaction has made of the row, one after the other.
+    pub(super) fn open_versions(&self) -> impl Iterator<Item = &[Value]> {
+        let open = self.versions.iter().rev().take_while(|version| matches!(version.by, By::Open(..)));
+        open.filter_map(|version| version.values.as_deref())
+    }
+
     /// Another transaction that is about to change the row, and has not committed.
     pub(super) fn changing(&self, tx: TxId) -> Option<TxId> {
         match self.newest()?.by {

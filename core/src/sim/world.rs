@@ -23,6 +23,8 @@ pub(super) struct World {
     pub fault: Option<Fault>,
     /// Idle follower connections.
     pub pool: Vec<Follower>,
+    /// Former leader connections on which a statement may still draw from a sequence.
+    pub drawing: Vec<Link>,
     /// What is still to go wrong.
     pub accidents: Vec<Accident>,
     /// The next connection to a follower is refused.
@@ -64,6 +66,7 @@ enum Step {
     Enact,
     Judge(NodeId),
     Level,
+    Drawn(usize),
 }
 
 impl Step {
@@ -79,7 +82,7 @@ impl Step {
             | Self::Enter(seat)
             | Self::SeesMembers(seat) => nodes + seat,
             Self::Backend(link) => link.node,
-            Self::Enact | Self::Judge(_) | Self::Level => usize::MAX,
+            Self::Enact | Self::Judge(_) | Self::Level | Self::Drawn(_) => usize::MAX,
         }
     }
 }
@@ -93,7 +96,8 @@ impl World {
         let nodes = 2 + usize::from(rng.one_in(3));
         let seats = 2 + rng.below(4);
         let nodes: Vec<Node> = (0..nodes).map(|number| Node::new(number, &mut rng)).collect();
-        let slow = rng.below(2 * (nodes.len() + seats));
+        // Which node or seat, the batches on followers, or none.
+        let slow = if rng.one_in(4) { nodes.len() + seats } else { rng.below(2 * (nodes.len() + seats)) };
         let mut world = Self {
             cluster: Cluster::new(nodes.len()),
             nodes,
@@ -102,6 +106,7 @@ impl World {
             plans: PlanCache::new(1 << 20),
             fault,
             pool: Vec::new(),
+            drawing: Vec::new(),
             accidents: accidents(&mut rng),
             full: false,
             disturbed: false,
@@ -129,7 +134,7 @@ impl World {
                 return self.judge();
             }
             let mut chosen = steps[self.rng.below(steps.len())];
-            if chosen.slot(self.nodes.len()) == self.slow && step % 8 != 0 {
+            if self.is_slow(chosen) && step % 8 != 0 {
                 chosen = steps[self.rng.below(steps.len())];
             }
             self.step(chosen);
@@ -172,6 +177,8 @@ impl World {
         if self.cluster.can_level() {
             steps.push(Step::Level);
         }
+        let drawn = self.drawing.iter().enumerate().filter(|(_, link)| self.backend_of(**link).ended);
+        steps.extend(drawn.map(|(n, _)| Step::Drawn(n)));
         steps
     }
 
@@ -190,8 +197,16 @@ impl World {
     fn can_answer(&self, asked: &Asked) -> bool {
         match asked {
             Asked::Reserve(_) => true,
-            Asked::Verdict(_) | Asked::Degraded(..) | Asked::Dial => self.cluster.changing.is_none(),
+            Asked::Verdict(_) | Asked::Degraded(..) => self.cluster.changing.is_none(),
+            Asked::Dial => self.cluster.changing.is_none() && self.is_settled(),
         }
+    }
+
+    /// Whether no commit is under way that began under another leader.
+    fn is_settled(&self) -> bool {
+        let leader = self.cluster.membership.leader();
+        let under_way = |seat: &Seat| seat.lock.is_held() && Some(seat.session.leader()) != leader;
+        self.fault == Some(Fault::LedAtOnce) || !self.seats.iter().any(under_way)
     }
 
     fn step(&mut self, step: Step) {
@@ -219,6 +234,19 @@ impl World {
             Step::Enact => self.enact(),
             Step::Judge(node) => self.lost(node),
             Step::Level => self.step_level(),
+            Step::Drawn(number) => {
+                self.drawing.remove(number);
+                self.sequences_moved();
+            }
+        }
+    }
+
+    /// A node, a seat, or the batches on followers.
+    fn is_slow(&self, step: Step) -> bool {
+        let batches = self.nodes.len() + self.seats.len();
+        match step {
+            Step::Backend(link) if self.slow == batches => self.is_follower(link),
+            step => step.slot(self.nodes.len()) == self.slow,
         }
     }
 

@@ -299,8 +299,8 @@ fn duplicate(
             let chain = context.store.chain(place);
             let same = |row: &[Value]| row[*column].is_some() && row[*column] == values[*column];
             if let Some(other) = chain.changing(context.tx.id) {
-                let newest = chain.newest().and_then(|version| version.values.as_deref());
-                if newest.is_some_and(same) || chain.latest(context.tx.id).is_some_and(same) {
+                // A row that the other has made and deleted again, too: its index entry is there.
+                if chain.open_versions().any(same) || chain.latest(context.tx.id).is_some_and(same) {
                     return Err(other);
                 }
             } else if chain.latest(context.tx.id).is_some_and(same) {

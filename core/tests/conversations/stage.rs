@@ -222,24 +222,32 @@ impl Stage {
     }
 
     fn turn(&mut self) {
-        let mut random = |bytes: &mut [u8]| bytes.fill(7);
-        let mut world = World { plans: &mut self.plans, membership: &self.membership, random: &mut random };
-        self.session.turn(&mut world);
-        self.told.extend_from_slice(&self.session.client_out.split());
-        while let Some(action) = self.session.poll_action() {
-            match action {
-                Action::Close => self.closed = true,
-                Action::Lock(_)
-                | Action::Reserve { .. }
-                | Action::SendBatch { .. }
-                | Action::Suspect { .. }
-                | Action::Degrade { .. } => self.wanted.push_back(action),
-                Action::Dial => {
-                    self.leader = Leader::default();
-                    self.wanted.push_back(action);
-                }
-                _ => {}
+        loop {
+            let mut random = |bytes: &mut [u8]| bytes.fill(7);
+            let mut world = World { plans: &mut self.plans, membership: &self.membership, random: &mut random };
+            self.session.turn(&mut world);
+            self.told.extend_from_slice(&self.session.client_out.split());
+            let Some(action) = self.session.poll_action() else { return };
+            self.act(action);
+            while let Some(action) = self.session.poll_action() {
+                self.act(action);
             }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Close { .. } => self.closed = true,
+            Action::Lock(_)
+            | Action::Reserve { .. }
+            | Action::SendBatch { .. }
+            | Action::Suspect { .. }
+            | Action::Degrade { .. } => self.wanted.push_back(action),
+            Action::Dial => {
+                self.leader = Leader::default();
+                self.wanted.push_back(action);
+            }
+            _ => {}
         }
     }
 

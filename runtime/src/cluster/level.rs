@@ -242,6 +242,6 @@ impl Leveller {
 
     async fn dial(&self, node: NodeId, database: &str) -> Result<Line, ServiceFault> {
         let node = &self.config.nodes[usize::from(node.0)];
-        service::dial(&self.config.service, node, database, self.config.health.now().timeout).await
+        service::dial(&self.config.service, node, database, PATIENCE).await
     }
 }

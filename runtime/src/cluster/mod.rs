@@ -11,6 +11,7 @@
 //! | `registry`, `state`, `lineage` | the membership: in memory, on disk, on the nodes |
 //! | `sight`, `ghosts`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
 //! | `handback` | the preferred node leads again |
+//! | `succession` | when a new leader may be asked for the first time |
 //! | `command` | what an operator can ask for |
 //! | `compare`, `recover` | full comparison under held commits; making a node equal |
 //! | `verify` | comparison of the active nodes while clients write |
@@ -51,6 +52,7 @@ mod report;
 mod sequences;
 mod sight;
 mod state;
+mod succession;
 mod verify;
 
 use actor::Cluster;
@@ -64,6 +66,7 @@ use registry::Registry;
 pub use report::Report;
 use state::StateDirectory;
 pub use state::StateFault;
+pub use succession::Succession;
 
 /// Databases that an arbiter may have to be told of at once; one that falls behind closes all its idle connections.
 const VACATED: usize = 16;
@@ -105,6 +108,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         config,
         membership: registry.membership().clone(),
         commit_lock: CommitLock::new(),
+        succession: Succession::default(),
         utilities: Arc::default(),
         vacated: tokio::sync::broadcast::Sender::new(VACATED),
         cluster: client,

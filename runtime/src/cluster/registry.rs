@@ -1,7 +1,8 @@
 //! The membership, and the only place that changes it.
 //!
-//! Invariant: what is published is on disk. The order of a change is: state file; then sequences of a new leader, then
-//! lineage on the active nodes; then everybody sees it. Changes happen one after the other.
+//! Invariant: what is published is on disk. The order of a change is: state file; if another node is to lead, nobody leads;
+//! then sequences of the new leader, then lineage on the active nodes; then everybody sees it. Changes happen one after the
+//! other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +95,10 @@ impl Registry {
         self.save(&record).await;
         let before = self.membership.load_full();
         announce(&before, &record.membership);
+        if before.leader().is_some_and(|leader| record.membership.leader() != Some(leader)) {
+            // Values of sequences that the old leader gives out from here on reach no client.
+            self.publish(Membership { leading: None, ..(*before).clone() });
+        }
         if before.epoch != record.membership.epoch {
             self.prepare(&before, &mut record).await;
         }

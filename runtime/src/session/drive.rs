@@ -25,7 +25,7 @@ use super::exchange::{Exchanged, exchange};
 use super::link::{Link, LinkFault};
 use super::local::Local;
 use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
-use super::peer::Peer;
+use super::peer::{Peer, Read};
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
 use super::watchdog::watch;
@@ -82,6 +82,8 @@ pub struct Driver {
     _place: Place,
     draining: bool,
     closing: bool,
+    /// A statement that draws from a sequence may go on at the leader when the session has ended.
+    draws: bool,
 }
 
 impl Driver {
@@ -116,6 +118,7 @@ impl Driver {
             _place: place,
             draining: false,
             closing: false,
+            draws: false,
         }
     }
 
@@ -200,7 +203,10 @@ impl Driver {
             Action::Capture(tables) => self.capture(tables),
             Action::Dial => self.dial(),
             Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
-            Action::Close => self.closing = true,
+            Action::Close { draws } => {
+                self.closing = true;
+                self.draws = draws;
+            }
         }
     }
 
@@ -393,13 +399,25 @@ impl Driver {
     async fn farewell(mut self) {
         let mut out = std::mem::take(&mut self.session.client_out);
         let mut last = std::mem::replace(&mut self.session.leader_out, BytesMut::new());
-        if let Some(leader) = &self.leader {
+        if let Some(leader) = self.leader.take() {
             let _ = leader.peer.write(&mut last);
+            if self.draws {
+                tokio::task::spawn_local(drawn(leader.peer, self.server.clone(), self.identity.clone()));
+            }
         }
         if self.client_open {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.client.write_all(&mut out)).await;
         }
     }
+}
+
+/// The statement that was under way when its session ended has come to its end, too.
+async fn drawn(mut leader: Peer, server: Arc<Server>, identity: Rc<Identity>) {
+    let mut unread = BytesMut::new();
+    while matches!(leader.read(&mut unread).await, Ok(Read::Some)) {
+        unread.clear();
+    }
+    server.cluster().sequences_moved(&identity.database);
 }
 
 /// A session that ends in the middle of a commit, by a fault of ours: nobody will go on with it. The commit lock is kept

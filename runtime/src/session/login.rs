@@ -299,7 +299,14 @@ pub async fn dial_leader(
         let node = server.wait_for_leader().await.map_err(DialLeaderFault::NoLeader)?;
         let greeting = Greeting { user: &identity.user, key: &identity.key, parameters: identity.parameters.clone() };
         let fault = match link::dial(server.node(node), greeting, local.keys()).await {
-            Ok(link) => return Ok((node, link)),
+            Ok(link) => {
+                let shared = server.shared();
+                shared.succession.settled(node, &shared.commit_lock).await;
+                if shared.membership.load().leader() == Some(node) {
+                    return Ok((node, link));
+                }
+                continue;
+            }
             Err(fault) => fault,
         };
         attempts += 1;

@@ -192,6 +192,33 @@ fn a_server_that_is_slow_to_let_somebody_in_is_not_dead_and_one_that_lets_nobody
 }
 
 #[test]
+fn a_statement_on_the_new_leader_does_not_overtake_what_the_old_one_has_ordered() {
+    let mut cluster = Cluster::builder(2).relayed().start();
+    cluster.create_database("overtake");
+    let mut early = cluster.connect("overtake");
+    early.query("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0)");
+    let add = "UPDATE t SET v = v + 1 WHERE id = 1";
+    // Both have all that they need: connections, plans.
+    let mut late = cluster.connect("overtake");
+    [&mut early, &mut late].into_iter().for_each(|client| drop(client.query(add)));
+
+    let batch_takes = Duration::from_millis(1500);
+    cluster.relays[1].set_delay(batch_takes);
+    let ordered = std::thread::spawn(move || early.query(add));
+    let mut observer = cluster.nodes[0].connect("overtake");
+    wait::until(SOON, "the leader has run the statement, and the batch is on its way", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'UPDATE t%' \
+                   AND wait_event = 'ClientRead' AND now() - xact_start > '100ms'";
+        (observer.value(sql) == "1").then_some(())
+    });
+    cluster.relays[1].set_delay(Duration::ZERO);
+    cluster.nodes[0].kill9();
+    late.query(add);
+    ordered.join().expect("the first client is told that it has committed");
+    assert_eq!(cluster.nodes[1].connect("overtake").value("SELECT v FROM t"), "4");
+}
+
+#[test]
 fn with_no_node_at_all_the_proxy_stays_and_works_again_when_one_is_back() {
     let mut cluster = Cluster::start(1);
     cluster.create_database("lonely");

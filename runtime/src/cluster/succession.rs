@@ -1,0 +1,47 @@
+//! When a new leader may be asked for the first time.
+//!
+//! Invariant: while a session is served by one leader, no commit is under way that began under another. For when a leader
+//! dies, its locks die with it, and the batches that it had ordered may still be on their way to the follower that leads
+//! now: a statement that came before them would work on rows that they are about to replace, and its change would be lost.
+//! (Found by the simulator: `lockstep_core::sim`.)
+
+use lockstep_core::commitlock::CommitLock;
+use lockstep_core::id::NodeId;
+use tokio::sync::Mutex;
+
+/// Whose predecessor's commits are known to be over.
+#[derive(Debug, Default)]
+pub struct Succession(Mutex<Option<NodeId>>);
+
+impl Succession {
+    /// Returns when nothing is under way any more that a former leader of `leader` has begun. To be called when everybody
+    /// can see that `leader` leads: who takes the commit lock after that does not commit for another.
+    pub async fn settled(&self, leader: NodeId, lock: &CommitLock) {
+        let mut settled = self.0.lock().await;
+        if *settled != Some(leader) {
+            drop(lock.exclusive().await);
+            *settled = Some(leader);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_new_leader_waits_for_the_commits_of_the_old_one_and_for_no_later_ones() {
+        let (lock, succession) = (CommitLock::new(), Succession::default());
+        let commit = lock.try_shared();
+        let mut settled = Box::pin(succession.settled(NodeId(1), &lock));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(settled.as_mut().poll(&mut context).is_pending());
+        drop(commit);
+        assert!(settled.as_mut().poll(&mut context).is_ready());
+        drop(settled);
+        let _later = lock.try_shared();
+        assert!(Box::pin(succession.settled(NodeId(1), &lock)).as_mut().poll(&mut context).is_ready());
+    }
+}
