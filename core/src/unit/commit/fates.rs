@@ -16,6 +16,8 @@ struct World {
     has: Vec<bool>,
     out: Vec<bool>,
     leader_alive: bool,
+    /// Of followers-first commits; where the leader commits first, none is needed.
+    looked: bool,
     story: Vec<String>,
 }
 
@@ -30,6 +32,7 @@ impl World {
             has: vec![false; nodes],
             out: vec![false; nodes],
             leader_alive: true,
+            looked: order == Order::LeaderFirst,
             story: Vec::new(),
         };
         world.collect();
@@ -65,6 +68,11 @@ impl World {
             (Task::Reserve { node, .. }, 2) => self.commit.not_reserved(node, ReserveFault::Full(String::new())),
             (Task::Reserve { node, .. }, 3) => self.commit.not_reserved(node, ReserveFault::Broken(String::new())),
             (Task::Reserve { node, .. }, _) => self.commit.reserved(node),
+            (Task::Look, _) => {
+                self.looked = true;
+                self.commit.clear();
+            }
+            (Task::Send { .. }, _) if !self.looked => panic!("sent without a look: {:?}", self.story),
             (Task::Send { node }, 2) => {
                 let refused = BatchResult::Refused { state: String::new(), message: String::new() };
                 self.commit.answered(node, refused);
