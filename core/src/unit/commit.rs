@@ -338,7 +338,7 @@ impl Commit {
             }
             Leader::Committed if settled => self.finish(Outcome::Committed { leader_out: false }),
             Leader::Out if settled && self.committed() > 0 => self.finish(Outcome::Committed { leader_out: true }),
-            Leader::Out if settled || self.order == Order::LeaderFirst => self.abort(lost_before_commit()),
+            Leader::Out if settled || self.order == Order::LeaderFirst => self.leader_left(),
             Leader::Lost if settled || self.order == Order::LeaderFirst => self.leader_gone(),
             _ => {}
         }
@@ -361,15 +361,20 @@ impl Commit {
         if self.committed() > 0 {
             return self.settle_leader("its connection broke at COMMIT after followers had committed".into());
         }
-        if self.followers.iter().any(|(_, state, _)| *state != Follower::Out) {
+        if !self.all_out() {
             let why = "its connection broke while it committed ahead of the others, and whether it did is not known";
             return self.settle_leader(why.into());
         }
-        self.abort(
-            Fault::error(SqlState::CONNECTION_FAILURE, "the connection to the server broke during COMMIT")
-                .with_detail("Whether the transaction was committed is not known.")
-                .with_hint("Look whether its changes are there before you repeat it."),
-        );
+        self.abort(lost_in_commit());
+    }
+
+    /// It was to be put out, and no follower has the unit. With all of them out it was the last, and is still there.
+    fn leader_left(&mut self) {
+        self.abort(if self.all_out() { lost_in_commit() } else { lost_before_commit() });
+    }
+
+    fn all_out(&self) -> bool {
+        self.followers.iter().all(|(_, state, _)| *state == Follower::Out)
     }
 
     fn settle_leader(&mut self, why: String) {
@@ -428,6 +433,12 @@ impl Commit {
 fn lost_before_commit() -> Fault {
     Fault::error(SqlState::SERIALIZATION_FAILURE, "the server failed before the transaction was committed")
         .with_hint("Run the transaction again.")
+}
+
+fn lost_in_commit() -> Fault {
+    Fault::error(SqlState::CONNECTION_FAILURE, "the connection to the server broke during COMMIT")
+        .with_detail("Whether the transaction was committed is not known.")
+        .with_hint("Look whether its changes are there before you repeat it.")
 }
 
 #[cfg(test)]

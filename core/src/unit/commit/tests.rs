@@ -195,6 +195,21 @@ fn a_leader_lost_after_a_follower_committed_is_out_and_the_commit_stands() {
     assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: true })]);
 }
 
+/// The leader is the last one then, and stays in whatever it has done with the COMMIT that it was sent.
+#[test]
+fn of_a_unit_whose_followers_went_out_after_its_leader_was_lost_in_commit_nothing_is_claimed() {
+    let mut commit = sent_to_both();
+    commit.out(B);
+    commit.answered(A, BatchResult::Committed);
+    commit.leader_lost();
+    assert!(matches!(&drain(&mut commit)[..], [Task::LeaderCommit, Task::Degrade { node: LEADER, .. }]));
+    commit.out(A);
+    commit.degraded(LEADER);
+    assert!(
+        matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(f))] if f.state == SqlState::CONNECTION_FAILURE)
+    );
+}
+
 #[test]
 fn a_leader_that_refuses_what_followers_have_committed_is_out() {
     let mut commit = sent_to_both();
