@@ -15,7 +15,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `world` | which of the things that can happen next does |
-//! | `shell`, `seat`, `exchange` | what the runtime does for a session |
+//! | `shell`, `seat`, `look`, `exchange` | what the runtime does for a session |
 //! | `cluster` | who is a member; sequences are levelled |
 //! | `client`, `workload` | what clients ask for, and what they were told |
 //! | `oracle` | what must be true |
@@ -45,6 +45,7 @@ mod cluster;
 mod evaluate;
 mod exchange;
 mod faults;
+mod look;
 mod node;
 mod oracle;
 mod parse;

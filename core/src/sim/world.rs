@@ -11,6 +11,7 @@ use super::rng::Rng;
 use super::seat::{Asked, Seat};
 use crate::commitlock::CommitLock;
 use crate::id::NodeId;
+use crate::inflight::InFlight;
 use crate::plan::PlanCache;
 
 pub(super) struct World {
@@ -18,6 +19,7 @@ pub(super) struct World {
     pub seats: Vec<Seat>,
     pub cluster: Cluster,
     pub lock: CommitLock,
+    pub in_flight: InFlight<Link>,
     pub plans: PlanCache,
     pub rng: Rng,
     pub fault: Option<Fault>,
@@ -59,6 +61,7 @@ enum Step {
     Answer(usize, usize),
     Exchange(usize, usize),
     Enter(usize),
+    Look(usize),
     SeesMembers(usize),
     Backend(Link),
     Enact,
@@ -77,6 +80,7 @@ impl Step {
             | Self::Answer(seat, _)
             | Self::Exchange(seat, _)
             | Self::Enter(seat)
+            | Self::Look(seat)
             | Self::SeesMembers(seat) => nodes + seat,
             Self::Backend(link) => link.node,
             Self::Enact | Self::Judge(_) | Self::Level => usize::MAX,
@@ -99,6 +103,7 @@ impl World {
             nodes,
             seats: Vec::new(),
             lock: CommitLock::new(),
+            in_flight: InFlight::new(),
             plans: PlanCache::new(1 << 20),
             fault,
             pool: Vec::new(),
@@ -154,6 +159,9 @@ impl World {
             if seat.lock.is_called() {
                 steps.push(Step::Enter(number));
             }
+            if seat.looks.as_ref().is_some_and(|bell| bell.has_rung()) {
+                steps.push(Step::Look(number));
+            }
             if seat.seen != self.cluster.membership {
                 steps.push(Step::SeesMembers(number));
             }
@@ -189,7 +197,7 @@ impl World {
 
     fn can_answer(&self, asked: &Asked) -> bool {
         match asked {
-            Asked::Reserve(_) => true,
+            Asked::Reserve(_) | Asked::EnterAfterLook => true,
             Asked::Verdict(_) | Asked::Degraded(..) | Asked::Dial => self.cluster.changing.is_none(),
         }
     }
@@ -209,6 +217,10 @@ impl World {
             Step::Answer(seat, asked) => self.answer(seat, asked),
             Step::Exchange(seat, exchange) => self.step_exchange(seat, exchange),
             Step::Enter(seat) => self.enter(seat),
+            Step::Look(seat) => {
+                self.look(seat);
+                self.turn(seat);
+            }
             Step::SeesMembers(seat) => {
                 let seen = self.cluster.membership.clone();
                 self.seats[seat].session.membership_changed(&seen);
@@ -265,8 +277,7 @@ impl World {
                 }
             }
             Accident::Cut | Accident::Terminate => {
-                let followers = self.rng.one_in(2);
-                let links = self.live_links(followers);
+                let links = self.live_links();
                 if links.is_empty() {
                     return;
                 }
@@ -283,14 +294,17 @@ impl World {
         }
     }
 
-    /// Connections that may end now, but for those of leaders that a unit still needs which its followers may have
-    /// committed: see the module's "What is not tried".
-    fn live_links(&self, favours_followers: bool) -> Vec<Link> {
-        let free = |seat: &&Seat| seat.lock.is_exclusive() || seat.session.abandoned().is_empty();
-        let leaders = self.seats.iter().filter(free).filter_map(|seat| seat.leader);
-        let followers = self.seats.iter().flat_map(|seat| seat.exchanges.iter().map(|exchange| exchange.follower.link));
-        // Of followers as often as of leaders, though there are few at any time.
-        let links: Vec<Link> = if favours_followers { followers.collect() } else { leaders.collect() };
+    /// Connections that may end now: of followers, of leaders whose units followers may have, or of all leaders, each as
+    /// often as the others, though there are few of the first at any time.
+    fn live_links(&mut self) -> Vec<Link> {
+        let which = self.rng.below(3);
+        let links: Vec<Link> = if which == 0 {
+            let exchanges = self.seats.iter().flat_map(|seat| &seat.exchanges);
+            exchanges.map(|exchange| exchange.follower.link).collect()
+        } else {
+            let half_done = |seat: &&Seat| which == 2 || !seat.session.abandoned().is_empty();
+            self.seats.iter().filter(half_done).filter_map(|seat| seat.leader).collect()
+        };
         links.into_iter().filter(|link| !self.backend_of(*link).ended).collect()
     }
 
