@@ -6,11 +6,13 @@ use std::sync::atomic::AtomicUsize;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_core::cluster::Membership;
 use lockstep_core::commitlock::CommitLock;
+use lockstep_core::inflight::InFlight;
 use tokio::sync::{RwLock, broadcast};
 
 use crate::cluster::ClusterClient;
 use crate::config::Config;
 use crate::door::protocol::Scrubbed;
+use crate::session::Lookout;
 
 /// One per process, in an `Arc`.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Shared {
     /// The newest membership. Whoever commits reads it *after* entering the commit lock.
     pub membership: Arc<ArcSwap<Membership>>,
     pub commit_lock: CommitLock,
+    /// Commits whose batches are under way to followers.
+    pub in_flight: InFlight<Lookout>,
     /// Held in common by commands that each node runs by itself, alone by whoever compares nodes or lets one in.
     pub utilities: Arc<RwLock<()>>,
     /// Databases that idle follower connections must leave, told to every arbiter.

@@ -90,12 +90,12 @@ impl<L> InFlight<L> {
         Self { state: Arc::new(Mutex::new(State { entries: Vec::new(), next: 0 })) }
     }
 
-    /// A commit is about to look, with this connection to its leader. It is trusted until it says otherwise.
-    pub fn enter(&self, leader: L) -> Flight<L> {
+    /// A commit is about to look, with this connection to its leader; `trusted`: see [`Flight::trusted`].
+    pub fn enter(&self, leader: L, trusted: bool) -> Flight<L> {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        state.entries.push(Entry { number, leader, trusted: true, waits: None });
+        state.entries.push(Entry { number, leader, trusted, waits: None });
         drop(state);
         Flight { of: self.clone(), number }
     }

@@ -68,12 +68,12 @@ fn is_clear(flight: &Flight<Wire>) -> bool {
 /// What a commit does before it sends; whether it may.
 fn look(registry: &InFlight<Wire>, wire: &Wire) -> (Flight<Wire>, bool) {
     if planted(Bug::LooksFirst) {
-        let elsewhere = registry.enter(wire.clone());
+        let elsewhere = registry.enter(wire.clone(), true);
         let clear = is_clear(&elsewhere);
         drop(elsewhere);
-        return (registry.enter(wire.clone()), clear);
+        return (registry.enter(wire.clone(), true), clear);
     }
-    let flight = registry.enter(wire.clone());
+    let flight = registry.enter(wire.clone(), true);
     let clear = is_clear(&flight);
     (flight, clear)
 }
@@ -102,7 +102,7 @@ fn one_who_was_ended_and_one_who_has_his_locks_never_both_send() {
 fn a_last_word_that_was_read_and_not_understood_yet_is_not_quiet() {
     explore(|| {
         let (registry, wire) = (InFlight::new(), Wire::new(false));
-        let flight = registry.enter(wire.clone());
+        let flight = registry.enter(wire.clone(), true);
         let reader = {
             let wire = wire.clone();
             thread::spawn(move || {
@@ -124,9 +124,9 @@ fn a_last_word_that_was_read_and_not_understood_yet_is_not_quiet() {
 fn one_who_waits_is_woken_when_the_other_has_left() {
     explore(|| {
         let registry = InFlight::new();
-        let lost = registry.enter(Wire::new(true));
+        let lost = registry.enter(Wire::new(true), true);
         let other = thread::spawn(move || drop(lost));
-        block_on(clear(&registry.enter(Wire::new(false))));
+        block_on(clear(&registry.enter(Wire::new(false), true)));
         other.join().unwrap();
     });
 }
@@ -135,14 +135,14 @@ fn one_who_waits_is_woken_when_the_other_has_left() {
 fn one_who_waits_is_woken_when_the_other_is_trusted_again() {
     explore(|| {
         let (registry, wire) = (InFlight::new(), Wire::new(true));
-        let flight = registry.enter(wire.clone());
+        let flight = registry.enter(wire.clone(), true);
         let reader = thread::spawn(move || {
             flight.busy();
             assert!(wire.take());
             flight.trusted();
             flight
         });
-        block_on(clear(&registry.enter(Wire::new(false))));
+        block_on(clear(&registry.enter(Wire::new(false), true)));
         drop(reader.join().unwrap());
     });
 }

@@ -40,7 +40,7 @@ fn rings(bell: &Bell) -> usize {
 #[test]
 fn a_commit_goes_on_while_all_connections_are_quiet() {
     let registry = InFlight::new();
-    let [one, other] = [quiet(), quiet()].map(|wire| registry.enter(wire));
+    let [one, other] = [quiet(), quiet()].map(|wire| registry.enter(wire, true));
     assert!(look(&one).0 && look(&other).0);
 }
 
@@ -48,7 +48,7 @@ fn a_commit_goes_on_while_all_connections_are_quiet() {
 fn everybody_waits_while_one_connection_is_not_quiet_its_owner_too() {
     let registry = InFlight::new();
     let wire = quiet();
-    let [one, other] = [quiet(), wire.clone()].map(|wire| registry.enter(wire));
+    let [one, other] = [quiet(), wire.clone()].map(|wire| registry.enter(wire, true));
     wire.set(true);
     assert!(!look(&one).0 && !look(&other).0);
 }
@@ -56,7 +56,7 @@ fn everybody_waits_while_one_connection_is_not_quiet_its_owner_too() {
 #[test]
 fn one_who_is_busy_is_waited_for_until_he_is_trusted_again() {
     let registry = InFlight::new();
-    let [one, other] = [quiet(), quiet()].map(|wire| registry.enter(wire));
+    let [one, other] = [quiet(), quiet()].map(|wire| registry.enter(wire, true));
     other.busy();
     let (clear, bell) = look(&one);
     assert!(!clear && rings(&bell) == 0);
@@ -66,9 +66,18 @@ fn one_who_is_busy_is_waited_for_until_he_is_trusted_again() {
 }
 
 #[test]
+fn one_who_enters_with_a_last_word_in_his_hand_is_not_trusted() {
+    let registry = InFlight::new();
+    let flight = registry.enter(quiet(), false);
+    assert!(!look(&flight).0);
+    flight.trusted();
+    assert!(look(&flight).0);
+}
+
+#[test]
 fn one_who_has_lost_his_leader_is_waited_for_until_he_has_left() {
     let registry = InFlight::new();
-    let [one, other] = [quiet(), quiet()].map(|wire| registry.enter(wire));
+    let [one, other] = [quiet(), quiet()].map(|wire| registry.enter(wire, true));
     other.busy();
     let (clear, bell) = look(&one);
     assert!(!clear);
@@ -81,7 +90,7 @@ fn one_who_has_lost_his_leader_is_waited_for_until_he_has_left() {
 fn one_who_waits_for_his_own_connection_looks_again_when_it_was_read() {
     let registry = InFlight::new();
     let wire = quiet();
-    let flight = registry.enter(wire.clone());
+    let flight = registry.enter(wire.clone(), true);
     wire.set(true);
     let (clear, bell) = look(&flight);
     assert!(!clear);
@@ -96,7 +105,7 @@ fn one_who_waits_for_his_own_connection_looks_again_when_it_was_read() {
 fn the_connection_is_let_go_of_when_its_commit_leaves() {
     let registry = InFlight::new();
     let wire = quiet();
-    drop(registry.enter(wire.clone()));
+    drop(registry.enter(wire.clone(), true));
     assert_eq!(Rc::strong_count(&wire), 1);
 }
 
@@ -114,12 +123,12 @@ fn between_threads_too_nobody_sends_beside_one_who_was_ended_and_has_sent() {
         let (registry, socket) = (InFlight::new(), Socket::default());
         thread::scope(|scope| {
             let ended = scope.spawn(|| {
-                let flight = registry.enter(socket.clone());
+                let flight = registry.enter(socket.clone(), true);
                 let sends = look(&flight);
                 (flight, sends)
             });
             *socket.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            let flight = registry.enter(Socket::default());
+            let flight = registry.enter(Socket::default(), true);
             let sends = look(&flight);
             let (_settles_later, has_sent) = ended.join().expect("it does not panic");
             assert!(!(sends && has_sent));

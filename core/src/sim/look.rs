@@ -14,15 +14,16 @@ impl World {
     /// The session's unit is about to send its batches.
     pub(super) fn enter_flight(&mut self, seat: usize) {
         let Some(link) = self.seats[seat].leader else { return };
+        let trusted = self.seats[seat].session.trusts_leader();
         match self.fault {
             Some(Fault::NoLook) => return self.clear(seat),
-            Some(Fault::LookedFirst) if self.is_clear(seat, &self.in_flight.enter(link), Waker::noop()) => {
+            Some(Fault::LookedFirst) if self.is_clear(seat, &self.in_flight.enter(link, trusted), Waker::noop()) => {
                 return self.seats[seat].asked.push(Asked::EnterAfterLook);
             }
             _ => {}
         }
         let registry = if self.fault == Some(Fault::OwnOnly) { InFlight::new() } else { self.in_flight.clone() };
-        self.seats[seat].flight = Some(registry.enter(link));
+        self.seats[seat].flight = Some(registry.enter(link, trusted));
         self.seats[seat].looks = Some(Arc::new(Bell::rung()));
         self.look(seat);
     }
@@ -30,7 +31,8 @@ impl World {
     /// By one who has looked before: a fault of ours.
     pub(super) fn enter_after_look(&mut self, seat: usize) {
         let Some(link) = self.seats[seat].leader else { return };
-        self.seats[seat].flight = Some(self.in_flight.enter(link));
+        let trusted = self.seats[seat].session.trusts_leader();
+        self.seats[seat].flight = Some(self.in_flight.enter(link, trusted));
         self.clear(seat);
     }
 
@@ -49,10 +51,8 @@ impl World {
 
     fn is_clear(&self, seat: usize, flight: &Flight<Link>, waker: &Waker) -> bool {
         let own = self.seats[seat].leader.filter(|_| self.fault == Some(Fault::OthersOnly));
-        let is_quiet = |link: &Link| {
-            let backend = self.backend_of(*link);
-            Some(*link) == own || backend.out.is_empty() && !backend.ended
-        };
+        // That it was ended may be heard long after its last word.
+        let is_quiet = |link: &Link| Some(*link) == own || self.backend_of(*link).out.is_empty();
         flight.poll_clear(&Context::from_waker(waker), is_quiet).is_ready()
     }
 
