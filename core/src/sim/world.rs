@@ -46,6 +46,8 @@ pub(super) enum Accident {
     Cut,
     /// `pg_terminate_backend`
     Terminate,
+    /// The same, of a session for whose rows another waits, and which is slow to hear of it. It comes when there is one.
+    TerminateHolder,
     /// A follower has no connection to give, once.
     Full,
     /// A client goes without a word.
@@ -125,7 +127,8 @@ impl World {
             if self.failure.is_some() {
                 return;
             }
-            if !self.accidents.is_empty() && self.rng.one_in(150) {
+            let often = if self.accidents.last() == Some(&Accident::TerminateHolder) { 8 } else { 150 };
+            if !self.accidents.is_empty() && self.rng.one_in(often) {
                 self.happen();
             }
             let steps = self.steps();
@@ -266,7 +269,7 @@ impl World {
 
     fn happen(&mut self) {
         let Some(accident) = self.accidents.pop() else { return };
-        self.disturbed |= accident != Accident::ClientVanishes;
+        self.disturbed |= !matches!(accident, Accident::ClientVanishes | Accident::TerminateHolder);
         match accident {
             Accident::Crash => {
                 let node = self.rng.below(self.nodes.len());
@@ -286,12 +289,31 @@ impl World {
                 self.note(|| format!("!!! {accident:?} {name}{}", link.backend));
                 self.cut(link, accident);
             }
+            Accident::TerminateHolder => self.terminate_holder(),
             Accident::Full => self.full = true,
             Accident::ClientVanishes => {
                 let seat = self.rng.below(self.seats.len());
                 self.client_vanishes(seat);
             }
         }
+    }
+
+    fn terminate_holder(&mut self) {
+        let holds = |seat: &usize| {
+            let link = self.seats[*seat].leader;
+            link.is_some_and(|link| self.backend_of(link).is_waited_for(&self.nodes[link.node].store))
+        };
+        let holders: Vec<usize> = (0..self.seats.len()).filter(holds).collect();
+        if holders.is_empty() {
+            return self.accidents.push(Accident::TerminateHolder);
+        }
+        self.disturbed = true;
+        let seat = holders[self.rng.below(holders.len())];
+        let Some(link) = self.seats[seat].leader else { return };
+        self.slow = self.nodes.len() + seat;
+        let name = self.nodes[link.node].name;
+        self.note(|| format!("!!! Terminate {name}{}, for which another waits", link.backend));
+        self.cut(link, Accident::Terminate);
     }
 
     /// Connections that may end now: of followers, of leaders whose units followers may have, or of all leaders, each as
@@ -350,13 +372,14 @@ impl World {
     }
 }
 
-/// Three of four worlds are disturbed.
+/// Four of five worlds are disturbed.
 fn accidents(rng: &mut Rng) -> Vec<Accident> {
-    let kinds: &[Accident] = match rng.below(4) {
+    let kinds: &[Accident] = match rng.below(5) {
         0 => &[],
+        4 => &[Accident::TerminateHolder],
         1 => &[Accident::Cut, Accident::Terminate, Accident::Full, Accident::ClientVanishes],
         2 => &[Accident::Crash],
-        _ => &[Accident::Cut, Accident::Crash, Accident::Terminate, Accident::ClientVanishes],
+        _ => &[Accident::Cut, Accident::Crash, Accident::TerminateHolder, Accident::ClientVanishes],
     };
     if kinds.is_empty() {
         return Vec::new();
