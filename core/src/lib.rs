@@ -8,7 +8,7 @@
 //! client bytes → wire → session → sql (what is meant) → plan (what runs where, what must be learned)
 //!              → leader bytes → leader's reply → reply (what the client is owed) → client bytes
 //!                                             ↘ effect → unit::log
-//! at COMMIT:  commitlock (shared) → unit::batch per follower → answers → leader's COMMIT → client bytes
+//! at COMMIT:  commitlock (shared) → inflight (a look) → unit::batch per follower → answers → leader's COMMIT → client bytes
 //! ```
 //!
 //! Arrows between folders point down only (a test reads the `use` lines):
@@ -20,7 +20,7 @@
 //! | 6 | [`reply`] | what the client is still owed |
 //! | 5 | [`plan`], [`unit`](mod@unit) | statement + catalog → what runs where; a write transaction over all nodes |
 //! | 4 | [`effect`] | what a write did |
-//! | 3 | [`catalog`], [`commitlock`], [`cluster`] | do not know each other |
+//! | 3 | [`catalog`], [`commitlock`], [`inflight`], [`cluster`] | do not know each other |
 //! | 2 | [`auth`], [`sql`] | both sides of a login; what SQL text says |
 //! | 1 | [`wire`] | bytes ⇄ frames |
 //! | 0 | [`id`], [`limits`], [`fault`], [`quote`], [`sync`] | words |
@@ -33,6 +33,7 @@ pub mod commitlock;
 pub mod effect;
 pub mod fault;
 pub mod id;
+pub mod inflight;
 pub mod limits;
 #[cfg(feature = "sql")]
 pub mod plan;

@@ -6,11 +6,13 @@ use std::sync::atomic::AtomicUsize;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_core::cluster::Membership;
 use lockstep_core::commitlock::CommitLock;
+use lockstep_core::inflight::InFlight;
 use tokio::sync::{RwLock, broadcast};
 
 use crate::cluster::{ClusterClient, Succession};
 use crate::config::Config;
 use crate::door::protocol::Scrubbed;
+use crate::session::Lookout;
 
 /// One per process, in an `Arc`.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Shared {
     pub membership: Arc<ArcSwap<Membership>>,
     pub commit_lock: CommitLock,
     pub succession: Succession,
+    /// Commits whose batches are under way to followers.
+    pub in_flight: InFlight<Lookout>,
     /// Held in common by commands that each node runs by itself, alone by whoever compares nodes or lets one in.
     pub utilities: Arc<RwLock<()>>,
     /// Databases that idle follower connections must leave, told to every arbiter.

@@ -153,6 +153,12 @@ pub struct Done {
     pub source: Option<Source>,
 }
 
+impl Done {
+    fn ends_transaction(&self) -> bool {
+        matches!(self.note, Note::Transaction(Transaction::Commit { .. } | Transaction::Rollback { .. }))
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub enum Note {
     #[default]
@@ -255,9 +261,12 @@ impl Owed {
     /// Whether this message of the leader goes to the client as it is, without a look inside.
     pub fn passes(&self, tag: u8) -> bool {
         match &self.what {
-            What::Raw { .. } => {
-                !matches!(tag, backend::READY_FOR_QUERY | backend::ERROR_RESPONSE) && !backend::is_asynchronous(tag)
-            }
+            What::Raw { done, .. } => match tag {
+                backend::READY_FOR_QUERY | backend::ERROR_RESPONSE => false,
+                // Not before it is known whether a transaction is open.
+                backend::COMMAND_COMPLETE => !done.ends_transaction(),
+                tag => !backend::is_asynchronous(tag),
+            },
             What::Execution(Execution::Pass { .. }) => matches!(
                 tag,
                 backend::DATA_ROW

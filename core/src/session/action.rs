@@ -22,6 +22,8 @@ pub enum Action {
     Unlock,
     /// Have a connection to a follower ready → `reserved` or `not_reserved`.
     Reserve { node: NodeId, fresh: bool, settings: Settings },
+    /// Enter the commits in flight ([`crate::inflight`]) and look → [`super::Session::clear`]. It is left with the lock.
+    Look,
     /// Send the batch on the reserved connection → `answered` or `broken`.
     SendBatch { node: NodeId, batch: Batch },
     /// Close every idle follower connection to this database, whoever may have used it.

@@ -66,6 +66,10 @@ impl Session {
                 self.tell_raw(&frame.raw);
                 true
             }
+            (What::Raw { .. }, backend::COMMAND_COMPLETE) => {
+                self.segment.held.extend_from_slice(&frame.raw);
+                true
+            }
             (What::Raw { done, failed }, backend::READY_FOR_QUERY) => {
                 if !*failed {
                     let done = done.clone();

@@ -181,6 +181,24 @@ impl Session {
         self.pump();
     }
 
+    /// No commit in flight may have lost its leader connection unnoticed; `membership` was read after the look, for one that
+    /// had lost it may have had the leader put out.
+    pub fn clear(&mut self, membership: &Membership) {
+        self.membership_changed(membership);
+        self.machine(Commit::clear);
+    }
+
+    /// Whether all that the leader has said was understood, and does not tell that it has given the unit up, or may have.
+    pub fn trusts_leader(&self) -> bool {
+        let answered = |what: &What| matches!(what, What::Own { error, tag, .. } if error.is_some() || tag.is_some());
+        let machine = self.committing.as_ref().and_then(|committing| committing.machine.as_ref());
+        self.lost.is_none()
+            && self.last_word.is_none()
+            && self.leader_in.is_empty()
+            && machine.is_some_and(Commit::trusts_leader)
+            && !self.owed.iter().any(|owed| answered(&owed.what))
+    }
+
     pub(super) fn machine(&mut self, input: impl FnOnce(&mut Commit)) {
         if let Some(machine) = self.committing.as_mut().and_then(|c| c.machine.as_mut()) {
             input(machine);
@@ -231,6 +249,7 @@ impl Session {
             let Some(task) = committing.machine.as_mut().and_then(Commit::poll) else { return };
             let action = match task {
                 Task::Reserve { node, fresh } => Action::Reserve { node, fresh, settings: committing.settings.clone() },
+                Task::Look => Action::Look,
                 Task::Send { node } => {
                     let send = Action::SendBatch { node, batch: committing.batch.clone() };
                     self.vacate();

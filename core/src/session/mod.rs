@@ -60,6 +60,7 @@ use crate::fault::Fault;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::reply::{Owed, Statement};
+use crate::unit::Order;
 use crate::wire::backend::Status;
 use crate::wire::notice;
 use crate::wire::{Frame, frontend};
@@ -263,11 +264,13 @@ impl Session {
             && (self.takes_client() || self.client_in.len() < limits::OUT_HIGH_WATER)
     }
 
-    /// Whether the leader may be read from: not while the client does not take what it was sent.
+    /// Whether the leader may be read from: not while the client does not take what it was sent. But a unit that
+    /// commits does not wait for its client, for others may wait for it.
     pub fn wants_leader(&self) -> bool {
-        self.client_gone
-            || self.client_out.len() < limits::OUT_HIGH_WATER
-                && (self.leads || self.leader_in.len() < limits::OUT_HIGH_WATER)
+        let commits = self.committing.as_ref().is_some_and(|committing| committing.order == Order::FollowersFirst);
+        let room = self.client_out.len() < limits::OUT_HIGH_WATER
+            && (self.leads || self.leader_in.len() < limits::OUT_HIGH_WATER);
+        commits || self.client_gone || room
     }
 
     /// Works off all that has arrived. To be called again, with the membership of that moment, when actions came of it.

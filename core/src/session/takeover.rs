@@ -134,13 +134,16 @@ impl Session {
         true
     }
 
-    /// The membership is another. If somebody else leads now, the session goes there, whatever its connection says: what
-    /// it did on the old leader will not be committed.
+    /// The membership is another. If somebody else leads now, or nobody and its leader is out, the session leaves that one,
+    /// whatever its connection says: what it did there will not be committed.
     pub fn membership_changed(&mut self, membership: &Membership) {
         let gone = membership.ids().filter(|id| membership.member(*id).state != MemberState::Active);
         self.machine(|machine| gone.for_each(|node| machine.out(node)));
-        let led_by_another = membership.leader().is_some_and(|leader| leader != self.leader);
-        if !led_by_another || self.lost.is_some() || self.gate == Gate::Closed {
+        let goes = match membership.leader() {
+            Some(leader) => leader != self.leader,
+            None => !membership.member(self.leader).state.is_current(),
+        };
+        if !goes || self.lost.is_some() || self.gate == Gate::Closed {
             return;
         }
         self.last_word = None;

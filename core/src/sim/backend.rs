@@ -100,6 +100,11 @@ impl Backend {
         }
     }
 
+    /// Whether another transaction waits for the one that is open here.
+    pub(super) fn is_waited_for(&self, store: &Store) -> bool {
+        !self.ended && self.tx.as_ref().is_some_and(|tx| store.is_waited_for(tx.id))
+    }
+
     pub(super) fn waits(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.waits.is_some())
     }

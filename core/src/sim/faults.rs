@@ -32,6 +32,20 @@ pub enum Fault {
     LedAtOnce,
     /// A degraded node is written down after the client has been told.
     DegradedLate,
+    /// Batches are sent without a look at the commits in flight.
+    NoLook,
+    /// Only one's own leader connection is looked at.
+    OwnOnly,
+    /// One's own is not.
+    OthersOnly,
+    /// Units enter the commits in flight after they have looked.
+    LookedFirst,
+    /// A connection is quiet as soon as it was read, whatever it said.
+    ReadUnmarked,
+    /// A unit that has lost its leader leaves before it is settled.
+    LeftLost,
+    /// Who leads is not read again after the look.
+    MembersNotReread,
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.

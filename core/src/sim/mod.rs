@@ -15,7 +15,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `world` | which of the things that can happen next does |
-//! | `shell`, `seat`, `exchange` | what the runtime does for a session |
+//! | `shell`, `seat`, `look`, `exchange` | what the runtime does for a session |
 //! | `cluster` | who is a member; sequences are levelled |
 //! | `client`, `workload` | what clients ask for, and what they were told |
 //! | `oracle` | what must be true |
@@ -27,10 +27,9 @@
 //!
 //! # What is not tried
 //!
-//! The end of one leader connection, while its node lives, between its unit's batches and its unit's COMMIT. The leader
-//! then rolls the unit back and lets its locks go, though followers have committed it or will. The node is put out for
-//! that; but until it is, a unit that waited for those locks goes on from rows that are not what the followers have, and
-//! what it sends them overwrites what was acknowledged (found by this simulator; an open question of the design).
+//! A leader connection of whose end the server knows before we do, without a word that could be found on it: then a unit
+//! that waited for its locks goes on from rows that followers do not have, and undoes what was acknowledged (see
+//! [`crate::inflight`]).
 //!
 //! DDL, COPY, triggers, nodes that join, and a proxy that is killed.
 //!
@@ -45,6 +44,7 @@ mod cluster;
 mod evaluate;
 mod exchange;
 mod faults;
+mod look;
 mod node;
 mod oracle;
 mod parse;

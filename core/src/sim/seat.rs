@@ -15,6 +15,7 @@ use super::node::Link;
 use crate::cluster::Membership;
 use crate::commitlock::{CommitLock, Pass};
 use crate::id::NodeId;
+use crate::inflight::Flight;
 use crate::session::{LockMode, Session};
 
 pub(super) struct Seat {
@@ -30,6 +31,10 @@ pub(super) struct Seat {
     pub asked: Vec<Asked>,
     pub exchanges: Vec<Exchange>,
     pub lock: Lock,
+    /// Its unit is among the commits in flight.
+    pub flight: Option<Flight<Link>>,
+    /// Its unit waits for a clear look; rung when it is worth looking again.
+    pub looks: Option<Arc<Bell>>,
     pub seen: Membership,
     pub spill: BytesMut,
     pub closed: bool,
@@ -42,6 +47,8 @@ pub(super) enum Asked {
     Verdict(NodeId),
     Degraded(NodeId, String),
     Dial,
+    /// A fault of ours.
+    EnterAfterLook,
 }
 
 /// The session's place at the commit lock.
@@ -51,18 +58,26 @@ pub(super) enum Lock {
     None,
     Waiting(Waiting),
     Held {
-        mode: LockMode,
         _pass: Option<Pass>,
     },
 }
 
 pub(super) struct Waiting {
-    mode: LockMode,
     future: Pin<Box<dyn Future<Output = Pass>>>,
     bell: Arc<Bell>,
 }
 
-struct Bell(AtomicBool);
+pub(super) struct Bell(pub AtomicBool);
+
+impl Bell {
+    pub(super) fn rung() -> Self {
+        Self(AtomicBool::new(true))
+    }
+
+    pub(super) fn has_rung(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
@@ -74,20 +89,16 @@ impl Lock {
     pub(super) fn wait(lock: &CommitLock, mode: LockMode) -> Self {
         let future: Pin<Box<dyn Future<Output = Pass>>> =
             if mode == LockMode::Exclusive { Box::pin(lock.exclusive()) } else { Box::pin(lock.shared()) };
-        Self::Waiting(Waiting { mode, future, bell: Arc::new(Bell(AtomicBool::new(true))) })
+        Self::Waiting(Waiting { future, bell: Arc::new(Bell::rung()) })
     }
 
     /// Whether somebody has rung.
     pub(super) fn is_called(&self) -> bool {
-        matches!(self, Self::Waiting(waiting) if waiting.bell.0.load(Ordering::SeqCst))
+        matches!(self, Self::Waiting(waiting) if waiting.bell.has_rung())
     }
 
     pub(super) fn is_held(&self) -> bool {
         matches!(self, Self::Held { .. })
-    }
-
-    pub(super) fn is_exclusive(&self) -> bool {
-        matches!(self, Self::Held { mode: LockMode::Exclusive, .. })
     }
 
     /// True: it is held now.
@@ -98,7 +109,7 @@ impl Lock {
         match waiting.future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => false,
             Poll::Ready(pass) => {
-                *self = Self::Held { mode: waiting.mode, _pass: Some(pass) };
+                *self = Self::Held { _pass: Some(pass) };
                 true
             }
         }

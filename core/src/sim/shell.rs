@@ -44,6 +44,8 @@ impl World {
                 asked: Vec::new(),
                 exchanges: Vec::new(),
                 lock: Lock::None,
+                flight: None,
+                looks: None,
                 seen: self.cluster.membership.clone(),
                 spill: BytesMut::new(),
                 closed: false,
@@ -96,8 +98,9 @@ impl World {
             Action::Spill(bytes) => of.spill.extend_from_slice(&bytes),
             Action::CutSpill(length) => of.spill.truncate(usize::try_from(length).unwrap_or(0)),
             Action::Lock(mode) => self.take_lock(seat, mode),
-            Action::Unlock => of.lock = Lock::None,
+            Action::Unlock => (of.lock, of.flight, of.looks) = (Lock::None, None, None),
             Action::Reserve { node, fresh, .. } => self.reserve(seat, node, fresh),
+            Action::Look => self.enter_flight(seat),
             Action::SendBatch { node, batch } => {
                 self.note(|| format!("s{seat}: batch to {node}"));
                 self.send_batch(seat, node, batch);
@@ -127,12 +130,12 @@ impl World {
     fn take_lock(&mut self, seat: usize, mode: LockMode) {
         self.note(|| format!("s{seat}: wants the lock {mode:?}"));
         if self.fault == Some(Fault::LockIgnored) {
-            return self.locked(seat, Lock::Held { mode, _pass: None });
+            return self.locked(seat, Lock::Held { _pass: None });
         }
         if mode == LockMode::Shared
             && let Some(pass) = self.lock.try_shared()
         {
-            return self.locked(seat, Lock::Held { mode, _pass: Some(pass) });
+            return self.locked(seat, Lock::Held { _pass: Some(pass) });
         }
         self.seats[seat].lock = Lock::wait(&self.lock, mode);
     }
@@ -191,6 +194,7 @@ impl World {
             },
             Asked::Degraded(node, why) => self.degraded(seat, node, why),
             Asked::Dial => self.dial(seat),
+            Asked::EnterAfterLook => self.enter_after_look(seat),
         }
         self.turn(seat);
     }
@@ -244,6 +248,10 @@ impl World {
     }
 
     pub(super) fn leader_lost(&mut self, seat: usize, why: &str) {
+        self.busy(seat);
+        if self.fault == Some(Fault::LeftLost) {
+            self.seats[seat].flight = None;
+        }
         self.drop_leader(seat);
         self.note(|| format!("s{seat}: has lost its leader: {why}"));
         self.seats[seat].session.leader_lost(why.into());
@@ -252,6 +260,7 @@ impl World {
 
     pub(super) fn leader_reads(&mut self, seat: usize) {
         let Some(link) = self.seats[seat].leader else { return };
+        self.busy(seat);
         let (few, backend) = (self.rng.one_in(4), &mut self.nodes[link.node].backends[link.backend]);
         if backend.out.is_empty() {
             return self.leader_lost(seat, "it closed the connection");
@@ -260,6 +269,7 @@ impl World {
         let piece = backend.out.split_to(length.min(backend.out.len()));
         self.seats[seat].session.leader_in.extend_from_slice(&piece);
         self.turn(seat);
+        self.trust(seat);
     }
 
     /// A follower connection breaks in the middle of a batch.
@@ -277,7 +287,7 @@ impl World {
             self.fail(format!("s{seat} ends in the middle of a commit to {left:?}"));
         }
         let of = &mut self.seats[seat];
-        (of.closed, of.lock) = (true, Lock::None);
+        (of.closed, of.lock, of.flight, of.looks) = (true, Lock::None, None, None);
         let last = std::mem::take(&mut of.session.leader_out);
         let links: Vec<Link> = of.exchanges.drain(..).map(|exchange| exchange.follower.link).collect();
         links.into_iter().for_each(|link| self.abandon(link));

@@ -236,6 +236,10 @@ impl Store {
         true
     }
 
+    pub(super) fn is_waited_for(&self, holder: TxId) -> bool {
+        self.waits.values().any(|waited| *waited == holder)
+    }
+
     pub(super) fn waits_no_more(&mut self, tx: TxId) {
         self.waits.remove(&tx);
     }

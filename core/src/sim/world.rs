@@ -11,6 +11,7 @@ use super::rng::Rng;
 use super::seat::{Asked, Seat};
 use crate::commitlock::CommitLock;
 use crate::id::NodeId;
+use crate::inflight::InFlight;
 use crate::plan::PlanCache;
 
 pub(super) struct World {
@@ -18,6 +19,7 @@ pub(super) struct World {
     pub seats: Vec<Seat>,
     pub cluster: Cluster,
     pub lock: CommitLock,
+    pub in_flight: InFlight<Link>,
     pub plans: PlanCache,
     pub rng: Rng,
     pub fault: Option<Fault>,
@@ -46,6 +48,8 @@ pub(super) enum Accident {
     Cut,
     /// `pg_terminate_backend`
     Terminate,
+    /// The same, of a session for whose rows another waits, and which is slow to hear of it. It comes when there is one.
+    TerminateHolder,
     /// A follower has no connection to give, once.
     Full,
     /// A client goes without a word.
@@ -61,6 +65,7 @@ enum Step {
     Answer(usize, usize),
     Exchange(usize, usize),
     Enter(usize),
+    Look(usize),
     SeesMembers(usize),
     Backend(Link),
     Enact,
@@ -80,6 +85,7 @@ impl Step {
             | Self::Answer(seat, _)
             | Self::Exchange(seat, _)
             | Self::Enter(seat)
+            | Self::Look(seat)
             | Self::SeesMembers(seat) => nodes + seat,
             Self::Backend(link) => link.node,
             Self::Enact | Self::Judge(_) | Self::Level | Self::Drawn(_) => usize::MAX,
@@ -103,6 +109,7 @@ impl World {
             nodes,
             seats: Vec::new(),
             lock: CommitLock::new(),
+            in_flight: InFlight::new(),
             plans: PlanCache::new(1 << 20),
             fault,
             pool: Vec::new(),
@@ -125,7 +132,8 @@ impl World {
             if self.failure.is_some() {
                 return;
             }
-            if !self.accidents.is_empty() && self.rng.one_in(150) {
+            let often = if self.accidents.last() == Some(&Accident::TerminateHolder) { 8 } else { 150 };
+            if !self.accidents.is_empty() && self.rng.one_in(often) {
                 self.happen();
             }
             let steps = self.steps();
@@ -158,6 +166,9 @@ impl World {
             steps.extend(exchanges.map(|(n, _)| Step::Exchange(number, n)));
             if seat.lock.is_called() {
                 steps.push(Step::Enter(number));
+            }
+            if seat.looks.as_ref().is_some_and(|bell| bell.has_rung()) {
+                steps.push(Step::Look(number));
             }
             if seat.seen != self.cluster.membership {
                 steps.push(Step::SeesMembers(number));
@@ -196,7 +207,7 @@ impl World {
 
     fn can_answer(&self, asked: &Asked) -> bool {
         match asked {
-            Asked::Reserve(_) => true,
+            Asked::Reserve(_) | Asked::EnterAfterLook => true,
             Asked::Verdict(_) | Asked::Degraded(..) => self.cluster.changing.is_none(),
             Asked::Dial => self.cluster.changing.is_none() && self.is_settled(),
         }
@@ -224,6 +235,10 @@ impl World {
             Step::Answer(seat, asked) => self.answer(seat, asked),
             Step::Exchange(seat, exchange) => self.step_exchange(seat, exchange),
             Step::Enter(seat) => self.enter(seat),
+            Step::Look(seat) => {
+                self.look(seat);
+                self.turn(seat);
+            }
             Step::SeesMembers(seat) => {
                 let seen = self.cluster.membership.clone();
                 self.seats[seat].session.membership_changed(&seen);
@@ -282,7 +297,7 @@ impl World {
 
     fn happen(&mut self) {
         let Some(accident) = self.accidents.pop() else { return };
-        self.disturbed |= accident != Accident::ClientVanishes;
+        self.disturbed |= !matches!(accident, Accident::ClientVanishes | Accident::TerminateHolder);
         match accident {
             Accident::Crash => {
                 let node = self.rng.below(self.nodes.len());
@@ -293,8 +308,7 @@ impl World {
                 }
             }
             Accident::Cut | Accident::Terminate => {
-                let followers = self.rng.one_in(2);
-                let links = self.live_links(followers);
+                let links = self.live_links();
                 if links.is_empty() {
                     return;
                 }
@@ -303,6 +317,7 @@ impl World {
                 self.note(|| format!("!!! {accident:?} {name}{}", link.backend));
                 self.cut(link, accident);
             }
+            Accident::TerminateHolder => self.terminate_holder(),
             Accident::Full => self.full = true,
             Accident::ClientVanishes => {
                 let seat = self.rng.below(self.seats.len());
@@ -311,14 +326,35 @@ impl World {
         }
     }
 
-    /// Connections that may end now, but for those of leaders that a unit still needs which its followers may have
-    /// committed: see the module's "What is not tried".
-    fn live_links(&self, favours_followers: bool) -> Vec<Link> {
-        let free = |seat: &&Seat| seat.lock.is_exclusive() || seat.session.abandoned().is_empty();
-        let leaders = self.seats.iter().filter(free).filter_map(|seat| seat.leader);
-        let followers = self.seats.iter().flat_map(|seat| seat.exchanges.iter().map(|exchange| exchange.follower.link));
-        // Of followers as often as of leaders, though there are few at any time.
-        let links: Vec<Link> = if favours_followers { followers.collect() } else { leaders.collect() };
+    fn terminate_holder(&mut self) {
+        let holds = |seat: &usize| {
+            let link = self.seats[*seat].leader;
+            link.is_some_and(|link| self.backend_of(link).is_waited_for(&self.nodes[link.node].store))
+        };
+        let holders: Vec<usize> = (0..self.seats.len()).filter(holds).collect();
+        if holders.is_empty() {
+            return self.accidents.push(Accident::TerminateHolder);
+        }
+        self.disturbed = true;
+        let seat = holders[self.rng.below(holders.len())];
+        let Some(link) = self.seats[seat].leader else { return };
+        self.slow = self.nodes.len() + seat;
+        let name = self.nodes[link.node].name;
+        self.note(|| format!("!!! Terminate {name}{}, for which another waits", link.backend));
+        self.cut(link, Accident::Terminate);
+    }
+
+    /// Connections that may end now: of followers, of leaders whose units followers may have, or of all leaders, each as
+    /// often as the others, though there are few of the first at any time.
+    fn live_links(&mut self) -> Vec<Link> {
+        let which = self.rng.below(3);
+        let links: Vec<Link> = if which == 0 {
+            let exchanges = self.seats.iter().flat_map(|seat| &seat.exchanges);
+            exchanges.map(|exchange| exchange.follower.link).collect()
+        } else {
+            let half_done = |seat: &&Seat| which == 2 || !seat.session.abandoned().is_empty();
+            self.seats.iter().filter(half_done).filter_map(|seat| seat.leader).collect()
+        };
         links.into_iter().filter(|link| !self.backend_of(*link).ended).collect()
     }
 
@@ -364,13 +400,14 @@ impl World {
     }
 }
 
-/// Three of four worlds are disturbed.
+/// Four of five worlds are disturbed.
 fn accidents(rng: &mut Rng) -> Vec<Accident> {
-    let kinds: &[Accident] = match rng.below(4) {
+    let kinds: &[Accident] = match rng.below(5) {
         0 => &[],
+        4 => &[Accident::TerminateHolder],
         1 => &[Accident::Cut, Accident::Terminate, Accident::Full, Accident::ClientVanishes],
         2 => &[Accident::Crash],
-        _ => &[Accident::Cut, Accident::Crash, Accident::Terminate, Accident::ClientVanishes],
+        _ => &[Accident::Cut, Accident::Crash, Accident::TerminateHolder, Accident::ClientVanishes],
     };
     if kinds.is_empty() {
         return Vec::new();

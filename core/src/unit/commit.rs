@@ -1,13 +1,18 @@
 //! The commit of a unit: followers first, the leader last.
 //!
 //! ```text
-//! Reserving ──all reserved──▶ Sending ──every follower committed or out──▶ Leading ──leader's answer──▶ Finished
-//!     │ a node is full, the leader is lost          │ leader lost: the commit stands if a follower has committed
-//!     └────────▶ Finished(Aborted)                  └────────▶ Finished
+//! Reserving ──all reserved──▶ Looking ──clear──▶ Sending ──every follower committed or out──▶ Leading ──▶ Finished
+//!     │ a node is full          │                   │ leader lost: the commit stands if a follower has committed
+//!     │ the leader is lost      │ leader lost       │
+//!     └────────▶ Finished(Aborted) ◀┘               └────────▶ Finished
 //! ```
 //!
+//! Looking ([`crate::inflight`]): no commit in flight, this one included, may have lost its leader connection unnoticed. Its
+//! rows could have been taken on the leader by another since, who would then undo what is acknowledged.
+//!
 //! With [`Order::LeaderFirst`] (SERIALIZABLE, cursors WITH HOLD: only the leader can judge) Leading comes before Sending,
-//! under the commit lock in exclusive mode; the followers' effects cannot fail then, and a follower that fails is out.
+//! under the commit lock in exclusive mode; the followers' effects cannot fail then, and a follower that fails is out. No
+//! look is needed: nobody else is in flight, and a leader that has lost the unit does not commit it.
 //!
 //! Connections are reserved on all followers before any is sent a byte: a full connection table then aborts the unit
 //! while nothing has been committed anywhere.
@@ -35,6 +40,8 @@ pub enum Task {
         node: NodeId,
         fresh: bool,
     },
+    /// Enter the commits in flight, look, and say when it is clear.
+    Look,
     /// Send the batch on the reserved connection.
     Send {
         node: NodeId,
@@ -99,6 +106,14 @@ enum Leader {
     Out,
 }
 
+/// Whether the leader's connections of all commits in flight were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    NotAsked,
+    Asked,
+    Clear,
+}
+
 /// Attempts for each follower: the pooled connection, then fresh ones.
 const ATTEMPTS: u8 = 2;
 
@@ -109,6 +124,7 @@ pub struct Commit {
     leader: Leader,
     followers: Vec<(NodeId, Follower, u8)>,
     tasks: VecDeque<Task>,
+    look: Look,
     /// A follower has been sent the batch: from here on it may be committed somewhere.
     sent: bool,
     finished: bool,
@@ -119,8 +135,16 @@ impl Commit {
     pub fn new(order: Order, leader: NodeId, followers: impl IntoIterator<Item = NodeId>) -> Self {
         let followers: Vec<_> = followers.into_iter().map(|node| (node, Follower::Reserving, 1)).collect();
         let tasks = followers.iter().map(|(node, ..)| Task::Reserve { node: *node, fresh: false }).collect();
-        let mut commit =
-            Self { order, leader_id: leader, leader: Leader::Waiting, followers, tasks, sent: false, finished: false };
+        let mut commit = Self {
+            order,
+            leader_id: leader,
+            leader: Leader::Waiting,
+            followers,
+            tasks,
+            look: Look::NotAsked,
+            sent: false,
+            finished: false,
+        };
         commit.advance();
         commit
     }
@@ -187,6 +211,24 @@ impl Commit {
                 self.tasks.push_back(Task::Suspect { node, why });
             }
         }
+    }
+
+    /// Nobody's leader connection has anything to say, as of a look that came after the task.
+    pub fn clear(&mut self) {
+        if self.look != Look::Asked {
+            return;
+        }
+        self.look = Look::Clear;
+        self.advance();
+        if !self.sent {
+            // Who was reserved is out; whoever is reserved later is looked for anew.
+            self.look = Look::NotAsked;
+        }
+    }
+
+    /// Whether the leader is still to commit the unit, as far as is known here.
+    pub fn trusts_leader(&self) -> bool {
+        matches!(self.leader, Leader::Waiting | Leader::Asked)
     }
 
     pub fn answered(&mut self, node: NodeId, result: BatchResult) {
@@ -274,9 +316,9 @@ impl Commit {
         if self.finished {
             return;
         }
-        let may_send = self.order == Order::FollowersFirst || self.leader == Leader::Committed;
-        let none_reserving = !self.followers.iter().any(|(_, state, _)| *state == Follower::Reserving);
-        if may_send && (none_reserving || self.sent) {
+        let any = |wanted: Follower| self.followers.iter().any(|(_, state, _)| *state == wanted);
+        let all_there = any(Follower::Reserved) && (self.sent || !any(Follower::Reserving));
+        if all_there && self.may_send() {
             for (node, state, _) in &mut self.followers {
                 if *state == Follower::Reserved {
                     *state = Follower::Sent;
@@ -296,10 +338,22 @@ impl Commit {
             }
             Leader::Committed if settled => self.finish(Outcome::Committed { leader_out: false }),
             Leader::Out if settled && self.committed() > 0 => self.finish(Outcome::Committed { leader_out: true }),
-            Leader::Out if settled || self.order == Order::LeaderFirst => self.abort(lost_before_commit()),
+            Leader::Out if settled || self.order == Order::LeaderFirst => self.leader_left(),
             Leader::Lost if settled || self.order == Order::LeaderFirst => self.leader_gone(),
             _ => {}
         }
+    }
+
+    /// Asks for the look, when it is time for it.
+    fn may_send(&mut self) -> bool {
+        if self.order == Order::LeaderFirst {
+            return self.leader == Leader::Committed;
+        }
+        if self.look == Look::NotAsked {
+            self.look = Look::Asked;
+            self.tasks.push_back(Task::Look);
+        }
+        self.look == Look::Clear
     }
 
     /// The leader's connection is broken, and the followers have settled or were waiting for the leader.
@@ -307,15 +361,20 @@ impl Commit {
         if self.committed() > 0 {
             return self.settle_leader("its connection broke at COMMIT after followers had committed".into());
         }
-        if self.followers.iter().any(|(_, state, _)| *state != Follower::Out) {
+        if !self.all_out() {
             let why = "its connection broke while it committed ahead of the others, and whether it did is not known";
             return self.settle_leader(why.into());
         }
-        self.abort(
-            Fault::error(SqlState::CONNECTION_FAILURE, "the connection to the server broke during COMMIT")
-                .with_detail("Whether the transaction was committed is not known.")
-                .with_hint("Look whether its changes are there before you repeat it."),
-        );
+        self.abort(lost_in_commit());
+    }
+
+    /// It was to be put out, and no follower has the unit. With all of them out it was the last, and is still there.
+    fn leader_left(&mut self) {
+        self.abort(if self.all_out() { lost_in_commit() } else { lost_before_commit() });
+    }
+
+    fn all_out(&self) -> bool {
+        self.followers.iter().all(|(_, state, _)| *state == Follower::Out)
     }
 
     fn settle_leader(&mut self, why: String) {
@@ -374,6 +433,12 @@ impl Commit {
 fn lost_before_commit() -> Fault {
     Fault::error(SqlState::SERIALIZATION_FAILURE, "the server failed before the transaction was committed")
         .with_hint("Run the transaction again.")
+}
+
+fn lost_in_commit() -> Fault {
+    Fault::error(SqlState::CONNECTION_FAILURE, "the connection to the server broke during COMMIT")
+        .with_detail("Whether the transaction was committed is not known.")
+        .with_hint("Look whether its changes are there before you repeat it.")
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariants: no follower is sent a COMMIT before the leader has executed everything (R1 needs the leader's locks);
-//! the leader commits only when every follower has committed or is out, and being out is on disk (`Commit` asserts it).
+//! the leader commits only when every follower has committed or is out, and being out is on disk (`Commit` asserts it); no
+//! batch goes out while a unit in flight may have lost the leader's locks (`crate::inflight`).
 
 pub mod batch;
 pub mod commit;

@@ -239,6 +239,7 @@ impl Stage {
         match action {
             Action::Close { .. } => self.closed = true,
             Action::Lock(_)
+            | Action::Look
             | Action::Reserve { .. }
             | Action::SendBatch { .. }
             | Action::Suspect { .. }
@@ -255,6 +256,7 @@ impl Stage {
         match self.wanted.pop_front() {
             Some(Action::Lock(_)) => self.session.locked(&self.membership),
             Some(Action::Reserve { node, .. }) => self.session.reserved(node),
+            Some(Action::Look) => self.session.clear(&self.membership),
             Some(Action::SendBatch { node, batch }) => {
                 self.events.push(Event::FollowerCommitted(batch.tail().clone()));
                 self.session.answered(node, BatchResult::Committed);

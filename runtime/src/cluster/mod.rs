@@ -25,6 +25,7 @@ use std::time::Duration;
 use actix::Arbiter;
 use lockstep_core::commitlock::CommitLock;
 use lockstep_core::id::NodeId;
+use lockstep_core::inflight::InFlight;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
@@ -109,6 +110,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         membership: registry.membership().clone(),
         commit_lock: CommitLock::new(),
         succession: Succession::default(),
+        in_flight: InFlight::new(),
         utilities: Arc::default(),
         vacated: tokio::sync::broadcast::Sender::new(VACATED),
         cluster: client,

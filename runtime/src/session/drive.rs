@@ -16,6 +16,7 @@ use lockstep_core::commitlock::Pass;
 use lockstep_core::effect::capture::CaptureKey;
 use lockstep_core::fault::Fault;
 use lockstep_core::id::{NodeId, SessionId};
+use lockstep_core::inflight::Flight;
 use lockstep_core::session::{Action, Birth, LockMode, Session, Settings, World};
 use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::ReserveFault;
@@ -25,6 +26,7 @@ use super::exchange::{Exchanged, exchange};
 use super::link::{Link, LinkFault};
 use super::local::Local;
 use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
+use super::look::Lookout;
 use super::peer::{Peer, Read};
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
@@ -49,6 +51,8 @@ pub(super) enum Event {
 /// What a commit holds of what the sessions share; all of it is let go by dropping it.
 #[derive(Default)]
 pub(super) struct Held {
+    /// Left before the lock is: an exclusive holder finds nobody in flight.
+    pub(super) flight: Option<Flight<Lookout>>,
     _slot: Option<OwnedSemaphorePermit>,
     _pass: Option<Pass>,
     _utility: Option<OwnedRwLockReadGuard<()>>,
@@ -65,14 +69,18 @@ pub(super) struct Leader {
 pub struct Driver {
     pub(super) session: Session,
     identity: Rc<Identity>,
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     local: Rc<Local>,
     pub(super) client: Peer,
     pub(super) client_open: bool,
     pub(super) leader: Option<Leader>,
     reserved: HashMap<NodeId, Follower>,
     pub(super) pending: FuturesUnordered<Pending>,
-    held: Held,
+    pub(super) held: Held,
+    /// Whether the unit waits for a clear look.
+    pub(super) looks: bool,
+    /// Whether others wait for what the leader's connection says.
+    pub(super) busy: bool,
     /// Counts requests for the commit lock: the answer to one that was taken back is let go.
     lock_request: u64,
     spill: Option<Rc<Spill>>,
@@ -111,6 +119,8 @@ impl Driver {
             reserved: HashMap::new(),
             pending: FuturesUnordered::new(),
             held: Held::default(),
+            looks: false,
+            busy: false,
             lock_request: 0,
             spill: None,
             inbox,
@@ -126,6 +136,7 @@ impl Driver {
         self.watch_membership();
         while !self.closing {
             self.turn();
+            self.be_trusted();
             let waited = self.session.waits_for_leader();
             self.flush();
             if self.closing {
@@ -178,11 +189,13 @@ impl Driver {
             Action::Lock(mode) => self.lock(mode),
             Action::Unlock => {
                 self.held = Held::default();
+                self.looks = false;
                 self.lock_request += 1;
             }
             Action::Reserve { node, fresh, settings } => self.reserve(node, fresh, settings),
             // Only fails when no arbiter listens any more.
             Action::Vacate(database) => drop(self.server.shared().vacated.send(database)),
+            Action::Look => self.enter_flight(),
             Action::SendBatch { node, batch } => self.send(node, batch),
             Action::Release => {
                 let mut pool = self.local.pool();
@@ -224,7 +237,7 @@ impl Driver {
             && let Ok(slot) = slots.clone().try_acquire_owned()
             && let Some(pass) = lock.try_shared()
         {
-            return self.locked(Held { _slot: Some(slot), _pass: Some(pass), _utility: None });
+            return self.locked(Held { _slot: Some(slot), _pass: Some(pass), ..Held::default() });
         }
         let (request, utilities) = (self.lock_request, shared.utilities.clone());
         self.pending.push(Box::pin(async move {
@@ -234,7 +247,7 @@ impl Driver {
             }
             let slot = slots.acquire_owned().await.ok();
             let pass = if mode == LockMode::Exclusive { lock.exclusive().await } else { lock.shared().await };
-            Event::Locked(request, Held { _slot: slot, _pass: Some(pass), _utility: None })
+            Event::Locked(request, Held { _slot: slot, _pass: Some(pass), ..Held::default() })
         }));
     }
 
@@ -364,6 +377,7 @@ impl Driver {
     }
 
     pub(super) fn leader_lost(&mut self, why: String) {
+        self.be_busy();
         self.leader = None;
         self.session.leader_lost(why);
         self.turn();
@@ -421,7 +435,7 @@ async fn drawn(mut leader: Peer, server: Arc<Server>, identity: Rc<Identity>) {
 }
 
 /// A session that ends in the middle of a commit, by a fault of ours: nobody will go on with it. The commit lock is kept
-/// until the nodes that may differ are out.
+/// until the nodes that may differ are out, and so are the place among the commits in flight and the leader's connection.
 impl Drop for Driver {
     fn drop(&mut self) {
         let nodes = self.session.abandoned();
@@ -429,6 +443,7 @@ impl Drop for Driver {
         if nodes.is_empty() {
             return;
         }
+        self.be_busy();
         let (server, held) = (self.server.clone(), std::mem::take(&mut self.held));
         runtime.spawn(async move {
             for node in nodes {

@@ -95,7 +95,7 @@ pub async fn dial(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<Ke
 pub async fn connect(node: &config::Node) -> io::Result<Peer> {
     if node.host.starts_with('/') {
         let path = format!("{}/.s.PGSQL.{}", node.host, node.port);
-        return Ok(Peer::Unix(UnixStream::connect(path).await?));
+        return Ok(UnixStream::connect(path).await?.into());
     }
     let socket = TcpStream::connect((node.host.as_str(), node.port)).await?;
     socket.set_nodelay(true)?;
@@ -104,7 +104,7 @@ pub async fn connect(node: &config::Node) -> io::Result<Peer> {
         .with_interval(Duration::from_secs(2))
         .with_retries(3);
     socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
-    Ok(Peer::Tcp(socket))
+    Ok(socket.into())
 }
 
 async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCache>) -> Result<Link, LinkFault> {

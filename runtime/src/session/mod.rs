@@ -9,6 +9,7 @@
 //! | `login` | from the first byte to a session |
 //! | `drive`, `wait` | the driver: act, flush, wait |
 //! | `peer` | one socket |
+//! | `look` | whether anybody's leader connection has something to say |
 //! | `link` | a node connection |
 //! | `pool`, `exchange` | follower connections, and one batch on one of them |
 //! | `watchdog` | a batch that a follower does not answer |
@@ -28,6 +29,7 @@ mod exchange;
 pub(crate) mod link;
 mod local;
 mod login;
+mod look;
 mod peer;
 mod pool;
 mod spill;
@@ -35,6 +37,7 @@ mod wait;
 mod watchdog;
 
 pub use local::vacate;
+pub use look::Lookout;
 pub use peer::StdPeer;
 
 use drive::Driver;

@@ -3,18 +3,36 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio_util::io::poll_read_buf;
 
 use lockstep_core::limits;
 
+use super::look::Lookout;
+
+/// The half that is written may be kept by others, who only look.
 #[derive(Debug)]
 pub enum Peer {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Tcp(tcp::OwnedReadHalf, Arc<tcp::OwnedWriteHalf>),
+    Unix(unix::OwnedReadHalf, Arc<unix::OwnedWriteHalf>),
+}
+
+impl From<TcpStream> for Peer {
+    fn from(socket: TcpStream) -> Self {
+        let (read, write) = socket.into_split();
+        Self::Tcp(read, Arc::new(write))
+    }
+}
+
+impl From<UnixStream> for Peer {
+    fn from(socket: UnixStream) -> Self {
+        let (read, write) = socket.into_split();
+        Self::Unix(read, Arc::new(write))
+    }
 }
 
 /// A socket of the standard library, which may move to another thread before it is registered there.
@@ -31,11 +49,11 @@ impl StdPeer {
             Self::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
                 socket.set_nodelay(true)?;
-                Ok(Peer::Tcp(TcpStream::from_std(socket)?))
+                Ok(TcpStream::from_std(socket)?.into())
             }
             Self::Unix(socket) => {
                 socket.set_nonblocking(true)?;
-                Ok(Peer::Unix(UnixStream::from_std(socket)?))
+                Ok(UnixStream::from_std(socket)?.into())
             }
         }
     }
@@ -54,16 +72,13 @@ impl Peer {
     /// By `poll_read` and not by `try_read`: a read that does not fill the buffer then tells the runtime that nothing is
     /// left, where the other would ask the kernel again.
     pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<Read>> {
-        ready!(match self {
-            Self::Tcp(socket) => socket.poll_read_ready(context),
-            Self::Unix(socket) => socket.poll_read_ready(context),
-        })?;
+        ready!(self.poll_readable(context))?;
         if buffer.capacity() - buffer.len() < limits::READ_LEAST {
             buffer.reserve(limits::READ_CHUNK);
         }
         let read = ready!(match self {
-            Self::Tcp(socket) => poll_read_buf(Pin::new(socket), context, buffer),
-            Self::Unix(socket) => poll_read_buf(Pin::new(socket), context, buffer),
+            Self::Tcp(half, _) => poll_read_buf(Pin::new(half), context, buffer),
+            Self::Unix(half, _) => poll_read_buf(Pin::new(half), context, buffer),
         });
         match read {
             Ok(0) => Poll::Ready(Ok(Read::End)),
@@ -76,10 +91,24 @@ impl Peer {
         }
     }
 
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half, _) => AsRef::<TcpStream>::as_ref(half).poll_read_ready(context),
+            Self::Unix(half, _) => AsRef::<UnixStream>::as_ref(half).poll_read_ready(context),
+        }
+    }
+
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(socket) => socket.poll_write_ready(context),
-            Self::Unix(socket) => socket.poll_write_ready(context),
+            Self::Tcp(half, _) => AsRef::<TcpStream>::as_ref(half).poll_write_ready(context),
+            Self::Unix(half, _) => AsRef::<UnixStream>::as_ref(half).poll_write_ready(context),
+        }
+    }
+
+    pub fn lookout(&self) -> Lookout {
+        match self {
+            Self::Tcp(_, half) => Lookout::Tcp(half.clone()),
+            Self::Unix(_, half) => Lookout::Unix(half.clone()),
         }
     }
 
@@ -92,8 +121,8 @@ impl Peer {
     pub fn write(&self, buffer: &mut BytesMut) -> io::Result<()> {
         while !buffer.is_empty() {
             let result = match self {
-                Self::Tcp(socket) => socket.try_write(buffer),
-                Self::Unix(socket) => socket.try_write(buffer),
+                Self::Tcp(_, half) => half.try_write(buffer),
+                Self::Unix(_, half) => half.try_write(buffer),
             };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

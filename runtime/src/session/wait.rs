@@ -25,6 +25,7 @@ impl Driver {
         if self.poll_leader(context).is_ready()
             || self.poll_client(context).is_ready()
             || self.poll_room(context).is_ready()
+            || self.poll_look(context).is_ready()
         {
             return Poll::Ready(());
         }
@@ -36,8 +37,19 @@ impl Driver {
     }
 
     fn poll_leader(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.held.flight.is_some() && !self.busy {
+            // Bytes are taken only under the eyes of others.
+            let Some(leader) = &self.leader else { return Poll::Pending };
+            if ready!(leader.peer.poll_readable(context)).is_ok() {
+                self.be_busy();
+            }
+        }
         let Some(leader) = self.leader.as_mut().filter(|_| self.session.wants_leader()) else { return Poll::Pending };
-        match ready!(leader.peer.poll_read(context, &mut self.session.leader_in)) {
+        let Poll::Ready(read) = leader.peer.poll_read(context, &mut self.session.leader_in) else {
+            self.be_trusted();
+            return Poll::Pending;
+        };
+        match read {
             Ok(Read::Some) => {}
             Ok(Read::End) => self.leader_ended(),
             Err(error) => self.leader_lost(error.to_string()),

@@ -8,6 +8,7 @@ mod clients;
 mod compare;
 mod demo;
 mod divergence;
+mod ended;
 mod explain;
 mod failover;
 mod harness;

@@ -14,6 +14,7 @@ fn sent_to_both() -> Commit {
     let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
     commit.reserved(A);
     commit.reserved(B);
+    commit.clear();
     drain(&mut commit);
     commit
 }
@@ -29,6 +30,8 @@ fn the_leader_commits_after_all_followers_and_never_before() {
     commit.reserved(A);
     assert_eq!(drain(&mut commit), [], "nothing is sent before both are reserved");
     commit.reserved(B);
+    assert_eq!(drain(&mut commit), [Task::Look]);
+    commit.clear();
     assert_eq!(drain(&mut commit), [A, B].map(|node| Task::Send { node }));
     commit.answered(B, BatchResult::Committed);
     assert_eq!(drain(&mut commit), []);
@@ -36,6 +39,50 @@ fn the_leader_commits_after_all_followers_and_never_before() {
     assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
     commit.leader_committed();
     assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: false })]);
+}
+
+#[test]
+fn nothing_is_sent_before_a_look_that_came_after_all_were_reserved() {
+    let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
+    commit.clear();
+    commit.reserved(A);
+    commit.not_reserved(B, ReserveFault::Broken("reset".into()));
+    assert!(matches!(&drain(&mut commit)[2..], [Task::Suspect { .. }]), "nobody is looked for yet");
+    commit.verdict(B, Verdict::Out);
+    assert_eq!(drain(&mut commit), [Task::Look]);
+    commit.leader_lost();
+    assert!(matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(_))]));
+    commit.clear();
+    assert_eq!(drain(&mut commit), []);
+}
+
+#[test]
+fn a_look_that_found_nobody_left_to_send_to_does_not_count_for_who_comes_later() {
+    let mut commit = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
+    commit.not_reserved(B, ReserveFault::Broken("reset".into()));
+    commit.reserved(A);
+    commit.out(A);
+    commit.clear();
+    commit.verdict(B, Verdict::Alive);
+    drain(&mut commit);
+    commit.reserved(B);
+    assert_eq!(drain(&mut commit), [Task::Look]);
+    commit.clear();
+    assert_eq!(drain(&mut commit), [Task::Send { node: B }]);
+}
+
+#[test]
+fn the_leader_is_trusted_until_it_is_lost_or_refuses() {
+    let mut commit = sent_to_both();
+    assert!(commit.trusts_leader());
+    commit.answered(A, BatchResult::Committed);
+    commit.answered(B, BatchResult::Committed);
+    assert!(commit.trusts_leader(), "it was asked");
+    commit.leader_refused("disk full".into());
+    assert!(!commit.trusts_leader());
+    let mut commit = sent_to_both();
+    commit.leader_lost();
+    assert!(!commit.trusts_leader());
 }
 
 #[test]
@@ -98,7 +145,8 @@ fn answers_to_an_earlier_commit_change_nothing() {
     commit.broken(B, "reset at last".into());
     commit.answered(A, BatchResult::Committed);
     commit.reserved(A);
-    assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
+    commit.clear();
+    assert_eq!(drain(&mut commit), [Task::Look, Task::Send { node: A }]);
     commit.reserved(A);
     commit.not_reserved(A, ReserveFault::Full("53300".into()));
     assert_eq!(drain(&mut commit), [], "the batch is sent once");
@@ -122,7 +170,8 @@ fn a_connection_that_broke_before_anything_was_sent_is_made_again() {
     commit.verdict(A, Verdict::Alive);
     assert_eq!(drain(&mut commit), [Task::Reserve { node: A, fresh: true }]);
     commit.reserved(A);
-    assert_eq!(drain(&mut commit), [Task::Send { node: A }]);
+    commit.clear();
+    assert_eq!(drain(&mut commit), [Task::Look, Task::Send { node: A }]);
 }
 
 #[test]
@@ -144,6 +193,21 @@ fn a_leader_lost_after_a_follower_committed_is_out_and_the_commit_stands() {
     assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: LEADER, .. }]));
     commit.degraded(LEADER);
     assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: true })]);
+}
+
+/// The leader is the last one then, and stays in whatever it has done with the COMMIT that it was sent.
+#[test]
+fn of_a_unit_whose_followers_went_out_after_its_leader_was_lost_in_commit_nothing_is_claimed() {
+    let mut commit = sent_to_both();
+    commit.out(B);
+    commit.answered(A, BatchResult::Committed);
+    commit.leader_lost();
+    assert!(matches!(&drain(&mut commit)[..], [Task::LeaderCommit, Task::Degrade { node: LEADER, .. }]));
+    commit.out(A);
+    commit.degraded(LEADER);
+    assert!(
+        matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(f))] if f.state == SqlState::CONNECTION_FAILURE)
+    );
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! A unit's look at the commits in flight before its batches go out ([`lockstep_core::inflight`]), and what others see of it
+//! when they look.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use lockstep_core::inflight::Flight;
+use socket2::SockRef;
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+
+use super::drive::Driver;
+
+/// A connection as somebody sees it who does not read from it. It stays open as long as this is kept.
+#[derive(Debug, Clone)]
+pub enum Lookout {
+    Tcp(Arc<tcp::OwnedWriteHalf>),
+    Unix(Arc<unix::OwnedWriteHalf>),
+}
+
+impl Lookout {
+    /// Whether nothing has come that was not read yet, not even the end.
+    ///
+    /// By a peek and not by poll(2): what comes while another thread is in a call on the socket is put aside by the kernel,
+    /// and only who takes the socket's lock is sure to see it.
+    fn is_quiet(&self) -> bool {
+        let mut first = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(half) => SockRef::from(AsRef::<TcpStream>::as_ref(&**half)).peek(&mut first),
+            Self::Unix(half) => SockRef::from(AsRef::<UnixStream>::as_ref(&**half)).peek(&mut first),
+        };
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl Driver {
+    /// The unit is about to send its batches.
+    pub(super) fn enter_flight(&mut self) {
+        let Some(leader) = &self.leader else { return };
+        let trusted = self.session.trusts_leader();
+        self.held.flight = Some(self.server.shared().in_flight.enter(leader.peer.lookout(), trusted));
+        self.busy = !trusted;
+        self.looks = true;
+        let _ = self.poll_look(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Goes on with the unit when it is clear.
+    pub(super) fn poll_look(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(flight) = self.held.flight.as_ref().filter(|_| self.looks) else { return Poll::Pending };
+        ready!(flight.poll_clear(context, Lookout::is_quiet));
+        self.looks = false;
+        let membership = self.server.shared().membership.load_full();
+        self.session.clear(&membership);
+        Poll::Ready(())
+    }
+
+    /// Something is about to be taken off the leader's connection, or it is lost: others wait for what comes of it.
+    pub(super) fn be_busy(&mut self) {
+        self.busy = true;
+        self.held.flight.iter().for_each(Flight::busy);
+    }
+
+    /// What was taken has been worked off.
+    pub(super) fn be_trusted(&mut self) {
+        if self.busy && self.session.trusts_leader() {
+            self.busy = false;
+            self.held.flight.iter().for_each(Flight::trusted);
+        }
+    }
+}
