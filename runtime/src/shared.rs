@@ -11,6 +11,7 @@ use tokio::sync::{RwLock, broadcast};
 use crate::cluster::ClusterClient;
 use crate::config::Config;
 use crate::door::protocol::Scrubbed;
+use crate::door::reload::Asking;
 
 /// One per process, in an `Arc`.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct Shared {
     pub login_secret: [u8; 32],
     /// Clients that are logged in.
     pub clients: AtomicUsize,
+    pub reloads: Asking,
     /// The last comparison in the background.
     pub scrubbed: ArcSwapOption<Scrubbed>,
 }

@@ -77,6 +77,8 @@ pub enum UsersFaultKind {
 impl Users {
     pub fn parse(text: &str) -> Result<Self, UsersFault> {
         let mut users = HashMap::new();
+        // Some editors put a byte order mark before the first user's name.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.lines().enumerate() {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;

@@ -56,6 +56,7 @@ impl Cluster {
         let done = |text| Reply::Done { text };
         match request {
             Request::Status => Ok(Reply::Status(status(&self.shared))),
+            Request::Reload => Ok(self.shared.reloads.ask().await),
             Request::Verify(scope) => {
                 let _turn = self.comparing().ok_or("another comparison is running")?;
                 // It changes nothing: when nobody waits for it any more there is nothing to be done.

@@ -135,14 +135,22 @@ impl Registry {
 
     /// Goes on until it is on disk: nothing may be acknowledged before.
     async fn save(&self, record: &Record) {
+        let mut told = None;
         loop {
             let (state, copy) = (self.state.clone(), record.clone());
-            match tokio::task::spawn_blocking(move || state.save(&copy)).await {
-                Ok(Ok(())) => return,
-                Ok(Err(fault)) => tracing::error!(%fault, "the state file cannot be written; commits wait for it"),
-                Err(error) => tracing::error!(%error, "writing the state file failed; commits wait for it"),
+            let fault = match tokio::task::spawn_blocking(move || state.save(&copy)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(fault)) => fault.to_string(),
+                Err(error) => error.to_string(),
+            };
+            if told.as_ref() != Some(&fault) {
+                tracing::error!(fault, "the state file cannot be written; commits wait until it can");
+                told = Some(fault);
             }
             tokio::time::sleep(SAVE_PAUSE).await;
+        }
+        if told.is_some() {
+            tracing::info!("the state file has been written; commits go on");
         }
     }
 

@@ -11,6 +11,7 @@ mod divergence;
 mod explain;
 mod failover;
 mod harness;
+mod operator;
 mod login;
 mod recovery;
 mod replicate;
