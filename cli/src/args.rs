@@ -298,9 +298,19 @@ mod tests {
 
     #[test]
     fn every_command_takes_a_configuration() {
-        for command in
-            ["run", "check", "demo", "status", "reload", "verify", "recover alp", "attach alp", "detach alp", "probe", "help"]
-        {
+        for command in [
+            "run",
+            "check",
+            "demo",
+            "status",
+            "reload",
+            "verify",
+            "recover alp",
+            "attach alp",
+            "detach alp",
+            "probe",
+            "help",
+        ] {
             let args = parse(&format!("lockstep {command} --config mine.toml")).unwrap();
             assert_eq!(args.common.config.as_deref(), Some(std::path::Path::new("mine.toml")), "{command}");
         }

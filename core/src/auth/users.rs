@@ -140,6 +140,13 @@ mod tests {
     use crate::auth::scram::{self, Keys};
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_name() {
+        let users = Users::parse("\u{feff}app:secret\r\nweb:other\r\n").unwrap();
+        assert_eq!(users.get("app"), Some(&Secret::Plain("secret".into())));
+        assert_eq!(users.get("web"), Some(&Secret::Plain("other".into())));
+    }
+
+    #[test]
     fn each_kind_of_entry_is_told_by_its_form() {
         let verifier = Keys::derive("p", b"salt", 1).verifier(b"salt", 1);
         let text = format!("# us\n\nann:md5{}\nbob:{}\ncid:a:b c\r\neve:md5rocks", "0".repeat(32), verifier.to_text());

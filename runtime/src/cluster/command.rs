@@ -82,6 +82,9 @@ impl Cluster {
 
     async fn in_turn<T>(&self, command: &str, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
         let _turn = self.take_turn(command)?;
+        self.registry.can_change().await.map_err(|fault| {
+            Trouble::new(format!("the state file cannot be written: {fault}")).hint("nothing has been changed".into())
+        })?;
         tracing::info!(command, "an operator's command begins");
         let outcome = work.await;
         match &outcome {

@@ -86,7 +86,21 @@ impl Registry {
     pub async fn mark_clean(&self) {
         if let Some(record) = self.record.lock().await.as_mut() {
             record.clean = true;
-            self.save(record).await;
+            if let Err(fault) = self.save_once(record).await {
+                tracing::error!(
+                    fault,
+                    "the orderly stop cannot be written down; the next start will compare the nodes"
+                );
+            }
+        }
+    }
+
+    /// Whether a change could be written down now. To be asked before commits are held for one that nobody needs: they
+    /// would wait for as long as it cannot.
+    pub async fn can_change(&self) -> Result<(), String> {
+        match self.record.lock().await.as_ref() {
+            Some(record) => self.save_once(record).await,
+            None => Ok(()),
         }
     }
 
@@ -137,12 +151,7 @@ impl Registry {
     async fn save(&self, record: &Record) {
         let mut told = None;
         loop {
-            let (state, copy) = (self.state.clone(), record.clone());
-            let fault = match tokio::task::spawn_blocking(move || state.save(&copy)).await {
-                Ok(Ok(())) => break,
-                Ok(Err(fault)) => fault.to_string(),
-                Err(error) => error.to_string(),
-            };
+            let Err(fault) = self.save_once(record).await else { break };
             if told.as_ref() != Some(&fault) {
                 tracing::error!(fault, "the state file cannot be written; commits wait until it can");
                 told = Some(fault);
@@ -152,6 +161,12 @@ impl Registry {
         if told.is_some() {
             tracing::info!("the state file has been written; commits go on");
         }
+    }
+
+    async fn save_once(&self, record: &Record) -> Result<(), String> {
+        let (state, copy) = (self.state.clone(), record.clone());
+        let saved = tokio::task::spawn_blocking(move || state.save(&copy)).await.map_err(|error| error.to_string())?;
+        saved.map_err(|fault| fault.to_string())
     }
 
     fn publish(&self, membership: Membership) {

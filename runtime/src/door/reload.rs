@@ -42,7 +42,9 @@ impl Asking {
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Some(Ok(users))) => Reply::Reloaded { users },
             Ok(Some(Err(message))) => Reply::Failed { message, hint: Some("the old configuration holds".into()) },
-            Ok(None) | Err(_) => Reply::Failed { message: "it is stopping, or takes on no configuration".into(), hint: None },
+            Ok(None) | Err(_) => {
+                Reply::Failed { message: "it is stopping, or takes on no configuration".into(), hint: None }
+            }
         }
     }
 }

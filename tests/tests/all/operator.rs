@@ -30,7 +30,7 @@ fn a_proxy_that_cannot_serve_yet_ends_when_it_is_asked_to() {
 fn commands_do_not_wait_for_a_proxy_that_hangs_and_leave_nothing_for_it_to_do() {
     let cluster = Cluster::start(2);
     cluster.proxy.signal(Signal::SIGSTOP);
-    let asked = ["detach n2", "status"].map(|command| cluster.proxy.run(&command.split(' ').collect::<Vec<_>>()));
+    let asked = ["detach node1", "status"].map(|command| cluster.proxy.run(&command.split(' ').collect::<Vec<_>>()));
     cluster.proxy.signal(Signal::SIGCONT);
     for output in asked {
         assert_eq!(output.status.code(), Some(3));
@@ -38,6 +38,24 @@ fn commands_do_not_wait_for_a_proxy_that_hangs_and_leave_nothing_for_it_to_do() 
         assert!(said.contains("does not answer"), "{said}");
     }
     cluster.proxy.wait_for_states(&["active", "active"], SOON);
+}
+
+#[test]
+fn a_command_that_cannot_be_written_down_holds_nobody_up_and_neither_does_a_stop() {
+    let mut cluster = Cluster::start(2);
+    let aside = cluster.proxy.config_path().with_file_name("state").join("membership.new");
+    std::fs::create_dir_all(&aside).expect("be in the way of the state file");
+    let refused = cluster.proxy.run(&["detach", "node1"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("state file cannot be written") && said.contains("nothing has been changed"), "{said}");
+    let mut client = cluster.connect("postgres");
+    client.query("CREATE TABLE goes_on (id int PRIMARY KEY)");
+    drop(client);
+    cluster.proxy.wait_for_states(&["active", "active"], SOON);
+    assert!(cluster.proxy.terminate().success());
+    assert!(cluster.proxy.log().contains("the orderly stop cannot be written down"), "{}", cluster.proxy.log());
+    std::fs::remove_dir(aside).expect("make way");
 }
 
 #[test]
