@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockstep_tests::cluster::Cluster;
+use lockstep_tests::postgres::Server;
 use lockstep_tests::proxy::{NodeEntry, Proxy, Settings};
 use lockstep_tests::users::{APP, SUPERUSER};
 use lockstep_tests::wait;
@@ -13,10 +14,9 @@ const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_proxy_that_cannot_serve_yet_ends_when_it_is_asked_to() {
-    let cluster = Cluster::builder(1).start();
-    let address = format!("127.0.0.1:{}", cluster.nodes[0].port());
+    let server = Server::start_new();
+    let address = format!("127.0.0.1:{}", server.port());
     let node = NodeEntry { name: "n".into(), address, data_directory: "/nowhere".into() };
-    drop(cluster.proxy);
     let mut proxy = Proxy::new(vec![node], Settings::default());
     let state = proxy.config_path().with_file_name("state");
     std::fs::create_dir_all(state.join("membership.new")).expect("be in the way of the state file");
@@ -49,7 +49,8 @@ fn a_command_that_cannot_be_written_down_holds_nobody_up_and_neither_does_a_stop
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("state file cannot be written") && said.contains("nothing has been changed"), "{said}");
-    let mut client = cluster.connect("postgres");
+    cluster.create_database("shop");
+    let mut client = cluster.connect("shop");
     client.query("CREATE TABLE goes_on (id int PRIMARY KEY)");
     drop(client);
     cluster.proxy.wait_for_states(&["active", "active"], SOON);
