@@ -117,7 +117,7 @@ fn a_reload_takes_on_users_and_health_disturbs_nobody_and_is_all_or_nothing() {
 
     std::fs::remove_file(path.with_file_name("users")).expect("lose the users file");
     reload(&config);
-    wait_for_log(&cluster, "cannot be read");
+    wait_for_log(&cluster, "there is no file");
     cluster.proxy.connect_as(&APP_MD5, "postgres");
 }
 

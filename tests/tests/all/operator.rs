@@ -81,3 +81,22 @@ fn a_reload_by_command_says_what_was_taken_on_or_why_not() {
     std::fs::write(&path, config.replace("[listen]", "[listen]\nmax_clints = 3")).expect("write the configuration");
     assert_eq!(cluster.proxy.run(&["reload"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_transaction_that_stays_open_is_ended_with_57p01_and_makes_no_stop_unclean() {
+    let mut cluster = Cluster::start(2);
+    cluster.create_database("shop");
+    let mut client = cluster.connect("shop");
+    client.query("CREATE TABLE left_open (id int PRIMARY KEY)");
+    client.query("BEGIN");
+    client.query("INSERT INTO left_open VALUES (1)");
+    cluster.proxy.signal(Signal::SIGTERM);
+    client.set_deadline(Duration::from_secs(60));
+    let last = client.answer().expect_err("the proxy waits for it, but not for ever");
+    assert_eq!(last.state(), "57P01");
+    assert!(cluster.proxy.wait_for_end().success());
+    cluster.proxy.restart();
+    cluster.proxy.wait_for_states(&["active", "active"], SOON);
+    assert!(!cluster.proxy.log().contains("after an unclean stop"), "{}", cluster.proxy.log());
+    assert_eq!(cluster.connect("shop").value("SELECT count(*) FROM left_open"), "0");
+}
