@@ -206,7 +206,8 @@ fn judge(record: &Record, node: NodeId, sighting: &Sighting) -> Result<(), Unusa
             lineage.cluster.0, record.cluster.0
         ))),
         Kinship::Ahead => Err(Unusable::Conflict(format!(
-            "{name} is in epoch {}, the state file in {}: another proxy has served since",
+            "{name} is in epoch {}, the state file in {}: another proxy has served since, or the file is an old copy; stop the \
+             other for good, and move membership.json out of state_dir to start from what the nodes say",
             lineage.epoch, record.membership.epoch
         ))),
     }
