@@ -98,6 +98,15 @@ Examples:
   lockstep status
   lockstep status --json | jq -r '.nodes[] | select(.state != \"active\") | .name'")]
     Status(Json),
+    /// Let the running proxy take on a changed users file and [health]; nobody is disturbed
+    #[command(after_help = "\
+The same as SIGHUP, with an answer: takes on all that has changed, or nothing, and says why not. Ends with 1 when \
+something has changed that needs a restart, and with 2 when the file is wrong.
+
+Examples:
+  lockstep reload
+  lockstep reload --json")]
+    Reload(Json),
     /// Compare all active nodes, exactly and in full, while clients write
     #[command(after_help = "\
 Compares every row, sequence and definition, roles and grants and settings, in snapshots of the same moment on every \
@@ -115,7 +124,8 @@ Examples:
     Verify(Verify),
     /// Bring a node back with a fresh copy of an active one, while clients go on
     #[command(after_help = "\
-Erases the node's data directory. Needs [node.recovery] in the configuration: see `lockstep help recovery`.
+What the node's data directory holds is set aside, and put back if the copy fails; it is gone when the node is active \
+again. Where there is no room for both it is erased first. Needs [node.recovery] in the configuration: see `lockstep help recovery`.
 
 Example:
   lockstep recover alp")]
@@ -288,9 +298,19 @@ mod tests {
 
     #[test]
     fn every_command_takes_a_configuration() {
-        for command in
-            ["run", "check", "demo", "status", "verify", "recover alp", "attach alp", "detach alp", "probe", "help"]
-        {
+        for command in [
+            "run",
+            "check",
+            "demo",
+            "status",
+            "reload",
+            "verify",
+            "recover alp",
+            "attach alp",
+            "detach alp",
+            "probe",
+            "help",
+        ] {
             let args = parse(&format!("lockstep {command} --config mine.toml")).unwrap();
             assert_eq!(args.common.config.as_deref(), Some(std::path::Path::new("mine.toml")), "{command}");
         }
@@ -298,7 +318,7 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_are_not_offered() {
-        for command in ["pause", "resume", "takeover", "reload", "top"] {
+        for command in ["pause", "resume", "takeover", "top"] {
             assert_eq!(parse(&format!("lockstep {command}")).unwrap_err().exit_code(), 2, "{command}");
         }
     }

@@ -4,6 +4,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lockstep_runtime::door::protocol::{Reply, Request};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -13,6 +14,9 @@ use crate::exit::Stop;
 
 /// A proxy's answer in bytes, at most: room for some 100,000 differences, and an end to nonsense.
 const LONGEST_REPLY: u64 = 16 << 20;
+
+/// A proxy that lives says how it is at once, whatever else it does.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the proxy says before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub enum Unreachable {
     Forbidden(PathBuf),
     #[error("{}: {error}", socket.display())]
     Other { socket: PathBuf, error: std::io::Error },
+    #[error("the proxy does not answer on {} within {patience:?}", socket.display())]
+    Silent { socket: PathBuf, patience: Duration },
     #[error("the proxy went away before it had answered: {0}")]
     Broken(std::io::Error),
     #[error("the proxy answered something that is not in the protocol of this version: {0}")]
@@ -47,6 +53,7 @@ impl Unreachable {
             }
             Self::Forbidden(_) => "run this command as the user who runs the proxy, or as root",
             Self::Other { .. } => "see control.socket in the configuration",
+            Self::Silent { .. } => "it has been asked for nothing yet: see its log, and whether its process is stopped",
             Self::Broken(_) => "see its log, and `lockstep status` for what became of it",
             Self::Nonsense(_) => "the proxy and this program must be of the same version: restart the proxy",
         }
@@ -70,8 +77,22 @@ impl From<Unreachable> for Stop {
     }
 }
 
-/// Asks, shows progress as it comes, and gives the final answer (never [`Reply::Progress`]).
-pub async fn ask(socket: &Path, request: &Request, mut progress: impl FnMut(Progress)) -> Result<Reply, Unreachable> {
+/// Asks, shows progress as it comes, and gives the final answer (never [`Reply::Progress`]). What may take long is asked
+/// only of a proxy that lives: a request to one that hangs would be carried out when nobody expects it any more.
+pub async fn ask(socket: &Path, request: &Request, progress: impl FnMut(Progress)) -> Result<Reply, Unreachable> {
+    let status = status(socket, PATIENCE).await?;
+    match request {
+        Request::Status => Ok(status),
+        request => converse(socket, request, progress).await,
+    }
+}
+
+async fn status(socket: &Path, patience: Duration) -> Result<Reply, Unreachable> {
+    let asked = tokio::time::timeout(patience, converse(socket, &Request::Status, |_| ())).await;
+    asked.unwrap_or_else(|_| Err(Unreachable::Silent { socket: socket.to_owned(), patience }))
+}
+
+async fn converse(socket: &Path, request: &Request, mut progress: impl FnMut(Progress)) -> Result<Reply, Unreachable> {
     let stream = UnixStream::connect(socket).await.map_err(|error| Unreachable::of_connecting(socket, error))?;
     let (read, mut write) = stream.into_split();
     let mut line = serde_json::to_vec(request).map_err(|error| Unreachable::Nonsense(error.to_string()))?;
@@ -130,7 +151,7 @@ mod tests {
         let mut seen = Vec::new();
         let request = Request::Recover { node: "alp".into() };
         let (asked, reply) =
-            tokio::join!(proxy(listener, answer), ask(&path, &request, |progress| seen.push(progress)));
+            tokio::join!(proxy(listener, answer), converse(&path, &request, |progress| seen.push(progress)));
         std::fs::remove_file(&path).unwrap();
         (asked, seen, reply)
     }
@@ -156,6 +177,19 @@ mod tests {
         let stop = Stop::from(reply.unwrap_err());
         assert_eq!(stop.exit, Exit::Unreachable);
         assert!(stop.what.contains("went away before it had answered"), "{}", stop.what);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_hangs_is_not_waited_for_and_not_asked_to_change_anything() {
+        let path = socket("silent");
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let stop = Stop::from(status(&path, Duration::from_millis(50)).await.unwrap_err());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(stop.exit, Exit::Unreachable);
+        assert!(stop.what.contains("does not answer"), "{}", stop.what);
+        assert!(stop.remedy.unwrap().contains("asked for nothing"));
+        drop(listener);
     }
 
     #[tokio::test]

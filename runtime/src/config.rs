@@ -124,6 +124,7 @@ impl Config {
             ("control", self.control == other.control),
             ("cluster", self.cluster == other.cluster),
             ("service", self.service == other.service),
+            ("replication", self.replication == other.replication),
             ("node", self.nodes == other.nodes),
         ]
         .into_iter()

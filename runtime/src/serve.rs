@@ -13,13 +13,16 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{self, Running};
 use crate::config::Config;
+use crate::door::reload::Reloads;
 use crate::listen::Doors;
 use crate::server::Server;
 use crate::session;
 use crate::session::Control;
 
-/// How long sessions may take to finish their transactions at a stop.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long commits that are under way may take when a stop has waited for transactions long enough.
+const LAST_COMMITS: Duration = Duration::from_secs(10);
+/// From one look at who is still there to the next.
+const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeFault {
@@ -38,6 +41,8 @@ pub enum ServeFault {
 pub enum ReloadFault {
     #[error(transparent)]
     Users(ServeFault),
+    #[error("{} names nobody: everybody would be shut out; write a line user:secret for each user", .0.display())]
+    Nobody(PathBuf),
     #[error("what has changed in [{}] needs a restart; only [auth] and [health] can change while it serves", .0.join("], ["))]
     Fixed(Vec<&'static str>),
 }
@@ -89,6 +94,11 @@ impl Service {
         self.address
     }
 
+    /// Operators' wishes to take on a changed configuration; for the first who asks for them.
+    pub fn reloads(&mut self) -> Option<Reloads> {
+        self.running.reloads()
+    }
+
     /// Takes on all of a changed configuration, or nothing of it: who may log in from now on, and the health settings. It
     /// says how many users there are.
     pub fn reload(&self, config: &Config) -> Result<usize, ReloadFault> {
@@ -98,30 +108,52 @@ impl Service {
         }
         let users = read_users(config).map_err(ReloadFault::Users)?;
         let count = users.len();
+        if users.is_empty() {
+            return Err(ReloadFault::Nobody(config.auth.users_file.clone()));
+        }
         self.server.set_users(users);
         self.server.config().health.set(config.health.now());
         Ok(count)
     }
 
-    /// Lets nobody in any more, lets sessions finish their transactions, and notes that the stop was orderly.
-    pub async fn drain(self) {
+    /// Lets nobody in any more, lets sessions finish their transactions for as long as `patience`, ends those that are
+    /// left, whose open transactions are rolled back, and notes that the stop was orderly.
+    pub async fn drain(self, patience: Duration) {
         self.accepting.abort();
-        let deadline = tokio::time::Instant::now() + DRAIN;
-        while self.server.shared().clients.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
-            for session in self.server.all_sessions() {
-                session.do_send(Control::Drain);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        if !self.ask_to_leave(Control::Drain, patience).await {
+            let clients = self.clients();
+            tracing::warn!(clients, after = ?patience, "ending the sessions that have not finished their transactions");
+            self.ask_to_leave(Control::End, LAST_COMMITS).await;
         }
-        let unfinished = self.server.shared().clients.load(Ordering::Relaxed) > 0;
+        let unfinished = self.clients() > 0;
         for arbiter in &self.arbiters {
             arbiter.stop();
         }
         if unfinished {
             // A commit may have been cut off between two nodes: the next start has to compare them.
+            tracing::error!("commits are still under way; the next start will compare the nodes");
             self.running.abandon().await;
         } else {
             self.running.stop().await;
         }
+    }
+
+    /// Whether nobody is left after `patience`. Asked again and again, for a session may just be coming in.
+    async fn ask_to_leave(&self, how: Control, patience: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + patience;
+        while self.clients() > 0 {
+            if tokio::time::Instant::now() >= deadline {
+                return false;
+            }
+            for session in self.server.all_sessions() {
+                session.do_send(how);
+            }
+            tokio::time::sleep(DRAIN_PAUSE).await;
+        }
+        true
+    }
+
+    fn clients(&self) -> usize {
+        self.server.shared().clients.load(Ordering::Relaxed)
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{RwLock, broadcast};
 use crate::cluster::{ClusterClient, Succession};
 use crate::config::Config;
 use crate::door::protocol::Scrubbed;
+use crate::door::reload::Asking;
 use crate::session::Lookout;
 
 /// One per process, in an `Arc`.
@@ -33,6 +34,7 @@ pub struct Shared {
     pub login_secret: [u8; 32],
     /// Clients that are logged in.
     pub clients: AtomicUsize,
+    pub reloads: Asking,
     /// The last comparison in the background.
     pub scrubbed: ArcSwapOption<Scrubbed>,
 }

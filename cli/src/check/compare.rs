@@ -124,9 +124,11 @@ pub fn between(report: &mut Report, nodes: &[Known<'_>]) {
             let remedy = "bring both to the same major version with pg_upgrade";
             report.problem("nodes", pair.differ("PostgreSQL", &major.to_string(), &other_major.to_string()), remedy);
         }
+        pair.identity(report, facts, other);
         pair.settings(report, facts, other);
         pair.databases(report, facts, other);
         pair.collations(report, facts, other);
+        pair.roles(report, facts, other);
     }
     if !others.is_empty() && report.findings.len() == before {
         report.good("nodes", "versions, settings, databases, encodings, collations and extensions are the same");
@@ -140,6 +142,49 @@ struct Pair<'a> {
 impl Pair<'_> {
     fn differ(&self, what: &str, left: &str, right: &str) -> String {
         format!("{what} is {left} on {} and {right} on {}", self.names.0, self.names.1)
+    }
+
+    fn identity(&self, report: &mut Report, left: &Facts, right: &Facts) {
+        let known = !left.system_identifier.is_empty() && !left.started.is_empty();
+        if known && left.system_identifier == right.system_identifier && left.started == right.started {
+            let found = format!("{} and {} are the same server", self.names.0, self.names.1);
+            report.problem(
+                "nodes",
+                found,
+                "set node.address of one of them right: each node needs a server of its own",
+            );
+        }
+        if let (Some(a), Some(b)) = (&left.cluster, &right.cluster)
+            && a != b
+        {
+            let remedy = format!(
+                "look at node.address of both; if {0} is meant, `lockstep recover {0}` replaces all that it holds",
+                self.names.1
+            );
+            report.problem("nodes", self.differ("the cluster in the lineage", a, b), remedy);
+        }
+    }
+
+    /// Rows and definitions are compared without stored passwords, so nobody else would notice.
+    fn roles(&self, report: &mut Report, left: &Facts, right: &Facts) {
+        let names: BTreeSet<_> = left.roles.keys().chain(right.roles.keys()).collect();
+        for name in names {
+            let recover = format!("`lockstep recover {}` copies everything, this too", self.names.1);
+            match (left.roles.get(name), right.roles.get(name)) {
+                (Some(a), Some(b)) if a.verifier == b.verifier => {}
+                (Some(_), Some(_)) => {
+                    let found =
+                        format!("role {name} has another stored password on {} than on {}", self.names.1, self.names.0);
+                    let remedy =
+                        format!("through the proxy: \\password {name} (every node then stores the same); or {recover}");
+                    report.advice("nodes", found, remedy);
+                }
+                (here, _) => {
+                    let missing = if here.is_some() { self.names.1 } else { self.names.0 };
+                    report.problem("nodes", format!("role {name} is not on {missing}"), recover);
+                }
+            }
+        }
     }
 
     fn settings(&self, report: &mut Report, left: &Facts, right: &Facts) {

@@ -44,6 +44,10 @@ pub struct Facts {
     pub superuser: bool,
     pub standby: bool,
     pub system_identifier: String,
+    /// When the server was started, to the microsecond.
+    pub started: String,
+    /// The cluster that its lineage names; `None` before it has been in one.
+    pub cluster: Option<String>,
     /// Our own address as the node sees it; `None` on a Unix socket.
     pub our_address: Option<String>,
     pub settings: BTreeMap<String, String>,
@@ -100,6 +104,7 @@ pub async fn read(login: &Login) -> Result<Facts, Failure> {
     facts.strangers = strangers(&connection).await?;
     facts.prepared = number(connection.value("SELECT count(*) FROM pg_prepared_xacts").await?);
     if facts.superuser {
+        facts.cluster = cluster(&connection).await?;
         facts.roles = roles(&connection).await?;
         let subscriptions = connection.query("SELECT subname FROM pg_subscription WHERE subenabled ORDER BY 1").await?;
         facts.subscriptions = subscriptions.into_iter().map(|row| text(&row, 0)).collect();
@@ -112,7 +117,8 @@ pub async fn read(login: &Login) -> Result<Facts, Failure> {
 
 async fn itself(connection: &Connection) -> Result<Facts, Failure> {
     let sql = "SELECT current_setting('server_version_num'), rolsuper, pg_is_in_recovery(), \
-               (SELECT system_identifier FROM pg_control_system()), host(inet_client_addr()) \
+               (SELECT system_identifier FROM pg_control_system()), host(inet_client_addr()), \
+               pg_postmaster_start_time()::text \
                FROM pg_roles WHERE rolname = current_user";
     // A role without rights may not read the control file: its node is judged without an identifier.
     let rows = match connection.query(sql).await {
@@ -121,15 +127,23 @@ async fn itself(connection: &Connection) -> Result<Facts, Failure> {
         }
         other => other?,
     };
-    let row = rows.into_iter().next().unwrap_or_else(|| vec![None; 5]);
+    let row = rows.into_iter().next().unwrap_or_else(|| vec![None; 6]);
     Ok(Facts {
         version: text(&row, 0).parse().unwrap_or(0),
         superuser: truth(&row, 1),
         standby: truth(&row, 2),
         system_identifier: text(&row, 3),
         our_address: row[4].clone(),
+        started: text(&row, 5),
         ..Facts::default()
     })
+}
+
+async fn cluster(connection: &Connection) -> Result<Option<String>, Failure> {
+    match connection.query("SELECT cluster FROM lockstep.lineage").await {
+        Err(Failure::Answer { state, .. }) if state == "42P01" || state == "3F000" => Ok(None),
+        other => Ok(other?.first().map(|row| text(row, 0))),
+    }
 }
 
 async fn settings(connection: &Connection) -> Result<BTreeMap<String, String>, Failure> {

@@ -169,3 +169,35 @@ async fn a_node_that_does_not_answer_is_told_with_its_remedy() {
     let report = check(&config).await;
     says(&report, Mark::Problem, "127.0.0.1:1 does not answer postgres: Connection refused");
 }
+
+#[test]
+fn one_server_under_two_names_and_a_server_of_another_cluster_are_found() {
+    let of = |cluster: &str, started: &str| Facts { cluster: Some(cluster.into()), started: started.into(), ..facts() };
+    let found = |left: &Facts, right: &Facts| {
+        let mut report = Report::default();
+        let (a, b) = (node("midna", 5501), node("alp", 5502));
+        between(&mut report, &[(&a, left), (&b, right)]);
+        report.findings.iter().map(|finding| finding.found.clone()).collect::<Vec<_>>().join("; ")
+    };
+    assert!(found(&of("x", "1"), &of("x", "2")).contains("are the same"), "a copy has the identifier of its source");
+    assert_eq!(found(&of("x", "1"), &of("x", "1")), "midna and alp are the same server");
+    assert_eq!(found(&of("x", "1"), &of("y", "2")), "the cluster in the lineage is x on midna and y on alp");
+}
+
+#[test]
+fn roles_that_are_not_the_same_on_both_are_found_and_no_password_is_shown() {
+    let role = |verifier: &str| facts::Role { login: true, superuser: false, verifier: Some(verifier.into()) };
+    let with = |roles: &[(&str, &str)]| Facts {
+        roles: roles.iter().map(|(name, verifier)| ((*name).into(), role(verifier))).collect(),
+        ..facts()
+    };
+    let (a, b) = (node("midna", 5501), node("alp", 5502));
+    let (left, right) = (with(&[("app", "one"), ("same", "s"), ("here", "h")]), with(&[("app", "two"), ("same", "s")]));
+    let mut report = Report::default();
+    between(&mut report, &[(&a, &left), (&b, &right)]);
+    let text = report.text(crate::show::Paint::none());
+    assert!(text.contains("! nodes: role app has another stored password on alp than on midna"), "{text}");
+    assert!(text.contains("\\password app") && text.contains("lockstep recover alp"), "{text}");
+    assert!(text.contains("x nodes: role here is not on alp"), "{text}");
+    assert!(!text.contains("one") && !text.contains("two") && !text.contains("same "), "{text}");
+}

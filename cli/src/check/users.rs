@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use lockstep_core::auth::md5::Md5Digest;
-use lockstep_core::auth::scram::Verifier;
+use lockstep_core::auth::scram::{Keys, MAX_ITERATIONS, Verifier};
 use lockstep_core::auth::{Secret, Users};
 use lockstep_runtime::config::Node;
 
@@ -63,7 +63,7 @@ fn judge(name: &str, ours: &Secret, node: &Node, facts: &Facts) -> Result<(), (S
     }
     // Without a stored password only pg_hba.conf decides: trust and peer need none.
     let Some(theirs) = role.verifier.as_deref().and_then(stored) else { return Ok(()) };
-    let Some(why) = unfit(ours, &theirs) else { return Ok(()) };
+    let Some(why) = unfit(name, ours, &theirs) else { return Ok(()) };
     let found = format!("user {name} cannot be logged in: {why}");
     let remedy =
         format!("on {node}: ALTER ROLE {name} PASSWORD '…' with what the users file holds for it, letter by letter");
@@ -77,17 +77,29 @@ fn stored(text: &str) -> Option<Secret> {
 }
 
 /// Why who logs in against `ours` cannot be logged in where `theirs` is stored: the key that a client proves with SCRAM
-/// serves where salt and iterations are the same, an md5 digest where it is the same, and a password everywhere.
-fn unfit(ours: &Secret, theirs: &Secret) -> Option<String> {
-    match (ours, theirs) {
-        (Secret::Plain(_), _) => None,
-        (Secret::Scram(ours), Secret::Scram(theirs)) => {
-            let same = ours.salt == theirs.salt && ours.iterations == theirs.iterations;
-            (!same).then(|| "its verifier there has another salt or other iterations".into())
+/// serves where salt, iterations and password are the same, an md5 digest where it is the same, and a password where it
+/// is the password.
+fn unfit(name: &str, ours: &Secret, theirs: &Secret) -> Option<String> {
+    let same_password = match (ours, theirs) {
+        (Secret::Plain(password), Secret::Scram(theirs)) => {
+            theirs.iterations > MAX_ITERATIONS
+                || Keys::derive(password, &theirs.salt, theirs.iterations)
+                    .verifier(&theirs.salt, theirs.iterations)
+                    .stored_key
+                    == theirs.stored_key
         }
-        (Secret::Md5(ours), Secret::Md5(theirs)) => (ours != theirs).then(|| "its password there is another".into()),
-        _ => Some(format!("the users file holds {} and the node {}", ours.kind(), theirs.kind())),
-    }
+        (Secret::Plain(password), Secret::Md5(theirs)) => Md5Digest::of(name, password) == *theirs,
+        (Secret::Plain(_), Secret::Plain(_)) => true,
+        (Secret::Scram(ours), Secret::Scram(theirs)) => {
+            if ours.salt != theirs.salt || ours.iterations != theirs.iterations {
+                return Some("its verifier there has another salt or other iterations".into());
+            }
+            ours.stored_key == theirs.stored_key
+        }
+        (Secret::Md5(ours), Secret::Md5(theirs)) => ours == theirs,
+        _ => return Some(format!("the users file holds {} and the node {}", ours.kind(), theirs.kind())),
+    };
+    (!same_password).then(|| "its password there is another".into())
 }
 
 #[cfg(test)]
@@ -99,7 +111,11 @@ mod tests {
     const MD5: &str = "md5c9419ffe9d0cb2a49e0ea1a32fa65c4d";
 
     fn scram(salt: &[u8], iterations: u32) -> String {
-        lockstep_core::auth::scram::Keys::derive("secret", salt, iterations).verifier(salt, iterations).to_text()
+        scram_of("secret", salt, iterations)
+    }
+
+    fn scram_of(password: &str, salt: &[u8], iterations: u32) -> String {
+        Keys::derive(password, salt, iterations).verifier(salt, iterations).to_text()
     }
 
     fn found(secret: &str, role: Option<Role>) -> Option<String> {
@@ -129,6 +145,13 @@ mod tests {
         }
         let mixed = found(&ours, role(MD5)).unwrap();
         assert!(mixed.contains("holds a SCRAM-SHA-256 verifier and the node an md5 verifier"), "{mixed}");
+        let md5_of_secret = Md5Digest::of("app", "secret").verifier();
+        assert_eq!(found("secret", role(&md5_of_secret)), None);
+        for (ours, theirs) in
+            [("wrong", scram(b"salt", 2)), ("wrong", md5_of_secret), (&ours, scram_of("wrong", b"salt", 2))]
+        {
+            assert!(found(ours, role(&theirs)).unwrap().contains("its password there is another"), "{theirs}");
+        }
         assert!(found("secret", None).unwrap().contains("has no role"));
         assert!(found("secret", Some(Role::default())).unwrap().contains("may not log in"));
     }

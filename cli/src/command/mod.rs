@@ -7,6 +7,7 @@ mod explain;
 mod help;
 mod node;
 mod probe;
+mod reload;
 mod run;
 mod status;
 mod verify;
@@ -36,6 +37,7 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
         Command::Explain(explain) => block_on(explain::explain(load()?, explain)),
         Command::Probe(probe) => block_on(probe::probe(load()?, probe)),
         Command::Status(json) => block_on(status::status(load()?, json.json)),
+        Command::Reload(json) => block_on(reload::reload(load()?, json.json)),
         Command::Verify(verify) => block_on(verify::verify(load()?, verify)),
         Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
         Command::Attach(node) => block_on(node::change(load()?, node.name, |node| Request::Attach { node })),

@@ -1,14 +1,19 @@
 //! `lockstep run`: serve until told to stop.
 
 use std::path::Path;
+use std::time::Duration;
 
 use lockstep_runtime::config::Config;
+use lockstep_runtime::door::reload::{Outcome, Reloads};
 use sd_notify::NotifyState;
 
 use crate::config;
 use crate::exit::{Exit, Stop};
 use crate::server::{self, Running};
 use crate::signals::Signals;
+
+/// How long clients may take to finish their transactions at a stop.
+const DRAIN: Duration = Duration::from_secs(30);
 
 pub fn run(config: Config) -> Result<Exit, Stop> {
     server::block_on(serve(config))
@@ -17,34 +22,51 @@ pub fn run(config: Config) -> Result<Exit, Stop> {
 async fn serve(config: Config) -> Result<Exit, Stop> {
     let mut signals = Signals::listen()?;
     let (listen, file) = (config.listen.address, config.file.clone());
-    let server = server::start(config).await?;
+    let mut server = tokio::select! {
+        server = server::start(config) => server?,
+        () = signals.stop(|| tracing::warn!("SIGHUP: it is starting, with the configuration as it was read")) => {
+            tracing::info!("stopped before it served");
+            return Ok(Exit::Good);
+        }
+    };
     notify(&[NotifyState::Ready]);
     tracing::info!(address = %listen, "serving");
-    signals.stop(|| reload(&server, &file)).await;
+    let wishes = server.reloads();
+    tokio::select! {
+        () = signals.stop(|| drop(reload(&server, &file, "SIGHUP"))) => {}
+        () = grant(wishes, &server, &file) => {}
+    }
     tracing::info!("stopping: no new clients, those at work may finish; a second signal ends them");
     notify(&[NotifyState::Stopping]);
+    let deaf = || tracing::warn!("SIGHUP: it is stopping and takes on no configuration");
     tokio::select! {
-        () = server.drain() => tracing::info!("stopped"),
-        () = signals.stop(|| tracing::warn!("SIGHUP: it is stopping and takes on no configuration")) => tracing::warn!("stopped at once, as asked twice"),
+        () = server.drain(DRAIN) => tracing::info!("stopped"),
+        () = signals.stop(deaf) => tracing::warn!("stopped at once, as asked twice"),
     }
     Ok(Exit::Good)
 }
 
-/// Takes on the file as it is now, or says why not and goes on as before.
-fn reload(server: &Running, file: &Path) {
-    let config = match config::load(Some(file)) {
-        Ok(config) => config,
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!(%problem, "SIGHUP: the configuration is not taken on; the old one holds");
-            }
-            return;
+/// Answers `lockstep reload` for as long as it is not dropped.
+async fn grant(wishes: Option<Reloads>, server: &Running, file: &Path) {
+    if let Some(mut wishes) = wishes {
+        while let Some(wish) = wishes.next().await {
+            wish.answer(reload(server, file, "lockstep reload"));
         }
-    };
-    match server.reload(&config) {
-        Ok(users) => tracing::info!(users, "SIGHUP: the users file and [health] have been taken on"),
-        Err(why) => tracing::error!(%why, "SIGHUP: the configuration is not taken on; the old one holds"),
     }
+    std::future::pending().await
+}
+
+/// Takes on the file as it is now, or says why not and goes on as before.
+fn reload(server: &Running, file: &Path, asked: &str) -> Outcome {
+    let outcome = match config::load(Some(file)) {
+        Ok(config) => server.reload(&config).map_err(|why| why.to_string()),
+        Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    };
+    match &outcome {
+        Ok(users) => tracing::info!(users, asked, "the users file and [health] have been taken on"),
+        Err(why) => tracing::error!(why, asked, "the configuration is not taken on; the old one holds"),
+    }
+    outcome
 }
 
 /// Outside systemd there is nobody to tell, and that is no error.

@@ -58,13 +58,22 @@ fn scrubbed(scrub: &Scrubbed) -> String {
     format!("compared in the background {finished}: {result}, {tables} tables, {} rows{found}", show::count(*rows))
 }
 
-/// The command that brings each absent node back.
-fn remedies(status: &Status) -> impl Iterator<Item = String> {
-    status.nodes.iter().filter_map(|node| match node.state.as_str() {
-        "degraded" | "new" => Some(format!("bring {} back: lockstep recover {}", node.name, node.name)),
-        "detached" => Some(format!("let {} back in: lockstep attach {}", node.name, node.name)),
+/// What brings each absent node back. Without an active node there is nothing that a recovery could copy.
+fn remedies(status: &Status) -> Vec<String> {
+    let serves = status.nodes.iter().any(|node| node.role == "leader");
+    let remedy = |node: &NodeStatus| match node.state.as_str() {
+        "degraded" | "new" if serves => Some(format!("bring {0} back: lockstep recover {0}", node.name)),
+        "detached" if serves => Some(format!("let {0} back in: lockstep attach {0}", node.name)),
         _ => None,
-    })
+    };
+    let mut lines: Vec<String> = status.nodes.iter().filter_map(remedy).collect();
+    if !serves {
+        lines.push(
+            "nobody serves: `lockstep check` says what is in the way; once that is put right it serves by itself"
+                .into(),
+        );
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -105,6 +114,14 @@ mod tests {
         assert!(text.starts_with("node   address         role      state     since"), "{text}");
         assert!(text.contains("cluster main, epoch 3, 1,200 clients, lockstep 0.1.0"), "{text}");
         assert!(text.ends_with("bring alp back: lockstep recover alp"), "{text}");
+    }
+
+    #[test]
+    fn where_nobody_serves_there_is_nothing_to_recover_from() {
+        let mut status = status_of("degraded");
+        (status.nodes[0].role, status.nodes[0].state) = ("none".into(), "unreachable".into());
+        let text = text(&status, Paint::none());
+        assert!(text.contains("nobody serves: `lockstep check` says") && !text.contains("lockstep recover"), "{text}");
     }
 
     #[test]

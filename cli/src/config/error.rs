@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use lockstep_core::auth::UsersFault;
 
+use super::time::spell;
+use super::words;
+
 /// Settings that a later version brings, and what holds until then. They are an error and never ignored: who writes
 /// `tls = true` must not serve in clear text. A name covers all that stands below it.
 const LATER: &[(&str, &str)] = &[
@@ -15,10 +18,10 @@ const LATER: &[(&str, &str)] = &[
     ("service.tls", "nodes are reached without TLS"),
     ("node.tls", "nodes are reached without TLS"),
     ("replication.unsafe", "what cannot be replicated exactly is refused"),
-    ("replication.capture", "what only row capture could replicate is refused"),
+    ("replication.capture", "what needs a trigger to be captured gets one by itself"),
     ("replication.load_balance", "reads go to the leader"),
     ("journal", "after an unclean stop the nodes are compared in full"),
-    ("guard", "nothing keeps a second proxy away but the operator"),
+    ("guard", "a second proxy on the same nodes refuses to serve, and nothing else keeps it away"),
 ];
 
 /// One thing that is wrong, and where.
@@ -48,6 +51,8 @@ impl fmt::Display for Problem {
 pub enum Fault {
     #[error("cannot be read: {0}; check the path and who may read it")]
     Unreadable(String),
+    #[error("is not text in UTF-8; save it as UTF-8")]
+    NotUtf8,
     #[error(
         "there is no such file; give one with --config FILE, see a whole one with `lockstep help configuration`, or try \
          `lockstep demo`, which needs none"
@@ -88,13 +93,15 @@ pub enum Fault {
     NoNode,
     #[error("{value} is not between {least} and {most}")]
     Range { value: i64, least: i64, most: i64 },
-    #[error("{value:?} is not between {least:?} and {most:?}")]
+    #[error("{} is not between {} and {}", spell(*value), spell(*least), spell(*most))]
     TimeRange { value: std::time::Duration, least: std::time::Duration, most: std::time::Duration },
     #[error("`{0}` is too long for a Unix socket (107 bytes); choose a shorter path")]
     SocketPath(String),
     #[error("`{0}` must be an absolute path, for it is on the machine that `shell` reaches")]
     Remote(String),
-    #[error("`{path}` cannot be read: {cause}; create it with a line `user:password` for each user, mode 0600")]
+    #[error("there is no file `{0}`; create it with a line `user:password` for each user, mode 0600")]
+    UsersAbsent(String),
+    #[error("`{path}` cannot be read: {cause}; it must be a file in UTF-8 that whoever runs the proxy may read")]
     UsersUnreadable { path: String, cause: String },
     #[error("`{path}`, {fault}")]
     Users { path: String, fault: UsersFault },
@@ -119,7 +126,7 @@ impl Source<'_> {
     /// What the parser or serde has to say, with the key that it is about.
     pub fn explain(&self, error: &toml::de::Error) -> Problem {
         let Ok(table) = toml::de::DeTable::parse(self.text) else {
-            return self.problem(error.span(), "", Fault::Syntax(error.message().trim().replace('\n', ", ")));
+            return self.problem(error.span(), "", self.syntax(error));
         };
         // A section that is missing has no place: the parser points at the whole file.
         let place = error.span().filter(|place| *place != table.span());
@@ -132,7 +139,25 @@ impl Source<'_> {
             let fault = later(&key).unwrap_or_else(|| Fault::Unknown(known(error.message())));
             return self.problem(place, key, fault);
         }
-        self.problem(place, key, Fault::Type(error.message().into()))
+        let doubled = place.as_ref().is_some_and(|place| self.text[place.start..].starts_with("[["));
+        let fault = match (key.as_str(), doubled) {
+            ("node", _) => "write [[node]], in double brackets, above the lines of each node".into(),
+            (section, true) => format!("is there as a list; write [{section}], in single brackets"),
+            _ => words::plainly(error.message()),
+        };
+        self.problem(place, key, Fault::Type(fault))
+    }
+
+    fn syntax(&self, error: &toml::de::Error) -> Fault {
+        let message = error.message().trim().replace('\n', ", ");
+        let there = error.span().and_then(|place| self.text.get(place)).unwrap_or_default();
+        match message.as_str() {
+            "duplicate key" if there == "node" => {
+                Fault::Type("write [[node]], in double brackets, above the lines of each node".into())
+            }
+            "duplicate key" => Fault::Type(format!("`{there}` is there twice; take one of them out")),
+            _ => Fault::Syntax(message),
+        }
     }
 }
 

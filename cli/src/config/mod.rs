@@ -9,6 +9,7 @@ mod password;
 mod raw;
 mod resolve;
 mod time;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,10 @@ const PLACES: [&str; 2] = ["lockstep.toml", "/etc/lockstep/lockstep.toml"];
 pub fn load(named: Option<&Path>) -> Result<Config, Vec<Problem>> {
     let file = find(named, |path| path.exists())?;
     let text = std::fs::read_to_string(&file).map_err(|error| {
-        let fault = Fault::Unreadable(error.to_string());
+        let fault = match error.kind() {
+            std::io::ErrorKind::InvalidData => Fault::NotUtf8,
+            _ => Fault::Unreadable(error.to_string()),
+        };
         vec![Problem { file: file.clone(), line: None, key: String::new(), fault }]
     })?;
     parse(&file, &text, &Environment::of_process())

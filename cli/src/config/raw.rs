@@ -47,7 +47,7 @@ pub struct Control {
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
     pub name: Spanned<String>,
-    pub state_dir: PathBuf,
+    pub state_dir: Spanned<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,7 +101,7 @@ pub struct Node {
 pub struct Recovery {
     #[serde(default)]
     pub shell: Vec<String>,
-    pub run_as: Option<String>,
+    pub run_as: Option<Spanned<String>>,
     pub data_directory: Spanned<PathBuf>,
     pub bin_directory: Option<Spanned<PathBuf>>,
     pub stop: Option<String>,

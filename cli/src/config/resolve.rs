@@ -43,7 +43,7 @@ impl Resolver<'_> {
     fn file(&mut self, raw: raw::File, environment: &Environment) -> Config {
         let listen = self.listen(raw.listen);
         let nodes = self.nodes(raw.node, listen.address);
-        let state_dir = self.path(raw.cluster.state_dir);
+        let state_dir = self.given_path("cluster.state_dir", &raw.cluster.state_dir);
         Config {
             file: self.source.file.into(),
             control: self.control(raw.control, &state_dir, listen.address),
@@ -60,7 +60,7 @@ impl Resolver<'_> {
     fn listen(&mut self, raw: raw::Listen) -> Listen {
         let address = self.address("listen.address", &raw.address);
         if let Some(directory) = &raw.unix_socket {
-            let socket = self.path(directory.get_ref().clone()).join(format!(".s.PGSQL.{}", address.port()));
+            let socket = self.given_path("listen.unix_socket", directory).join(format!(".s.PGSQL.{}", address.port()));
             self.socket_path("listen.unix_socket", directory, &socket);
         }
         Listen {
@@ -79,7 +79,7 @@ impl Resolver<'_> {
     fn control(&mut self, raw: raw::Control, state_dir: &Path, listen: SocketAddr) -> Control {
         let socket = match raw.socket {
             Some(written) => {
-                let socket = self.path(written.get_ref().clone());
+                let socket = self.given_path("control.socket", &written);
                 self.socket_path("control.socket", &written, &socket);
                 socket
             }
@@ -96,10 +96,7 @@ impl Resolver<'_> {
     }
 
     fn service(&mut self, raw: raw::Service, node: Option<&Node>, environment: &Environment) -> Service {
-        if raw.user.get_ref().is_empty() {
-            self.blame("service.user", &raw.user, Fault::Empty);
-        }
-        let user = raw.user.into_inner();
+        let user = self.text("service.user", raw.user);
         let database = raw.database.unwrap_or_else(|| "postgres".into());
         let password = raw.password.or_else(|| {
             let Node { host, port, .. } = node?;
@@ -109,11 +106,17 @@ impl Resolver<'_> {
     }
 
     fn auth(&mut self, raw: raw::Auth) -> Auth {
-        let users_file = self.path(raw.users_file.get_ref().clone());
+        let users_file = self.given_path("auth.users_file", &raw.users_file);
+        if raw.users_file.get_ref().as_os_str().is_empty() {
+            return Auth { users_file };
+        }
         let path = users_file.display().to_string();
         match std::fs::read_to_string(&users_file).map(|text| Users::parse(&text)) {
             Ok(Ok(_)) => (),
             Ok(Err(fault)) => self.blame("auth.users_file", &raw.users_file, Fault::Users { path, fault }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.blame("auth.users_file", &raw.users_file, Fault::UsersAbsent(path));
+            }
             Err(error) => {
                 let fault = Fault::UsersUnreadable { path, cause: error.to_string() };
                 self.blame("auth.users_file", &raw.users_file, fault);
@@ -200,13 +203,27 @@ impl Resolver<'_> {
             raw.bin_directory.map(|path| self.machine_path("node.recovery.bin_directory", &path, &raw.shell));
         Recovery {
             shell: raw.shell,
-            run_as: raw.run_as,
+            run_as: raw.run_as.map(|user| self.text("node.recovery.run_as", user)),
             data_directory,
             bin_directory,
             stop: raw.stop,
             backup: raw.backup,
             start: raw.start,
         }
+    }
+
+    fn given_path(&mut self, key: &str, written: &Spanned<PathBuf>) -> PathBuf {
+        if written.get_ref().as_os_str().is_empty() {
+            self.blame(key, written, Fault::Empty);
+        }
+        self.path(written.get_ref().clone())
+    }
+
+    fn text(&mut self, key: &str, written: Spanned<String>) -> String {
+        if written.get_ref().is_empty() {
+            self.blame(key, &written, Fault::Empty);
+        }
+        written.into_inner()
     }
 
     fn path(&self, written: PathBuf) -> PathBuf {
@@ -217,7 +234,7 @@ impl Resolver<'_> {
     fn machine_path(&mut self, key: &str, written: &Spanned<PathBuf>, shell: &[String]) -> PathBuf {
         let path = written.get_ref().clone();
         if shell.is_empty() {
-            return self.path(path);
+            return self.given_path(key, written);
         }
         if path.is_relative() {
             self.blame(key, written, Fault::Remote(path.display().to_string()));

@@ -213,18 +213,18 @@ fn what_is_missing_is_named() {
 
 #[test]
 fn a_bad_value_is_named_with_what_would_be_good() {
-    one_problem(
-        "\"500ms\"",
-        "500",
-        "lockstep.toml:20: health.interval: invalid type: integer `500`, expected a time such as",
-    );
+    one_problem("\"500ms\"", "500", "lockstep.toml:20: health.interval: is a number, 500; write a time such as");
     one_problem("\"500ms\"", "\"soon\"", "health.interval: `soon` is not a time; write a time such as \"500ms\"");
-    one_problem("\"500ms\"", "\"0s\"", "health.interval: 0ns is not between 10ms and 600s");
+    one_problem("\"500ms\"", "\"0s\"", "health.interval: 0s is not between 10ms and 10m");
     one_problem("retries  = 2", "retries = -1", "lockstep.toml:22: health.retries: -1 is not between 0 and 100");
     one_problem("weight  = 2", "weight = -2", "lockstep.toml:27: node.weight: -2 is not between 0 and 4294967295");
-    one_problem("weight  = 2", "weight = \"2\"", "lockstep.toml:27: node.weight: invalid type: string \"2\"");
+    one_problem(
+        "weight  = 2",
+        "weight = \"2\"",
+        "lockstep.toml:27: node.weight: is a text, \"2\"; write a whole number such as 2, without quotes",
+    );
     one_problem("[listen]\n", "[listen]\nmax_clients = 0\n", "listen.max_clients: 0 is not between 1 and 262143");
-    one_problem("[listen]\n", "[listen]\nauthentication_timeout = \"1h\"\n", "3600s is not between 1s and 600s");
+    one_problem("[listen]\n", "[listen]\nauthentication_timeout = \"1h\"\n", "1h is not between 1s and 10m");
     one_problem("\"main\"", "\"the main one\"", "cluster.name: `the main one` is not a name; use letters");
     one_problem("user     = \"postgres\"", "user = \"\"", "service.user: is empty; give it a value");
 }
@@ -257,8 +257,9 @@ fn a_path_on_another_machine_is_absolute() {
 
 #[test]
 fn a_users_file_that_cannot_be_read_is_named() {
-    let said = "lockstep.toml:17: auth.users_file: `nobody_here` cannot be read: No such file or directory";
+    let said = "lockstep.toml:17: auth.users_file: there is no file `nobody_here`; create it";
     one_problem("\"pool_passwd\"", "\"nobody_here\"", said);
+    one_problem("\"pool_passwd\"", "\".\"", "auth.users_file: `.` cannot be read: Is a directory");
 }
 
 #[test]
@@ -277,6 +278,50 @@ fn a_socket_path_that_the_system_cannot_hold_is_refused() {
     let long = "x".repeat(108);
     one_problem("state/control.sock", &long, "control.socket: `xxxx");
     one_problem("[listen]\n", &format!("[listen]\nunix_socket = \"/{long}\"\n"), "too long for a Unix socket");
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_told_in_words_of_the_file_and_not_of_the_program() {
+    one_problem("weight  = 2", "weight = 1.5", "node.weight: is a number with a fraction, 1.5; write a whole number");
+    one_problem("retries  = 2", "retries = true", "health.retries: is true; write a whole number");
+    one_problem("\"midna\"", "5", "node.name: is a number, 5; write a text in quotes");
+    one_problem("\"127.0.0.1:5502\"", "[\"127.0.0.1:5502\"]", "node.address: is a list; write a text in quotes");
+    one_problem(
+        "shell          = []",
+        "shell = \"ssh alp\"",
+        "node.recovery.shell: is a text, \"ssh alp\"; write a list such as",
+    );
+    one_problem(
+        "[health]\n",
+        "[health]\nstrangers = \"kill\"\n",
+        "`kill` is not known here; write \"end\" or \"degrade\"",
+    );
+    one_problem("weight  = 2", "weight = 2\nweight = 3", "`weight` is there twice; take one of them out");
+}
+
+#[test]
+fn brackets_too_many_or_too_few_are_told_how_many() {
+    one_problem("[listen]", "[[listen]]", "listen: is there as a list; write [listen], in single brackets");
+    let double = "write [[node]], in double brackets";
+    let two = LEAST.replace("[[node]]", "[node]");
+    assert!(Place::new().parse(&two).unwrap_err()[0].to_string().contains(double));
+    let first = LEAST.find("[[node]]").unwrap();
+    let second = first + LEAST[first + 1..].find("[[node]]").unwrap();
+    let one = format!("{}[node]{}", &LEAST[..first], &LEAST[first + "[[node]]".len()..=second]);
+    assert!(Place::new().parse(&one).unwrap_err()[0].to_string().contains(double), "{one}");
+}
+
+#[test]
+fn a_path_or_a_user_that_is_empty_is_told_so() {
+    for (line, key) in [
+        ("\"pool_passwd\"", "auth.users_file"),
+        ("\"state\"", "cluster.state_dir"),
+        ("\"state/control.sock\"", "control.socket"),
+        ("\"/var/lib/postgresql/15/alp\"", "node.recovery.data_directory"),
+    ] {
+        one_problem(line, "\"\"", &format!("{key}: is empty; give it a value"));
+    }
+    one_problem("run_as         = \"postgres\"", "run_as = \"\"", "node.recovery.run_as: is empty");
 }
 
 #[test]

@@ -24,6 +24,17 @@ pub fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.checked_mul(milliseconds)?))
 }
 
+/// As it could have been written.
+pub fn spell(time: Duration) -> String {
+    match time.as_millis() {
+        0 => "0s".into(),
+        hours if hours % 3_600_000 == 0 => format!("{}h", hours / 3_600_000),
+        minutes if minutes % 60_000 == 0 => format!("{}m", minutes / 60_000),
+        seconds if seconds % 1_000 == 0 => format!("{}s", seconds / 1_000),
+        milliseconds => format!("{milliseconds}ms"),
+    }
+}
+
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Visitor)
@@ -54,6 +65,13 @@ mod tests {
         assert_eq!(parse("1s"), Some(Duration::from_secs(1)));
         assert_eq!(parse("2m"), Some(Duration::from_secs(120)));
         assert_eq!(parse("1 h"), Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn a_time_is_spelt_as_it_could_be_written() {
+        for text in ["0s", "10ms", "1500ms", "90s", "10m", "2h"] {
+            assert_eq!(spell(parse(text).unwrap()), text);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod stage;
 mod story;
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::args::{self, Victim};
 use crate::exit::{Exit, Stop};
@@ -27,6 +28,9 @@ use place::Place;
 use programs::Programs;
 use stage::{APPLICATION, DATABASE, Stage};
 use story::{Story, Waiting};
+
+/// How long whoever tries it with psql may take to finish a transaction.
+const DRAIN: Duration = Duration::from_secs(30);
 
 pub fn demo(filter: Option<&str>, args: &args::Demo) -> Result<Exit, Stop> {
     let programs = programs::find()?;
@@ -94,7 +98,7 @@ async fn tell(place: &Place, programs: Programs, args: &args::Demo, story: &mut 
         invite(&stage);
         std::future::pending::<()>().await;
     }
-    running.drain().await;
+    running.drain(DRAIN).await;
     Ok(())
 }
 

@@ -77,6 +77,8 @@ pub enum UsersFaultKind {
 impl Users {
     pub fn parse(text: &str) -> Result<Self, UsersFault> {
         let mut users = HashMap::new();
+        // Some editors put a byte order mark before the first user's name.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.lines().enumerate() {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
@@ -136,6 +138,13 @@ fn looks_like_a_digest(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::auth::scram::{self, Keys};
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_name() {
+        let users = Users::parse("\u{feff}app:secret\r\nweb:other\r\n").unwrap();
+        assert_eq!(users.get("app"), Some(&Secret::Plain("secret".into())));
+        assert_eq!(users.get("web"), Some(&Secret::Plain("other".into())));
+    }
 
     #[test]
     fn each_kind_of_entry_is_told_by_its_form() {

@@ -44,13 +44,20 @@ pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
     let mut next = record.clone();
     let mut usable = Vec::new();
     let mut missing = Vec::new();
+    let mut strangers = Vec::new();
     for node in record.membership.current() {
         match judge(&record, node, &seen[usize::from(node.0)]) {
             Ok(()) => usable.push(node),
             Err(Unusable::Data(why)) => missing.push((node, why)),
+            Err(Unusable::Stranger(why)) => strangers.push((node, why)),
             Err(Unusable::Conflict(why)) => return Opening::Refuse { why },
         }
     }
+    // A node of another cluster is not this one's concern while a node of this one bears the record out.
+    if let (true, Some((_, why))) = (usable.is_empty(), strangers.first()) {
+        return Opening::Refuse { why: why.clone() };
+    }
+    missing.extend(strangers);
     let Some(leader) = usable.iter().copied().min_by_key(|id| preference(&record.membership, *id)) else {
         let why = missing.iter().map(|(node, why)| format!("{}: {why}", record.membership.member(*node).name));
         let why = why.collect::<Vec<_>>().join("; ");
@@ -171,6 +178,8 @@ fn inherit(
 enum Unusable {
     /// The node is not there, or is not what it was.
     Data(String),
+    /// The node, or else the record, is another cluster's.
+    Stranger(String),
     /// The record itself may be wrong.
     Conflict(String),
 }
@@ -192,12 +201,13 @@ fn judge(record: &Record, node: NodeId, sighting: &Sighting) -> Result<(), Unusa
             lineage.epoch,
             record.written[usize::from(node.0)]
         ))),
-        Kinship::Stranger => Err(Unusable::Conflict(format!(
-            "{name} belongs to cluster {}, the state file to {}",
+        Kinship::Stranger => Err(Unusable::Stranger(format!(
+            "{name} belongs to cluster {}, the state file to {}: look at its address; what it holds is lost in a recovery",
             lineage.cluster.0, record.cluster.0
         ))),
         Kinship::Ahead => Err(Unusable::Conflict(format!(
-            "{name} is in epoch {}, the state file in {}: another proxy has served since",
+            "{name} is in epoch {}, the state file in {}: another proxy has served since, or the file is an old copy; stop the \
+             other for good, and move membership.json out of state_dir to start from what the nodes say",
             lineage.epoch, record.membership.epoch
         ))),
     }
@@ -294,6 +304,24 @@ mod tests {
         for other in [seen(3, &["a", "b"]), Sighting::Seen(None)] {
             let found = [seen(5, &["a", "b"]), other];
             assert_eq!(served(reopen(record(true, [Active, Active]), &found, 9)), ([Active, Degraded], vec![]));
+        }
+    }
+
+    fn of_another_cluster() -> Sighting {
+        let lineage = Lineage { cluster: ClusterId("x".into()), epoch: Epoch(5), parent: Epoch(4), active: vec![] };
+        Sighting::Seen(Some(lineage))
+    }
+
+    #[test]
+    fn a_node_of_another_cluster_is_out_and_keeps_nobody_from_serving() {
+        for clean in [true, false] {
+            let found = [of_another_cluster(), seen(5, &["a", "b"])];
+            assert_eq!(served(reopen(record(clean, [Active, Active]), &found, 9)), ([Degraded, Active], vec![]));
+        }
+        for alone in [of_another_cluster(), silent()] {
+            let found = [of_another_cluster(), alone];
+            let refused = reopen(record(true, [Active, Active]), &found, 9);
+            assert!(matches!(&refused, Opening::Refuse { why } if why.contains("belongs to cluster x")), "{refused:?}");
         }
     }
 

@@ -23,5 +23,8 @@ pub fn too_long(length: usize) -> Fault {
 }
 
 pub fn own_schema() -> Fault {
-    refuse("the schema \"lockstep\" belongs to the proxy", "Use another schema.")
+    refuse(
+        "the schema \"lockstep\" belongs to the proxy",
+        "Use another schema; in a dump that is restored it may be passed over, for the proxy makes its own.",
+    )
 }

@@ -313,6 +313,11 @@ impl Session {
         self.gate == Gate::Open && !self.segment.open && self.block == Block::None && self.client_in.is_empty()
     }
 
+    /// A session must not be ended now: its unit is on its way to the nodes.
+    pub fn is_committing(&self) -> bool {
+        self.committing.is_some()
+    }
+
     /// Tells the client why and ends.
     pub fn end(&mut self, fault: &Fault) {
         if self.gate != Gate::Closed {

@@ -56,6 +56,7 @@ impl Cluster {
         let done = |text| Reply::Done { text };
         match request {
             Request::Status => Ok(Reply::Status(status(&self.shared))),
+            Request::Reload => Ok(self.shared.reloads.ask().await),
             Request::Verify(scope) => {
                 let _turn = self.comparing().ok_or("another comparison is running")?;
                 // It changes nothing: when nobody waits for it any more there is nothing to be done.
@@ -81,6 +82,9 @@ impl Cluster {
 
     async fn in_turn<T>(&self, command: &str, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
         let _turn = self.take_turn(command)?;
+        self.registry.can_change().await.map_err(|fault| {
+            Trouble::new(format!("the state file cannot be written: {fault}")).hint("nothing has been changed".into())
+        })?;
         tracing::info!(command, "an operator's command begins");
         let outcome = work.await;
         match &outcome {

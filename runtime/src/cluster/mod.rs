@@ -29,6 +29,7 @@ use lockstep_core::inflight::InFlight;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
+use crate::door::reload::{self, Reloads};
 use crate::door::{self, DoorFault};
 use crate::node::{self, NodeHandle, ServiceProbe, Standing, Surroundings};
 use crate::shared::Shared;
@@ -94,6 +95,7 @@ pub struct Running {
     cluster: Arc<Cluster>,
     guardians: Vec<Guardian>,
     arbiter: Arbiter,
+    reloads: Option<Reloads>,
 }
 
 /// Starts the actors, decides who serves, and opens the operator's doors. Must be called within an actix system.
@@ -105,6 +107,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     let leveller = Arc::new(Leveller::new(config.clone(), dirty.clone()));
     let registry = Registry::new(config.clone(), state, leveller.clone());
     let (client, inbox) = ClusterClient::new(registry.subscribe(), dirty);
+    let (asking, reloads) = reload::channel();
     let shared = Arc::new(Shared {
         config,
         membership: registry.membership().clone(),
@@ -116,6 +119,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         cluster: client,
         login_secret,
         clients: AtomicUsize::new(0),
+        reloads: asking,
         scrubbed: arc_swap::ArcSwapOption::empty(),
     });
     let arbiter = Arbiter::new();
@@ -125,7 +129,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     on(&arbiter, async move { opened.start().await }).await.ok_or(StartFault::Arbiter)??;
     guardians.extend(cluster.clone().guard(&arbiter, inbox));
     on(&arbiter, door::open(shared)).await.ok_or(StartFault::Arbiter)??;
-    Ok(Running { cluster, guardians, arbiter })
+    Ok(Running { cluster, guardians, arbiter, reloads: Some(reloads) })
 }
 
 struct Watch {
@@ -157,6 +161,11 @@ fn watch_nodes(arbiter: &Arbiter, shared: &Shared) -> Watch {
 impl Running {
     pub fn shared(&self) -> &Arc<Shared> {
         self.cluster.shared()
+    }
+
+    /// Operators' wishes to take on a changed configuration; for the first who asks for them.
+    pub fn reloads(&mut self) -> Option<Reloads> {
+        self.reloads.take()
     }
 
     /// Waits for commits that are under way, and notes that nothing was left half done.

@@ -87,7 +87,21 @@ impl Registry {
     pub async fn mark_clean(&self) {
         if let Some(record) = self.record.lock().await.as_mut() {
             record.clean = true;
-            self.save(record).await;
+            if let Err(fault) = self.save_once(record).await {
+                tracing::error!(
+                    fault,
+                    "the orderly stop cannot be written down; the next start will compare the nodes"
+                );
+            }
+        }
+    }
+
+    /// Whether a change could be written down now. To be asked before commits are held for one that nobody needs: they
+    /// would wait for as long as it cannot.
+    pub async fn can_change(&self) -> Result<(), String> {
+        match self.record.lock().await.as_ref() {
+            Some(record) => self.save_once(record).await,
+            None => Ok(()),
         }
     }
 
@@ -140,15 +154,24 @@ impl Registry {
 
     /// Goes on until it is on disk: nothing may be acknowledged before.
     async fn save(&self, record: &Record) {
+        let mut told = None;
         loop {
-            let (state, copy) = (self.state.clone(), record.clone());
-            match tokio::task::spawn_blocking(move || state.save(&copy)).await {
-                Ok(Ok(())) => return,
-                Ok(Err(fault)) => tracing::error!(%fault, "the state file cannot be written; commits wait for it"),
-                Err(error) => tracing::error!(%error, "writing the state file failed; commits wait for it"),
+            let Err(fault) = self.save_once(record).await else { break };
+            if told.as_ref() != Some(&fault) {
+                tracing::error!(fault, "the state file cannot be written; commits wait until it can");
+                told = Some(fault);
             }
             tokio::time::sleep(SAVE_PAUSE).await;
         }
+        if told.is_some() {
+            tracing::info!("the state file has been written; commits go on");
+        }
+    }
+
+    async fn save_once(&self, record: &Record) -> Result<(), String> {
+        let (state, copy) = (self.state.clone(), record.clone());
+        let saved = tokio::task::spawn_blocking(move || state.save(&copy)).await.map_err(|error| error.to_string())?;
+        saved.map_err(|fault| fault.to_string())
     }
 
     fn publish(&self, membership: Membership) {

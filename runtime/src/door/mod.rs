@@ -14,6 +14,7 @@ use crate::shared::Shared;
 mod control;
 mod http;
 pub mod protocol;
+pub mod reload;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DoorFault {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     Status,
+    Reload,
     Verify(VerifyScope),
     Recover { node: String },
     Attach { node: String },
@@ -26,6 +27,10 @@ pub enum Reply {
     },
     Status(Status),
     Verified(Box<Verified>),
+    /// The configuration has been taken on; so many users may log in.
+    Reloaded {
+        users: usize,
+    },
     /// The command did what it was asked; `text` says what is true now.
     Done {
         text: String,

@@ -88,10 +88,18 @@ pub struct Driver {
     seen: Arc<Membership>,
     /// Until the session has ended.
     _place: Place,
-    draining: bool,
+    leaving: Leave,
     closing: bool,
     /// A statement that draws from a sequence may go on at the leader when the session has ended.
     draws: bool,
+}
+
+/// Whether the session is to end, and how soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    No,
+    WhenIdle,
+    Now,
 }
 
 impl Driver {
@@ -126,7 +134,7 @@ impl Driver {
             inbox,
             seen,
             _place: place,
-            draining: false,
+            leaving: Leave::No,
             closing: false,
             draws: false,
         }
@@ -165,9 +173,14 @@ impl Driver {
                 self.act(action);
             }
         }
-        if self.draining && self.session.is_idle() {
+        let leaves = match self.leaving {
+            Leave::No => false,
+            Leave::WhenIdle => self.session.is_idle(),
+            Leave::Now => !self.session.is_committing(),
+        };
+        if leaves {
             self.session.end(&shutting_down());
-            self.draining = false;
+            self.leaving = Leave::No;
             self.turn();
         }
     }
@@ -393,7 +406,9 @@ impl Driver {
 
     pub(super) fn control(&mut self, control: Control) {
         match control {
-            Control::Drain => self.draining = true,
+            Control::Drain if self.leaving == Leave::Now => {}
+            Control::Drain => self.leaving = Leave::WhenIdle,
+            Control::End => self.leaving = Leave::Now,
             Control::Cancel if self.session.cancellable() => {
                 if let Some(Leader { pid, cancel_key, .. }) = &self.leader {
                     let (server, node, pid, key) =

@@ -52,6 +52,8 @@ pub enum Control {
     Cancel,
     /// End as soon as no transaction is open.
     Drain,
+    /// End, whatever is open; a commit that is under way is finished first.
+    End,
 }
 
 /// Asks that wait; more are dropped, for a session needs no more than to be asked once.

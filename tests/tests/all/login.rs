@@ -108,9 +108,16 @@ fn a_reload_takes_on_users_and_health_disturbs_nobody_and_is_all_or_nothing() {
     assert_eq!(refusal(&cluster, &APP, "postgres"), "28P01");
     assert_eq!(inside.value("SELECT 1"), "1", "who is in stays");
 
+    cluster.proxy.write_users(&[]);
+    reload(&config);
+    wait_for_log(&cluster, "names nobody");
+    cluster.proxy.connect_as(&APP_MD5, "postgres");
+    reload(&config.replace("[replication]", "[replication]\nscrub = \"1h\""));
+    wait_for_log(&cluster, "what has changed in [replication] needs a restart");
+
     std::fs::remove_file(path.with_file_name("users")).expect("lose the users file");
     reload(&config);
-    wait_for_log(&cluster, "cannot be read");
+    wait_for_log(&cluster, "there is no file");
     cluster.proxy.connect_as(&APP_MD5, "postgres");
 }
 

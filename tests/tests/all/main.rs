@@ -13,6 +13,7 @@ mod explain;
 mod failover;
 mod harness;
 mod login;
+mod operator;
 mod recovery;
 mod replicate;
 mod roundtrips;

@@ -111,6 +111,33 @@ fn a_lock_and_then_a_count_never_sell_a_place_twice() {
     assert_identical_database(&cluster.nodes, "oversold");
 }
 
+/// What is known of all tables is read anew after each change of the schema, also in transactions that have changed it.
+#[test]
+fn who_has_locked_a_table_holds_up_nobody_who_does_not_touch_it() {
+    let cluster = stage("locked_elsewhere");
+    let (mut first, mut second) = (cluster.connect("locked_elsewhere"), cluster.connect("locked_elsewhere"));
+    for client in [&mut first, &mut second] {
+        client.set_deadline(Duration::from_secs(10));
+    }
+    first.query("ALTER TABLE account ALTER amount SET DEFAULT 7");
+    first.query("BEGIN");
+    first.query("LOCK TABLE job IN ACCESS EXCLUSIVE MODE");
+    second.query("CREATE TABLE other (id int PRIMARY KEY)");
+    assert_eq!(second.query("INSERT INTO account VALUES (4)").tags, ["INSERT 0 1"]);
+    first.query("COMMIT");
+
+    // As the workers of pg_restore -j do.
+    first.query("BEGIN");
+    second.query("BEGIN");
+    first.query("TRUNCATE job");
+    second.query("TRUNCATE account");
+    assert_eq!(first.query("INSERT INTO job VALUES (1)").tags, ["INSERT 0 1"]);
+    assert_eq!(second.query("INSERT INTO account VALUES (1)").tags, ["INSERT 0 1"]);
+    first.query("COMMIT");
+    second.query("COMMIT");
+    assert_identical_database(&cluster.nodes, "locked_elsewhere");
+}
+
 #[test]
 fn a_deadlock_costs_one_of_the_two_40p01() {
     let cluster = stage("deadlock");
