@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_core::catalog::{Catalog, Loader, SearchPath};
-use lockstep_core::plan::{Action, Answer, Context, Plan, PlanCache, Planned};
+use lockstep_core::plan::{Action, Answer, Context, Plan, PlanCache, Planned, Policy};
 
 mod plans {
     mod calls;
@@ -40,7 +40,12 @@ pub fn script(sql: &str) -> Vec<Planned> {
 fn script_under(path: &[&str], sql: &str) -> Vec<Planned> {
     let path = SearchPath::new(["pg_catalog"].iter().chain(path).copied());
     CATALOG.with(|catalog| {
-        let context = Context { catalog: Some(catalog), search_path: Some(&path), converts: Some(false) };
+        let context = Context {
+            catalog: Some(catalog),
+            search_path: Some(&path),
+            converts: Some(false),
+            policy: Policy::default(),
+        };
         match PlanCache::new(1 << 20).script(sql, &context) {
             Answer::Ready(script) => script.statements,
             other => panic!("{sql}: {other:?}"),

@@ -47,9 +47,18 @@ fn text(status: &Status, paint: Paint) -> String {
     let mut lines: Vec<String> = painted.collect();
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
+    lines.extend(inexact(status.unsafe_statements));
     lines.extend(status.scrub.as_ref().map(scrubbed));
     lines.extend(remedies(status));
     lines.join("\n")
+}
+
+/// What the operator has allowed with `[replication] unsafe`.
+fn inexact(statements: u64) -> Option<String> {
+    let statements = show::count(Some(statements).filter(|statements| *statements > 0)?);
+    Some(format!(
+        "{statements} unsafe statements were let through since the start; lockstep verify tells whether the nodes differ"
+    ))
 }
 
 fn scrubbed(scrub: &Scrubbed) -> String {
@@ -86,6 +95,7 @@ mod tests {
             version: "0.1.0".into(),
             epoch: 3,
             clients: 1_200,
+            unsafe_statements: 0,
             nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
             scrub: None,
         }
@@ -105,6 +115,14 @@ mod tests {
         assert!(text.starts_with("node   address         role      state     since"), "{text}");
         assert!(text.contains("cluster main, epoch 3, 1,200 clients, lockstep 0.1.0"), "{text}");
         assert!(text.ends_with("bring alp back: lockstep recover alp"), "{text}");
+    }
+
+    #[test]
+    fn statements_that_were_not_exact_are_never_passed_over() {
+        let mut status = status_of("active");
+        assert!(!text(&status, Paint::none()).contains("unsafe"));
+        status.unsafe_statements = 3;
+        assert!(text(&status, Paint::none()).contains("\n3 unsafe statements"), "{}", text(&status, Paint::none()));
     }
 
     #[test]

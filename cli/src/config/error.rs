@@ -14,8 +14,6 @@ const LATER: &[(&str, &str)] = &[
     ("listen.tls", "clients connect without TLS"),
     ("service.tls", "nodes are reached without TLS"),
     ("node.tls", "nodes are reached without TLS"),
-    ("replication.unsafe", "what cannot be replicated exactly is refused"),
-    ("replication.capture", "what only row capture could replicate is refused"),
     ("replication.load_balance", "reads go to the leader"),
     ("journal", "after an unclean stop the nodes are compared in full"),
     ("guard", "nothing keeps a second proxy away but the operator"),

@@ -180,7 +180,7 @@ fn a_key_of_a_later_version_is_refused_and_never_ignored() {
         ("listen.tls", "[listen]\ntls = true\n"),
         ("listen.tls_certificate", "[listen]\ntls_certificate = \"x\"\n"),
         ("listen.tls", "[listen]\ntls.certificate = \"x\"\n"),
-        ("replication.unsafe", "[replication]\nunsafe = \"warn\"\n[listen]\n"),
+        ("replication.load_balance", "[replication]\nload_balance = true\n[listen]\n"),
         ("journal", "[journal]\nfsync = true\n[listen]\n"),
         ("guard", "[guard]\ndns = \"db.example.org\"\n[listen]\n"),
     ] {

@@ -6,7 +6,7 @@
 use std::fmt::Display;
 
 use super::Marks;
-use super::refuse::refuse;
+use super::refuse::{refuse, refuse_always};
 use super::scope::{Outcome, Scope};
 use crate::catalog::builtin::{self, NAMING_SETTINGS, WATCHED_SETTINGS};
 use crate::catalog::model::{Callee, Effect, Place};
@@ -98,7 +98,7 @@ fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) ->
             let probes = scope.sql.trim_end_matches(';') == DUMP_PROBE;
             if !probes && !facts.settings.iter().all(|name| name.as_ref().is_some_and(harmless)) {
                 let reason = "set_config may change a setting that the proxy must know";
-                return Err(refuse(reason, "Give the setting's name as a plain literal, or use SET.").into());
+                return Err(refuse_always(reason, "Give the setting's name as a plain literal, or use SET.").into());
             }
             let naming = |name: &Option<String>| name.as_ref().is_none_or(|n| is_naming(n));
             marks.settings |= facts.settings.iter().any(naming);

@@ -36,6 +36,8 @@ pub enum Action {
     Capture(Arc<[String]>),
     /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`.
     Dial,
+    /// A statement has run that could not be replicated exactly, because the operator allows it: to be counted.
+    Waived,
     /// Sequences of the session's database may have moved.
     SequencesMoved,
     /// Flush what there is for the client and close its connection.

@@ -18,7 +18,7 @@
 //! | `dirty`, `level`, `sequences` | sequences |
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use actix::Arbiter;
@@ -110,6 +110,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         cluster: client,
         login_secret,
         clients: AtomicUsize::new(0),
+        waived: AtomicU64::new(0),
         scrubbed: arc_swap::ArcSwapOption::empty(),
     });
     let arbiter = Arbiter::new();

@@ -22,3 +22,4 @@ mod torture;
 mod transcript;
 mod unhindered;
 mod verify;
+mod waived;
