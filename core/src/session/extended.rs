@@ -193,9 +193,7 @@ impl Session {
         let plan = portal.meaning.plan.clone();
         let marks = outer.marks.or(plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
-        if plan.waived.is_some() {
-            self.waive(portal.statement.epoch);
-        }
+        self.waive(&plan, portal.statement.epoch);
         match &plan.action {
             Action::Write(write) if matches!(portal.run, Run::Not) => {
                 self.execute_write(&execute, portal, write, marks)

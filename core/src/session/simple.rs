@@ -155,9 +155,7 @@ impl Session {
                 self.step_script();
                 continue;
             };
-            if plan.waived.is_some() {
-                self.waive(source.planned_in);
-            }
+            self.waive(&plan, source.planned_in);
             let marks = plan.marks.or(meaning.plan.marks);
             let source = meaning.named.clone().unwrap_or(source);
             let statement = Next { text, shift, marks, meaning, source };

@@ -6,12 +6,16 @@
 use super::{Action, Session};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
+use crate::plan::Plan;
 use crate::reply::Done;
 use crate::wire::notice;
 
 impl Session {
-    /// One is about to be sent.
-    pub(super) fn waive(&mut self, planned_in: SchemaEpoch) {
+    /// A statement is about to be sent; it may be one of them.
+    pub(super) fn waive(&mut self, plan: &Plan, planned_in: SchemaEpoch) {
+        if plan.waived.is_none() {
+            return;
+        }
         self.wrap();
         self.writes(planned_in);
         self.unit.waived = true;
