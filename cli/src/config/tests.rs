@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use lockstep_core::plan::policy::{Capturing, Inexact, Policy};
 
 /// The least configuration that must work, as the contract has it.
 const LEAST: &str = r#"[listen]
@@ -128,6 +129,16 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(health.interval, Duration::from_millis(500));
     assert_eq!((health.timeout, health.retries), (Duration::from_secs(1), 2));
     assert_eq!(config.nodes[0].weight, 1);
+}
+
+#[test]
+fn what_is_not_exact_and_what_is_captured_can_be_chosen() {
+    assert_eq!(good(LEAST).replication.policy, Policy { inexact: Inexact::Reject, capture: Capturing::Auto });
+    let chosen = |lines: &str| good(&LEAST.replacen("[health]", &format!("[replication]\n{lines}\n[health]"), 1));
+    let policy = chosen("unsafe = \"warn\"\ncapture = \"all\"").replication.policy;
+    assert_eq!(policy, Policy { inexact: Inexact::Warn, capture: Capturing::All });
+    let bad = "[replication]\nunsafe = \"yes\"\n[health]";
+    one_problem("[health]", bad, "lockstep.toml:20: replication.unsafe: ");
 }
 
 #[test]

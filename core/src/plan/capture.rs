@@ -41,9 +41,8 @@ fn is_captured(scope: &Scope<'_>, catalog: &Catalog, target: &Relation) -> bool 
 pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     let catalog = scope.catalog()?;
     let targets = targets(scope, facts)?;
-    if let Some(system) = targets.iter().find(|target| target.schema == "pg_catalog") {
-        let reason = format!("it writes to {}, one of the system's own tables", system.name);
-        return Err(refuse_always(reason, "Use the statements that PostgreSQL has for it.").into());
+    if targets.iter().any(is_of_system) {
+        return Err(system_tables().into());
     }
     let Calls { mut marks, writer } = calls::look(scope, facts)?;
     if facts.into {
@@ -60,6 +59,14 @@ pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
         tables.extend(&catalog.touched);
     }
     captured(scope, tables, marks)
+}
+
+fn is_of_system(relation: &&Relation) -> bool {
+    relation.schema == "pg_catalog"
+}
+
+fn system_tables() -> Fault {
+    refuse_always("it writes to the system's own tables", "Use the statements that PostgreSQL has for it.")
 }
 
 /// Whether rows of a table can be captured.
@@ -84,8 +91,7 @@ pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks) -> Outcome<Opt
 /// The relations that a statement writes to.
 fn targets<'a>(scope: &Scope<'a>, facts: &Facts) -> Outcome<Vec<&'a Relation>> {
     if facts.targets.iter().any(|name| name.schema.as_deref() == Some("pg_catalog")) {
-        let hint = "Use the statements that PostgreSQL has for it.";
-        return Err(refuse_always("it writes to the system's own tables", hint).into());
+        return Err(system_tables().into());
     }
     facts.targets.iter().map(|name| scope.named(name)?.ok_or(Stop::Unknown)).collect()
 }
@@ -120,6 +126,9 @@ pub fn what_is_seen(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     let mut named = Vec::new();
     for name in &facts.targets {
         named.extend(scope.named(name)?.filter(|relation| !relation.temporary));
+    }
+    if facts.targets.iter().any(|name| name.schema.as_deref() == Some("pg_catalog")) || named.iter().any(is_of_system) {
+        return Err(system_tables().into());
     }
     let mut tables = catalog.reach(named.into_iter().map(|relation| relation.oid));
     tables.extend(&catalog.touched);

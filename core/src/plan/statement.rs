@@ -21,7 +21,10 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement) -> Outcome {
         node(scope, statement, &statement.node)
     };
     match outcome {
-        Err(Stop::Refuse(fault)) => waive::or_refuse(scope, &statement.node, fault),
+        Err(Stop::Refuse(fault)) => match waive::or_refuse(scope, &statement.node, fault) {
+            Err(Stop::Refuse(fault)) => Ok(fault.into()),
+            other => other,
+        },
         Err(Stop::Unknown) => Ok(Action::Unparsed.into()),
         other => other,
     }

@@ -12,7 +12,7 @@ use pg_query::protobuf::ObjectType;
 
 use super::policy::{Waived, Way};
 use super::scope::{Outcome, Scope};
-use super::{Action, Ddl, Marks, Plan, capture, ddl};
+use super::{Action, Ddl, Marks, Plan, calls, capture, ddl};
 use crate::fault::Fault;
 use crate::sql::Facts;
 
@@ -20,16 +20,20 @@ const SETTING: &str = "[replication] unsafe = \"warn\" lets it run: see `lockste
 
 pub fn or_refuse(scope: &Scope<'_>, node: &NodeEnum, mut fault: Fault) -> Outcome {
     let Some(way) = way(node).filter(|_| fault.waivable) else { return Ok(fault.into()) };
-    if way == Way::Text && is_of_session(scope, &Facts::of(node))? {
-        return Ok(fault.into());
-    }
     let Some(waived) = Waived::of(scope.policy(), &fault, way) else {
         let hint = fault.hint.take().unwrap_or_default();
         return Ok(fault.with_hint(format!("{hint} {SETTING}")).into());
     };
+    // What was found first is not all that there may be to say against it.
+    let facts = Facts::of(node);
+    calls::changes_known_settings(scope, &facts)?;
+    scope.spares_own_schema(&facts)?;
+    if way == Way::Text && is_of_session(scope, &facts)? {
+        return Ok(fault.into());
+    }
     let plan = match way {
         Way::Text => Action::Ddl(Arc::new(Ddl { password: None })).into(),
-        Way::Leader => capture::what_is_seen(scope, &Facts::of(node))?,
+        Way::Leader => capture::what_is_seen(scope, &facts)?,
     };
     // What it does besides is not known.
     let marks = Marks { sequences: true, settings: true, ..plan.marks };
