@@ -9,6 +9,7 @@ use std::borrow::Cow;
 pub struct SqlState(pub &'static str);
 
 impl SqlState {
+    pub const WARNING: Self = Self("01000");
     pub const PROTOCOL_VIOLATION: Self = Self("08P01");
     pub const CONNECTION_FAILURE: Self = Self("08006");
     pub const FEATURE_NOT_SUPPORTED: Self = Self("0A000");
@@ -49,11 +50,13 @@ pub struct Fault {
     pub message: Cow<'static, str>,
     pub detail: Option<Cow<'static, str>>,
     pub hint: Option<Cow<'static, str>>,
+    /// The operator may allow what is refused by it.
+    pub waivable: bool,
 }
 
 impl Fault {
     pub fn error(state: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { severity: Severity::Error, state, message: message.into(), detail: None, hint: None }
+        Self { severity: Severity::Error, state, message: message.into(), detail: None, hint: None, waivable: false }
     }
 
     pub fn fatal(state: SqlState, message: impl Into<Cow<'static, str>>) -> Self {

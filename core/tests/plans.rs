@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_core::catalog::{Catalog, Loader, SearchPath};
-use lockstep_core::plan::{Action, Answer, Context, Plan, PlanCache, Planned};
+use lockstep_core::plan::{Action, Answer, Context, Plan, PlanCache, Planned, Policy};
 
 mod plans {
     mod calls;
     mod copy;
     mod ddl;
     mod explained;
+    mod policy;
     mod reads;
     mod session;
     mod writes;
@@ -38,9 +39,13 @@ pub fn script(sql: &str) -> Vec<Planned> {
 }
 
 fn script_under(path: &[&str], sql: &str) -> Vec<Planned> {
+    script_by(Policy::default(), path, sql)
+}
+
+fn script_by(policy: Policy, path: &[&str], sql: &str) -> Vec<Planned> {
     let path = SearchPath::new(["pg_catalog"].iter().chain(path).copied());
     CATALOG.with(|catalog| {
-        let context = Context { catalog: Some(catalog), search_path: Some(&path), converts: Some(false) };
+        let context = Context { catalog: Some(catalog), search_path: Some(&path), converts: Some(false), policy };
         match PlanCache::new(1 << 20).script(sql, &context) {
             Answer::Ready(script) => script.statements,
             other => panic!("{sql}: {other:?}"),

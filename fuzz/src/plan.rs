@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lockstep_core::catalog::{Catalog, Loader, SearchPath};
-use lockstep_core::plan::{Action, Answer, Context, CopyRows, PlanCache, Planned, Write};
+use lockstep_core::plan::{Action, Answer, Context, CopyRows, PlanCache, Planned, Policy, Write};
 use lockstep_core::sql::scan;
 use pg_query::NodeEnum;
 use pg_query::protobuf::ReturningClause;
@@ -25,7 +25,12 @@ fn catalog() -> Catalog {
 pub fn check(text: &str) {
     let path = SearchPath::new(["pg_catalog", "public"]);
     CATALOG.with(|catalog| {
-        let context = Context { catalog: Some(catalog), search_path: Some(&path), converts: Some(false) };
+        let context = Context {
+            catalog: Some(catalog),
+            search_path: Some(&path),
+            converts: Some(false),
+            policy: Policy::default(),
+        };
         let mut plans = PlanCache::new(1 << 20);
         let first = statements(plans.script(text, &context));
         let again = statements(plans.script(text, &context));

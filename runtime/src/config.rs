@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use lockstep_core::plan::Policy;
 use lockstep_core::unit::stall::Strangers;
 
 #[derive(Debug, Clone)]
@@ -102,6 +103,7 @@ pub struct Health {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replication {
+    pub policy: Policy,
     /// How often the active nodes are compared in the background; `None`: never.
     pub scrub: Option<Duration>,
 }

@@ -1,7 +1,7 @@
 //! What every session, pool and door sees of the whole.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_core::cluster::Membership;
@@ -35,6 +35,8 @@ pub struct Shared {
     /// Clients that are logged in.
     pub clients: AtomicUsize,
     pub reloads: Asking,
+    /// Statements that could not be replicated exactly and were allowed, since the start.
+    pub waived: AtomicU64,
     /// The last comparison in the background.
     pub scrubbed: ArcSwapOption<Scrubbed>,
 }

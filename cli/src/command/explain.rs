@@ -25,7 +25,8 @@ pub async fn explain(config: Config, args: Explain) -> Result<Exit, Stop> {
     let reader = schema::open(&config, database).await?;
     let catalog = reader.catalog().await?;
     let path = reader.search_path(args.user.as_deref(), args.search_path.as_deref()).await?;
-    let context = Context { catalog: Some(&catalog), search_path: Some(&path), converts: Some(false) };
+    let policy = config.replication.policy;
+    let context = Context { catalog: Some(&catalog), search_path: Some(&path), converts: Some(false), policy };
     // Statement by statement: one that is not known must not hide the others.
     let script = lockstep_core::plan::unplanned(&args.sql);
     let explained = |text: &str| match PlanCache::new(0).script(text, &context) {

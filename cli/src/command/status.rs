@@ -47,9 +47,18 @@ fn text(status: &Status, paint: Paint) -> String {
     let mut lines: Vec<String> = painted.collect();
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
+    lines.extend(inexact(status.unsafe_statements));
     lines.extend(status.scrub.as_ref().map(scrubbed));
     lines.extend(remedies(status));
     lines.join("\n")
+}
+
+/// What the operator has allowed with `[replication] unsafe`.
+fn inexact(statements: u64) -> Option<String> {
+    let statements = show::count(Some(statements).filter(|statements| *statements > 0)?);
+    Some(format!(
+        "{statements} unsafe statements were let through since the start; lockstep verify tells whether the nodes differ"
+    ))
 }
 
 fn scrubbed(scrub: &Scrubbed) -> String {
@@ -95,6 +104,7 @@ mod tests {
             version: "0.1.0".into(),
             epoch: 3,
             clients: 1_200,
+            unsafe_statements: 0,
             nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
             scrub: None,
         }
@@ -122,6 +132,14 @@ mod tests {
         (status.nodes[0].role, status.nodes[0].state) = ("none".into(), "unreachable".into());
         let text = text(&status, Paint::none());
         assert!(text.contains("nobody serves: `lockstep check` says") && !text.contains("lockstep recover"), "{text}");
+    }
+
+    #[test]
+    fn statements_that_were_not_exact_are_never_passed_over() {
+        let mut status = status_of("active");
+        assert!(!text(&status, Paint::none()).contains("unsafe"));
+        status.unsafe_statements = 3;
+        assert!(text(&status, Paint::none()).contains("\n3 unsafe statements"), "{}", text(&status, Paint::none()));
     }
 
     #[test]

@@ -17,8 +17,6 @@ const LATER: &[(&str, &str)] = &[
     ("listen.tls", "clients connect without TLS"),
     ("service.tls", "nodes are reached without TLS"),
     ("node.tls", "nodes are reached without TLS"),
-    ("replication.unsafe", "what cannot be replicated exactly is refused"),
-    ("replication.capture", "what needs a trigger to be captured gets one by itself"),
     ("replication.load_balance", "reads go to the leader"),
     ("journal", "after an unclean stop the nodes are compared in full"),
     ("guard", "a second proxy on the same nodes refuses to serve, and nothing else keeps it away"),

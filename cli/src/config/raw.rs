@@ -85,6 +85,24 @@ pub enum Strangers {
 #[serde(deny_unknown_fields)]
 pub struct Replication {
     pub scrub: Option<Spanned<Time>>,
+    pub r#unsafe: Option<Inexact>,
+    pub capture: Option<Capturing>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Inexact {
+    Reject,
+    Warn,
+    Allow,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Capturing {
+    Auto,
+    Off,
+    All,
 }
 
 #[derive(Debug, Deserialize)]

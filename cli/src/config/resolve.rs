@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_core::auth::Users;
+use lockstep_core::plan::policy::{Capturing, Inexact, Policy};
 use lockstep_core::unit::stall::Strangers;
 use lockstep_runtime::config::{
     Auth, Cluster, Config, Control, Health, Listen, LiveHealth, Node, Recovery, Replication, Service,
@@ -144,7 +145,17 @@ impl Resolver<'_> {
         let scrub = raw.scrub.map(|written| {
             self.time("replication.scrub", Some(written), least, least..=Duration::from_secs(366 * 24 * 3600))
         });
-        Replication { scrub }
+        let inexact = match raw.r#unsafe {
+            Some(raw::Inexact::Reject) | None => Inexact::Reject,
+            Some(raw::Inexact::Warn) => Inexact::Warn,
+            Some(raw::Inexact::Allow) => Inexact::Allow,
+        };
+        let capture = match raw.capture {
+            Some(raw::Capturing::Auto) | None => Capturing::Auto,
+            Some(raw::Capturing::Off) => Capturing::Off,
+            Some(raw::Capturing::All) => Capturing::All,
+        };
+        Replication { scrub, policy: Policy { inexact, capture } }
     }
 
     fn nodes(&mut self, raw: Vec<raw::Node>, listen: SocketAddr) -> Vec<Node> {

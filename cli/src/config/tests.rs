@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use lockstep_core::plan::policy::{Capturing, Inexact, Policy};
 
 /// The least configuration that must work, as the contract has it.
 const LEAST: &str = r#"[listen]
@@ -131,6 +132,16 @@ fn what_is_left_out_has_a_default() {
 }
 
 #[test]
+fn what_is_not_exact_and_what_is_captured_can_be_chosen() {
+    assert_eq!(good(LEAST).replication.policy, Policy { inexact: Inexact::Reject, capture: Capturing::Auto });
+    let chosen = |lines: &str| good(&LEAST.replacen("[health]", &format!("[replication]\n{lines}\n[health]"), 1));
+    let policy = chosen("unsafe = \"warn\"\ncapture = \"all\"").replication.policy;
+    assert_eq!(policy, Policy { inexact: Inexact::Warn, capture: Capturing::All });
+    let bad = "[replication]\nunsafe = \"yes\"\n[health]";
+    one_problem("[health]", bad, "lockstep.toml:20: replication.unsafe: ");
+}
+
+#[test]
 fn a_node_is_a_host_an_address_or_a_socket_directory() {
     let node = |address: &str| {
         let config = good(&LEAST.replacen("127.0.0.1:5501", address, 1));
@@ -180,7 +191,7 @@ fn a_key_of_a_later_version_is_refused_and_never_ignored() {
         ("listen.tls", "[listen]\ntls = true\n"),
         ("listen.tls_certificate", "[listen]\ntls_certificate = \"x\"\n"),
         ("listen.tls", "[listen]\ntls.certificate = \"x\"\n"),
-        ("replication.unsafe", "[replication]\nunsafe = \"warn\"\n[listen]\n"),
+        ("replication.load_balance", "[replication]\nload_balance = true\n[listen]\n"),
         ("journal", "[journal]\nfsync = true\n[listen]\n"),
         ("guard", "[guard]\ndns = \"db.example.org\"\n[listen]\n"),
     ] {

@@ -61,7 +61,7 @@ impl Catalog {
 
     /// Those of them that do not have our trigger yet; of a partitioned table only the topmost, which hands it down.
     pub fn uncaptured(&self, tables: &BTreeSet<Oid>) -> Vec<String> {
-        let lacking = tables.iter().filter_map(|oid| self.relation(*oid)).filter(|r| can_carry(r) && !r.captured);
+        let lacking = tables.iter().filter_map(|oid| self.relation(*oid)).filter(|r| r.can_carry() && !r.captured);
         let names: BTreeSet<String> =
             lacking.map(|r| self.top(r)).map(|r| quote_qualified(&r.schema, &r.name)).collect();
         names.into_iter().collect()
@@ -123,7 +123,9 @@ impl Catalog {
     }
 }
 
-/// Tables of which rows are stored, on these servers.
-fn can_carry(relation: &Relation) -> bool {
-    matches!(relation.kind, RelationKind::Table | RelationKind::Partitioned) && !relation.temporary
+impl Relation {
+    /// A table of which rows are stored, on these servers.
+    pub fn can_carry(&self) -> bool {
+        matches!(self.kind, RelationKind::Table | RelationKind::Partitioned) && !self.temporary
+    }
 }

@@ -224,8 +224,10 @@ fn plan_weight(plan: &Plan) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::policy::{Capturing, Inexact, Policy};
 
-    const NOTHING: Context<'_> = Context { catalog: None, search_path: None, converts: Some(false) };
+    const NOTHING: Context<'_> = Context { catalog: None, search_path: None, converts: Some(false), policy: POLICY };
+    const POLICY: Policy = Policy { inexact: Inexact::Reject, capture: Capturing::Auto };
 
     fn plan(cache: &mut PlanCache, sql: &str) -> Arc<Plan> {
         match cache.script(sql, &NOTHING) {
@@ -280,7 +282,7 @@ mod tests {
     fn a_password_is_not_kept() {
         let catalog = crate::catalog::Catalog::default();
         let path = crate::catalog::SearchPath::new(["public"]);
-        let context = Context { catalog: Some(&catalog), search_path: Some(&path), converts: Some(false) };
+        let context = Context { catalog: Some(&catalog), search_path: Some(&path), ..NOTHING };
         let mut cache = PlanCache::new(1 << 20);
         let sql = "CREATE ROLE a PASSWORD 'secret'";
         assert!(matches!(cache.script(sql, &context), Answer::Ready(_)));

@@ -6,7 +6,7 @@
 use std::fmt::Display;
 
 use super::Marks;
-use super::refuse::refuse;
+use super::refuse::{refuse, refuse_always};
 use super::scope::{Outcome, Scope};
 use crate::catalog::builtin::{self, NAMING_SETTINGS, WATCHED_SETTINGS};
 use crate::catalog::model::{Callee, Effect, Place};
@@ -93,13 +93,7 @@ fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) ->
     match call.name.as_str() {
         "nextval" | "setval" => marks.sequences = true,
         "set_config" => {
-            scope.reads_literals();
-            let harmless = |name: &String| !WATCHED_SETTINGS.contains(&name.to_ascii_lowercase().as_str());
-            let probes = scope.sql.trim_end_matches(';') == DUMP_PROBE;
-            if !probes && !facts.settings.iter().all(|name| name.as_ref().is_some_and(harmless)) {
-                let reason = "set_config may change a setting that the proxy must know";
-                return Err(refuse(reason, "Give the setting's name as a plain literal, or use SET.").into());
-            }
+            changes_known_settings(scope, facts)?;
             let naming = |name: &Option<String>| name.as_ref().is_none_or(|n| is_naming(n));
             marks.settings |= facts.settings.iter().any(naming);
         }
@@ -110,6 +104,21 @@ fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) ->
             return Err(refuse(reason, hint).into());
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// set_config must not change what the proxy has to know.
+pub fn changes_known_settings(scope: &Scope<'_>, facts: &Facts) -> Outcome<()> {
+    if !facts.functions.iter().any(|call| call.name == "set_config") {
+        return Ok(());
+    }
+    scope.reads_literals();
+    let harmless = |name: &String| !WATCHED_SETTINGS.contains(&name.to_ascii_lowercase().as_str());
+    let probes = scope.sql.trim_end_matches(';') == DUMP_PROBE;
+    if !probes && !facts.settings.iter().all(|name| name.as_ref().is_some_and(harmless)) {
+        let reason = "set_config may change a setting that the proxy must know";
+        return Err(refuse_always(reason, "Give the setting's name as a plain literal, or use SET.").into());
     }
     Ok(())
 }

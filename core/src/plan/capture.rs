@@ -8,7 +8,8 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{ConstraintsSetStmt, DoStmt, Node};
 
 use super::calls::Calls;
-use super::refuse::refuse;
+use super::policy::Capturing;
+use super::refuse::{refuse, refuse_always};
 use super::scope::{Outcome, Scope, Stop};
 use super::{Action, Captured, Marks, Plan, calls, safety};
 use crate::catalog::{Catalog, DoBlock, Oid, Relation};
@@ -20,7 +21,7 @@ use crate::sql::Facts;
 pub fn or_rows(scope: &Scope<'_>, facts: &Facts, rows: impl FnOnce() -> Outcome) -> Outcome {
     let catalog = scope.catalog()?;
     for target in targets(scope, facts)? {
-        if !target.temporary && catalog.is_captured(target) {
+        if is_captured(scope, catalog, target) {
             return plan(scope, facts);
         }
     }
@@ -30,13 +31,18 @@ pub fn or_rows(scope: &Scope<'_>, facts: &Facts, rows: impl FnOnce() -> Outcome)
     }
 }
 
+/// Whether a table's rows are to be learned by capture, whatever is done with them.
+fn is_captured(scope: &Scope<'_>, catalog: &Catalog, target: &Relation) -> bool {
+    let wanted = scope.policy().capture == Capturing::All && target.schema != "pg_catalog" && target.can_carry();
+    !target.temporary && (catalog.is_captured(target) || wanted)
+}
+
 /// A statement that may write in several places: its own targets, and what functions write to that it calls.
 pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     let catalog = scope.catalog()?;
     let targets = targets(scope, facts)?;
-    if let Some(system) = targets.iter().find(|target| target.schema == "pg_catalog") {
-        let reason = format!("it writes to {}, one of the system's own tables", system.name);
-        return Err(refuse(reason, "Use the statements that PostgreSQL has for it.").into());
+    if targets.iter().any(is_of_system) {
+        return Err(system_tables().into());
     }
     let Calls { mut marks, writer } = calls::look(scope, facts)?;
     if facts.into {
@@ -52,7 +58,15 @@ pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     if writer.is_some() {
         tables.extend(&catalog.touched);
     }
-    captured(catalog, tables, marks)
+    captured(scope, tables, marks)
+}
+
+fn is_of_system(relation: &&Relation) -> bool {
+    relation.schema == "pg_catalog"
+}
+
+fn system_tables() -> Fault {
+    refuse_always("it writes to the system's own tables", "Use the statements that PostgreSQL has for it.")
 }
 
 /// Whether rows of a table can be captured.
@@ -64,10 +78,10 @@ pub fn judge(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
 /// COPY into a table whose rows are captured; `None`: they are not.
 pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks) -> Outcome<Option<Plan>> {
     let catalog = scope.catalog()?;
-    if !catalog.is_captured(relation) {
+    if !is_captured(scope, catalog, relation) {
         return Ok(None);
     }
-    let mut plan = captured(catalog, catalog.reach([relation.oid]), marks)?;
+    let mut plan = captured(scope, catalog.reach([relation.oid]), marks)?;
     if let Action::Captured(captured) = &mut plan.action {
         Arc::make_mut(captured).copies = true;
     }
@@ -77,20 +91,24 @@ pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks) -> Outcome<Opt
 /// The relations that a statement writes to.
 fn targets<'a>(scope: &Scope<'a>, facts: &Facts) -> Outcome<Vec<&'a Relation>> {
     if facts.targets.iter().any(|name| name.schema.as_deref() == Some("pg_catalog")) {
-        let hint = "Use the statements that PostgreSQL has for it.";
-        return Err(refuse("it writes to the system's own tables", hint).into());
+        return Err(system_tables().into());
     }
     facts.targets.iter().map(|name| scope.named(name)?.ok_or(Stop::Unknown)).collect()
 }
 
 /// A statement after which rows of these tables may be others.
-fn captured(catalog: &Catalog, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
+fn captured(scope: &Scope<'_>, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
+    let catalog = scope.catalog()?;
     for relation in tables.iter().filter_map(|oid| catalog.relation(*oid)) {
         safety::captured(catalog, relation)?;
     }
     // What triggers do besides, such as drawing from sequences, is not looked for.
     let marks = Marks { sequences: true, ..marks };
     let missing = catalog.uncaptured(&tables);
+    if scope.policy().capture == Capturing::Off && !tables.is_empty() {
+        let reason = "what it changes would have to be captured by triggers, and [replication] capture is \"off\"";
+        return Err(refuse(reason, "Set it to \"auto\".").into());
+    }
     if !missing.is_empty() {
         return Ok(Plan { marks, ..Action::Capture(missing.into()).into() });
     }
@@ -100,6 +118,36 @@ fn captured(catalog: &Catalog, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
     let captured =
         Captured { flush: flush(catalog), defers: !catalog.deferrable.is_empty(), settles: false, copies: false };
     Ok(Plan { marks, ..Action::Captured(Arc::new(captured)).into() })
+}
+
+/// A statement that may do more than is known: what of it our triggers tell.
+pub fn what_is_seen(scope: &Scope<'_>, facts: &Facts) -> Outcome {
+    let catalog = scope.catalog()?;
+    let mut named = Vec::new();
+    for name in &facts.targets {
+        named.extend(scope.named(name)?.filter(|relation| !relation.temporary));
+    }
+    if facts.targets.iter().any(|name| name.schema.as_deref() == Some("pg_catalog")) || named.iter().any(is_of_system) {
+        return Err(system_tables().into());
+    }
+    let mut tables = catalog.reach(named.into_iter().map(|relation| relation.oid));
+    tables.extend(&catalog.touched);
+    if scope.policy().capture == Capturing::All {
+        tables.extend(catalog.relations.keys());
+    }
+    tables.retain(|oid| catalog.relation(*oid).is_some_and(|relation| safety::captured(catalog, relation).is_ok()));
+    let missing = match scope.policy().capture {
+        Capturing::Off => Vec::new(),
+        Capturing::Auto | Capturing::All => catalog.uncaptured(&tables),
+    };
+    if !missing.is_empty() {
+        return Ok(Action::Capture(missing.into()).into());
+    }
+    if catalog.capturing_schemas().is_empty() {
+        return Ok(Action::Leader.into());
+    }
+    let captured = Captured { flush: flush(catalog), defers: true, settles: false, copies: false };
+    Ok(Action::Captured(Arc::new(captured)).into())
 }
 
 /// Has all of our triggers fire.
@@ -154,7 +202,7 @@ pub fn do_block(scope: &Scope<'_>, block: &DoStmt) -> Outcome {
             let named = names.iter().flat_map(|name| catalog.relations_named(name)).filter(|r| !r.temporary);
             let mut tables = catalog.reach(named.map(|relation| relation.oid));
             tables.extend(&catalog.touched);
-            captured(catalog, tables, settling())
+            captured(scope, tables, settling())
         }
     }
 }

@@ -58,7 +58,7 @@ fn fires_nothing(scope: &Scope<'_>) -> Outcome<()> {
 }
 
 /// What PostgreSQL does not let run in a transaction block.
-fn is_utility(node: &NodeEnum) -> bool {
+pub fn is_utility(node: &NodeEnum) -> bool {
     match node {
         NodeEnum::VacuumStmt(s) => s.is_vacuumcmd,
         NodeEnum::ClusterStmt(s) => s.relation.is_none(),
@@ -331,7 +331,7 @@ fn truncate(scope: &Scope<'_>, statement: &TruncateStmt, facts: &Facts) -> Outco
 }
 
 /// Statements that change the catalog alone, and by their text alone.
-fn is_plain(node: &NodeEnum) -> bool {
+pub fn is_plain(node: &NodeEnum) -> bool {
     use NodeEnum::*;
     matches!(
         node,

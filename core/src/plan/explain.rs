@@ -28,6 +28,8 @@ impl Explained {
     }
 }
 
+/// Not exact, and allowed.
+pub const INEXACT: &str = "unsafe";
 pub const REFUSED: &str = "refused";
 /// The leader is asked, for its own error.
 pub const UNKNOWN: &str = "unknown";
@@ -35,6 +37,9 @@ pub const UNKNOWN: &str = "unknown";
 /// `sql` is the statement alone, without semicolon.
 pub fn explain(plan: &Plan, sql: &str) -> Explained {
     let mut explained = of_action(&plan.action, sql);
+    if let Some(waived) = &plan.waived {
+        explained = Explained { kind: INEXACT, why: waived.text(), ..explained };
+    }
     if plan.marks.sequences && !explained.is_bad() {
         explained.why.push_str(". Sequences that it moves are brought along, and levelled when it is quiet");
     }

@@ -21,6 +21,7 @@
 //! | `block` | DO blocks of DDL |
 //! | `materialized` | materialized views, whose query each server runs |
 //! | `refuse` | reasons and their words |
+//! | [`policy`], `waive` | what the operator has chosen; what is carried out though it is not exact |
 //! | [`explain`], [`tables`] | a plan in words; what happens with writes to a table |
 
 use std::ops::Range;
@@ -41,6 +42,7 @@ mod evaluated;
 pub mod explain;
 mod image;
 mod materialized;
+pub mod policy;
 mod refuse;
 mod returning;
 mod role;
@@ -49,11 +51,13 @@ mod scope;
 mod settings;
 mod statement;
 pub mod tables;
+mod waive;
 mod write;
 
 pub use cache::{PlanCache, unplanned};
 pub use copy::landing::{self, CopyRows};
 pub use image::{Carried, Image};
+pub use policy::{Policy, Waived};
 
 /// One statement of a client's text, and its plan.
 #[derive(Debug, Clone)]
@@ -71,11 +75,13 @@ pub struct Plan {
     pub marks: Marks,
     /// What a new leader must be told after this statement has succeeded.
     pub memory: Option<Memory>,
+    /// It should be refused, and the operator has allowed it.
+    pub waived: Option<Arc<Waived>>,
 }
 
 impl From<Action> for Plan {
     fn from(action: Action) -> Self {
-        Self { action, marks: Marks::default(), memory: None }
+        Self { action, marks: Marks::default(), memory: None, waived: None }
     }
 }
 
@@ -306,6 +312,7 @@ pub struct Context<'a> {
     pub search_path: Option<&'a SearchPath>,
     /// Letters are converted between the database's encoding and the client's. It is learned with the search path.
     pub converts: Option<bool>,
+    pub policy: Policy,
 }
 
 #[derive(Debug)]

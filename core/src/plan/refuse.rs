@@ -8,6 +8,11 @@ use std::fmt::Display;
 use crate::fault::{Fault, SqlState};
 
 pub fn refuse(reason: impl Display, hint: impl Into<String>) -> Fault {
+    Fault { waivable: true, ..refuse_always(reason, hint) }
+}
+
+/// Refused whatever the operator allows: the proxy itself could not go on.
+pub fn refuse_always(reason: impl Display, hint: impl Into<String>) -> Fault {
     let message = format!("this statement is refused: {reason}");
     Fault::error(SqlState::FEATURE_NOT_SUPPORTED, message).with_hint(hint.into())
 }
@@ -23,7 +28,7 @@ pub fn too_long(length: usize) -> Fault {
 }
 
 pub fn own_schema() -> Fault {
-    refuse(
+    refuse_always(
         "the schema \"lockstep\" belongs to the proxy",
         "Use another schema; in a dump that is restored it may be passed over, for the proxy makes its own.",
     )

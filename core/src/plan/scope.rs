@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use pg_query::protobuf::RangeVar;
 
-use super::{Context, Plan, refuse};
+use super::{Context, Plan, Policy, refuse};
 use crate::catalog::{Catalog, Relation, SearchPath};
 use crate::fault::Fault;
 use crate::sql::{Facts, Kind, Name, OWN_SCHEMA, Parsed, Statement, Token};
@@ -66,6 +66,10 @@ impl<'a> Scope<'a> {
     /// For statements within this one.
     pub fn context(&self) -> &'a Context<'a> {
         self.context
+    }
+
+    pub fn policy(&self) -> Policy {
+        self.context.policy
     }
 
     pub fn catalog(&self) -> Outcome<&'a Catalog> {

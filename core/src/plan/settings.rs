@@ -6,7 +6,7 @@ use pg_query::protobuf::{
 };
 
 use super::calls;
-use super::refuse::{self, refuse};
+use super::refuse;
 use super::{Action, Marks, Memory, Plan, Transaction};
 use crate::catalog::builtin::WATCHED_SETTINGS;
 use crate::fault::Fault;
@@ -26,7 +26,7 @@ pub fn transaction(statement: &TransactionStmt) -> Plan {
         Kind::TransStmtRelease => Transaction::Release { name },
         Kind::TransStmtRollbackTo => Transaction::RollbackTo { name },
         Kind::TransStmtPrepare | Kind::TransStmtCommitPrepared | Kind::TransStmtRollbackPrepared | Kind::Undefined => {
-            return refuse("prepared transactions are not replicated", "Use COMMIT.").into();
+            return refuse::refuse_always("prepared transactions are not replicated", "Use COMMIT.").into();
         }
     };
     Action::Transaction(transaction).into()
@@ -87,7 +87,7 @@ pub fn set(statement: &VariableSetStmt) -> Plan {
         _ => Action::Leader,
     };
     let memory = memory.filter(|_| !matches!(name.as_str(), "transaction" | "transaction_isolation"));
-    Plan { action, marks, memory }
+    Plan { marks, memory, ..action.into() }
 }
 
 fn isolation_of(serializable: Option<bool>, session: bool) -> Action {
@@ -99,7 +99,7 @@ fn is_on(value: &str) -> bool {
 }
 
 fn watched(name: &str) -> Fault {
-    refuse(format_args!("the setting {name} changes what statements mean"), "Leave it at its default.")
+    refuse::refuse_always(format_args!("the setting {name} changes what statements mean"), "Leave it at its default.")
 }
 
 fn memory(statement: &VariableSetStmt, name: &str) -> Option<Memory> {

@@ -10,7 +10,7 @@ use pg_query::protobuf::{
 use super::calls::Calls;
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Memory, Plan, block, calls, capture, copy, ddl, settings, write};
+use super::{Action, Marks, Memory, Plan, block, calls, capture, copy, ddl, settings, waive, write};
 use crate::sql::{Facts, Statement};
 
 /// `Err` only where something has to be known first: a refusal is a plan.
@@ -21,7 +21,10 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement) -> Outcome {
         node(scope, statement, &statement.node)
     };
     match outcome {
-        Err(Stop::Refuse(fault)) => Ok(fault.into()),
+        Err(Stop::Refuse(fault)) => match waive::or_refuse(scope, &statement.node, fault) {
+            Err(Stop::Refuse(fault)) => Ok(fault.into()),
+            other => other,
+        },
         Err(Stop::Unknown) => Ok(Action::Unparsed.into()),
         other => other,
     }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::catalog::SchemaEpoch;
 use crate::fault::Fault;
-use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Write};
+use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Waived, Write};
 use crate::wire::backend;
 use crate::wire::notice::Fields;
 
@@ -151,6 +151,8 @@ pub struct Done {
     pub memory: Option<(Memory, Arc<str>)>,
     /// Of a write whose rows are captured: its plan must be that of the schema in which it has run.
     pub source: Option<Source>,
+    /// It should have been refused.
+    pub waived: Option<Arc<Waived>>,
 }
 
 impl Done {

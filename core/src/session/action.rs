@@ -39,6 +39,8 @@ pub enum Action {
     /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`, but
     /// not while a commit is under way that began under another leader: its batch may still be on its way to this one.
     Dial,
+    /// A statement has run that could not be replicated exactly, because the operator allows it: to be counted.
+    Waived,
     /// Sequences of the session's database may have moved.
     SequencesMoved,
     /// Flush what there is for the client and close its connection. `draws`: a statement that draws from a sequence may go on

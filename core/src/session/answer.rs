@@ -227,6 +227,7 @@ impl Session {
             Execution::Own(purpose) => self.asked(purpose),
             Execution::Pass { done } => {
                 self.copy_asked = false;
+                self.warn_of(&done);
                 self.completed(&frame.raw);
                 self.apply(&done);
             }

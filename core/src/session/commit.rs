@@ -123,14 +123,14 @@ impl Session {
             self.unit.log.text(&String::from_utf8_lossy(&utility.sql));
             settings = connection_settings(self.settings.take());
         }
-        let schema = self.unit.log.has_schema_change() || via.utility().is_some();
+        let schema = self.unit.log.has_schema_change() || via.utility().is_some() || self.unit.waived;
         let lock = match (via.utility().is_some(), schema || order == Order::LeaderFirst) {
             (true, _) => LockMode::Utility,
             (false, true) => LockMode::Exclusive,
             (false, false) => LockMode::Shared,
         };
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
-        let empty = self.unit.log.is_empty();
+        let empty = self.unit.log.is_empty() && !self.unit.waived;
         let batch = Log::default().take_batch();
         self.committing =
             Some(Committing { via, order, lock, batch, settings, machine: None, refusal: None, tag: None, schema });

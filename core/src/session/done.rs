@@ -31,6 +31,9 @@ impl Session {
 
     pub(super) fn apply(&mut self, done: &Done) {
         let marks = done.marks;
+        if done.waived.is_some() {
+            self.waived();
+        }
         if let Some(source) = &done.source {
             self.check_source(source.clone());
         }

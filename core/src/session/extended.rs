@@ -193,6 +193,7 @@ impl Session {
         let plan = portal.meaning.plan.clone();
         let marks = outer.marks.or(plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
+        self.waive(&plan, portal.statement.epoch);
         match &plan.action {
             Action::Write(write) if matches!(portal.run, Run::Not) => {
                 self.execute_write(&execute, portal, write, marks)
@@ -206,7 +207,7 @@ impl Session {
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Frame(frame.clone())) else { return };
                 self.segment.unsettled = true;
-                let done = Done { note: Note::Schema(text), marks, ..Done::default() };
+                let done = Done { note: Note::Schema(text), marks, waived: plan.waived.clone(), ..Done::default() };
                 self.execute_on_leader(&frame, Execution::Pass { done });
             }
             Action::Image(image) => {
@@ -239,7 +240,8 @@ impl Session {
                 if let Action::Transaction(transaction) = action {
                     self.sent_transaction(transaction);
                 }
-                let done = Done { note, marks, memory: remembered(&plan, &text), source: None };
+                let done =
+                    Done { note, marks, memory: remembered(&plan, &text), waived: plan.waived.clone(), source: None };
                 self.execute_on_leader(&frame, Execution::Pass { done });
             }
         }
@@ -247,7 +249,8 @@ impl Session {
 
     fn execute_captured(&mut self, captured: &Arc<Captured>, marks: Marks, source: Source, frame: &Frame) {
         self.before_capture(captured);
-        let done = Done { marks, source: Some(source), ..Done::default() };
+        let waived = source.plan.waived.clone();
+        let done = Done { marks, source: Some(source), waived, ..Done::default() };
         self.execute_on_leader(frame, Execution::Pass { done });
         self.capture_rows(captured);
     }

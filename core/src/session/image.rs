@@ -16,7 +16,8 @@ use bytes::Bytes;
 
 use super::{AfterDrain, Gate, Session, World};
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Image, Marks};
+use crate::plan::policy::Way;
+use crate::plan::{Carried, Image, Marks, Waived};
 use crate::reply::{Done, Execution, Own, Shape, Share, Source};
 use crate::wire::{Frame, backend};
 
@@ -27,6 +28,8 @@ pub(super) struct Imaging {
     text: Arc<str>,
     source: Source,
     marks: Marks,
+    /// Its rows cannot be taken over, and each server makes its own.
+    waived: Option<Arc<Waived>>,
     stage: Stage,
     /// The command's CommandComplete.
     complete: Bytes,
@@ -71,7 +74,8 @@ impl Session {
             self.move_sequences();
         }
         let (image, text) = (image.clone(), readable.into());
-        self.imaging = Some(Imaging { image, text, source, marks, stage: Stage::Running, complete: Bytes::new() });
+        self.imaging =
+            Some(Imaging { image, text, source, marks, waived: None, stage: Stage::Running, complete: Bytes::new() });
         true
     }
 
@@ -136,13 +140,19 @@ impl Session {
         }
     }
 
-    fn carry(&mut self, mut imaging: Imaging, carried: Result<crate::plan::Carried, Fault>) {
+    fn carry(&mut self, mut imaging: Imaging, carried: Result<Carried, Fault>) {
         let carried = match carried {
             Ok(carried) => carried,
-            Err(fault) => {
-                self.poison(fault, 0);
-                return self.await_answers();
-            }
+            Err(fault) => match Waived::of(self.policy, &fault, Way::Text) {
+                None => {
+                    self.poison(fault, 0);
+                    return self.await_answers();
+                }
+                waived => {
+                    imaging.waived = waived.map(Arc::new);
+                    Carried { texts: vec![imaging.text.to_string()], rows: None }
+                }
+            },
         };
         for text in &carried.texts {
             self.unit.log.schema_change(text);
@@ -161,8 +171,10 @@ impl Session {
         self.settings = None;
         self.check_source(imaging.source);
         self.forget_names();
+        let done = Done { marks: imaging.marks, waived: imaging.waived, ..Done::default() };
+        self.warn_of(&done);
         self.completed(&imaging.complete);
-        self.apply(&Done { marks: imaging.marks, ..Done::default() });
+        self.apply(&done);
         if self.segment.script.is_some() {
             self.gate = Gate::Ending;
             self.run_script(world);

@@ -47,6 +47,7 @@
 //! | `commit`, `outcome` | the end of a unit: what is sent for it, what comes of it |
 //! | `leftover` | what a command that failed halfway leaves |
 //! | `capture` | rows that triggers of ours tell |
+//! | `waive` | statements that are not exact and allowed |
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
 
@@ -59,6 +60,7 @@ use crate::catalog::{Catalog, Cell, Loader, SchemaEpoch, SearchPath};
 use crate::fault::Fault;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
+use crate::plan::Policy;
 use crate::reply::{Owed, Statement};
 use crate::unit::Order;
 use crate::wire::backend::Status;
@@ -90,6 +92,7 @@ mod simple;
 mod stale;
 mod takeover;
 mod unsent;
+mod waive;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};
@@ -103,6 +106,7 @@ use work::Unit;
 
 pub struct Session {
     id: SessionId,
+    policy: Policy,
     pub client_in: BytesMut,
     pub client_out: BytesMut,
     pub leader_in: BytesMut,
@@ -179,12 +183,14 @@ pub struct Birth {
     pub catalogs: Arc<Cell<Catalog>>,
     /// ParameterStatus as the leader gave them.
     pub parameters: Vec<(Bytes, Bytes)>,
+    pub policy: Policy,
 }
 
 impl Session {
     pub fn new(birth: Birth) -> Self {
         let mut session = Self {
             id: birth.id,
+            policy: birth.policy,
             client_in: BytesMut::new(),
             client_out: BytesMut::new(),
             leader_in: BytesMut::new(),

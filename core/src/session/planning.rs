@@ -15,6 +15,7 @@ use super::{AfterDrain, Session, World};
 use crate::catalog::{self, Catalog, Loader, SearchPath};
 use crate::cluster::{MemberState, Membership};
 use crate::fault::{Fault, SqlState};
+use crate::plan::policy::{Capturing, Policy};
 use crate::plan::{Action, Answer, Context, Planned, Script as Plans, unplanned};
 use crate::quote::quote_literal;
 use crate::reply::{Execution, Owed, Own, To, Undo, What};
@@ -62,7 +63,8 @@ impl Session {
         self.unit.began_in.get_or_insert(epoch);
         let catalog = self.catalog();
         let search_path = self.search_path.as_ref().filter(|(read_in, _)| *read_in == epoch).map(|(_, path)| path);
-        let context = Context { catalog: catalog.as_deref(), search_path, converts: self.converts() };
+        let context =
+            Context { catalog: catalog.as_deref(), search_path, converts: self.converts(), policy: self.policy() };
         match world.plans.script(text, &context) {
             Answer::Ready(mut plans) => {
                 if !self.is_capturing(&mut plans, then) {
@@ -81,6 +83,14 @@ impl Session {
         }
         self.drain(then());
         None
+    }
+
+    /// A table that the unit itself has made cannot get our trigger yet: only what needs it is refused for that.
+    fn policy(&self) -> Policy {
+        match self.policy.capture {
+            Capturing::All if self.unit.own_schema => Policy { capture: Capturing::Auto, ..self.policy },
+            _ => self.policy,
+        }
     }
 
     /// What some statements need of the world.
@@ -105,7 +115,10 @@ impl Session {
         if !self.in_failed_block() {
             return self.plan(text, world, then).map_or(Planning::Asked, Planning::Known);
         }
-        match world.plans.script(text, &Context { catalog: None, search_path: None, converts: None }) {
+        match world
+            .plans
+            .script(text, &Context { catalog: None, search_path: None, converts: None, policy: self.policy })
+        {
             Answer::Ready(plans) => Planning::Known(plans),
             Answer::NeedCatalog | Answer::NeedSearchPath => Planning::Needless(unplanned(text)),
         }

@@ -82,12 +82,15 @@ impl Session {
             && self.goes_alone(&plan.action)
         {
             let note = self.note_for(plan, &sql[span.clone()], self.planned_in);
-            return Some(Done { note, marks: plan.marks, memory: None, source: None });
+            return Some(Done { note, marks: plan.marks, ..Done::default() });
         }
         let mut marks = Marks::default();
         let mut memory = None;
         for Planned { plan, span } in statements {
-            if !matches!(plan.action, Action::Leader) || plan.memory.is_some() && statements.len() > 1 {
+            if !matches!(plan.action, Action::Leader)
+                || plan.waived.is_some()
+                || plan.memory.is_some() && statements.len() > 1
+            {
                 return None;
             }
             memory = remembered(plan, &sql[span.clone()]);
@@ -95,7 +98,7 @@ impl Session {
         }
         // What follows a change of settings or of temporary tables has to be planned after it.
         let settled = statements.len() <= 1 || !(marks.settings || marks.temporary);
-        settled.then_some(Done { note: Note::None, marks, memory, source: None })
+        settled.then_some(Done { marks, memory, ..Done::default() })
     }
 
     fn goes_alone(&self, action: &Action) -> bool {
@@ -152,6 +155,7 @@ impl Session {
                 self.step_script();
                 continue;
             };
+            self.waive(&plan, source.planned_in);
             let marks = plan.marks.or(meaning.plan.marks);
             let source = meaning.named.clone().unwrap_or(source);
             let statement = Next { text, shift, marks, meaning, source };
@@ -220,7 +224,8 @@ impl Session {
             Action::Ddl(ddl) => {
                 let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Script) else { return Step::Wait };
                 self.writes(source.planned_in);
-                let done = Done { note: Note::Schema(text.clone()), marks, ..Done::default() };
+                let done =
+                    Done { note: Note::Schema(text.clone()), marks, waived: plan.waived.clone(), ..Done::default() };
                 self.segment.unsettled = true;
                 self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
@@ -258,7 +263,8 @@ impl Session {
                     self.sent_transaction(transaction);
                 }
                 let note = self.note_for(&plan, &text, source.planned_in);
-                let done = Done { note, marks, memory: remembered(&plan, &text), source: None };
+                let memory = remembered(&plan, &text);
+                let done = Done { note, marks, memory, waived: plan.waived.clone(), source: None };
                 self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }
@@ -279,7 +285,8 @@ impl Session {
         }
         self.writes(source.planned_in);
         self.before_capture(captured);
-        let done = Done { marks, source: Some(source), ..Done::default() };
+        let waived = source.plan.waived.clone();
+        let done = Done { marks, source: Some(source), waived, ..Done::default() };
         self.send(text, &[], Shape::Whole, Execution::Pass { done }, shift);
         self.capture_rows(captured);
         if !captured.copies {

@@ -21,6 +21,8 @@ pub(super) struct Unit {
     /// Rows of it were captured, by this.
     pub captured: Option<Arc<Captured>>,
     pub order: Order,
+    /// A statement has been sent that may have done what is not known, DDL too.
+    pub waived: bool,
     /// DDL has run: the shared catalog does not tell what this unit sees.
     pub own_schema: bool,
     pub sequences: bool,
@@ -54,6 +56,7 @@ impl Default for Unit {
             deferrable: false,
             captured: None,
             order: Order::FollowersFirst,
+            waived: false,
             own_schema: false,
             sequences: false,
             settings: String::new(),
@@ -113,7 +116,7 @@ impl Session {
 
     /// Whether the unit's COMMIT concerns more than the leader. A failed transaction has none: its COMMIT is a ROLLBACK.
     pub(super) fn has_effects(&self) -> bool {
-        self.status != Status::Failed && (!self.unit.log.is_empty() || self.unit.doomed.is_some())
+        self.status != Status::Failed && (!self.unit.log.is_empty() || self.unit.doomed.is_some() || self.unit.waived)
     }
 
     /// The file of the unit's effects cannot be written: the unit cannot be committed.

@@ -16,6 +16,7 @@ use crate::catalog::Cell;
 use crate::cluster::{Event, Verdict};
 use crate::fault::{Fault as Error, SqlState};
 use crate::id::{NodeId, SessionId};
+use crate::plan::Policy;
 use crate::session::{Action, Birth, LockMode, Session, World as Sight};
 use crate::unit::commit::ReserveFault;
 
@@ -31,6 +32,7 @@ impl World {
                 leader: NodeId(0),
                 catalogs: catalogs.clone(),
                 parameters: Vec::new(),
+                policy: Policy::default(),
             };
             let rng = self.rng.fork();
             self.seats.push(Seat {
@@ -119,6 +121,7 @@ impl World {
                 self.seats[seat].asked.push(Asked::Dial);
             }
             Action::SequencesMoved => self.sequences_moved(),
+            Action::Waived => {}
             Action::Vacate(_) => {}
             Action::Capture(tables) => {
                 self.fail(format!("s{seat}: {tables:?} are to be captured, which no table of the model is"))

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use lockstep_core::catalog::{Catalog, Cell, Loader};
 use lockstep_core::cluster::{Member, MemberState, Membership, Verdict};
 use lockstep_core::id::{Epoch, NodeId, SessionId};
-use lockstep_core::plan::PlanCache;
+use lockstep_core::plan::{PlanCache, Policy};
 use lockstep_core::session::{Action, Birth, Session, World};
 use lockstep_core::unit::batch::BatchResult;
 
@@ -86,7 +86,13 @@ impl Stage {
 
     pub fn before_the_catalog_is_read() -> Self {
         let catalogs = Arc::new(Cell::new(0));
-        let birth = Birth { id: SessionId(1), leader: LEADER, catalogs: catalogs.clone(), parameters: Vec::new() };
+        let birth = Birth {
+            id: SessionId(1),
+            leader: LEADER,
+            catalogs: catalogs.clone(),
+            parameters: Vec::new(),
+            policy: Policy::default(),
+        };
         let member = |name: &str| Member {
             name: name.into(),
             address: String::new(),

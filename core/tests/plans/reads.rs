@@ -1,4 +1,4 @@
-use lockstep_core::plan::{Action, Answer, Context, PlanCache};
+use lockstep_core::plan::{Action, Answer, Context, PlanCache, Policy};
 
 use crate::{assert_captured, assert_leader, assert_refused, plan};
 
@@ -64,7 +64,7 @@ fn what_may_write_within_a_read_is_refused() {
 
 #[test]
 fn what_needs_no_catalog_asks_for_none() {
-    let nothing = Context { catalog: None, search_path: None, converts: Some(false) };
+    let nothing = Context { catalog: None, search_path: None, converts: Some(false), policy: Policy::default() };
     let mut plans = PlanCache::new(1 << 20);
     for sql in
         ["", "BEGIN", "COMMIT", "SELECT 1", "SELECT $1::int", "SHOW timezone", "SET x.y = 'z'", "ROLLBACK; SELECT 1"]

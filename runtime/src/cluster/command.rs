@@ -154,6 +154,7 @@ pub fn status(shared: &Shared) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: membership.epoch.0,
         clients: shared.clients.load(Ordering::Relaxed),
+        unsafe_statements: shared.waived.load(Ordering::Relaxed),
         nodes: membership.ids().map(|node| node_status(&membership, node)).collect(),
         scrub: shared.scrubbed.load_full().map(|scrubbed| (*scrubbed).clone()),
     }

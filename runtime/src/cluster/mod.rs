@@ -19,7 +19,7 @@
 //! | `dirty`, `level`, `sequences` | sequences |
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use actix::Arbiter;
@@ -120,6 +120,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         login_secret,
         clients: AtomicUsize::new(0),
         reloads: asking,
+        waived: AtomicU64::new(0),
         scrubbed: arc_swap::ArcSwapOption::empty(),
     });
     let arbiter = Arbiter::new();

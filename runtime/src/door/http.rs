@@ -1,8 +1,9 @@
-//! HTTP for load balancers and people: `/healthz` and `/status`.
+//! HTTP for load balancers, monitoring and people: `/healthz`, `/metrics` and `/status`.
 //!
 //! Whoever can reach the address may connect and say nothing: connections are bounded, and so is the time for a request.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -27,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let router = Router::new().route("/healthz", get(health)).route("/status", get(show)).with_state(shared);
+    let router = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
+    let router = router.route("/status", get(show)).with_state(shared);
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -66,6 +68,17 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
             (StatusCode::SERVICE_UNAVAILABLE, format!("nobody serves\n{}", reasons.concat()))
         }
     }
+}
+
+/// What Prometheus reads, in its text format.
+async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let text = format!(
+        "# HELP lockstep_unsafe_statements_total Statements that could not be replicated exactly and were let through.\n\
+         # TYPE lockstep_unsafe_statements_total counter\n\
+         lockstep_unsafe_statements_total {}\n",
+        shared.waived.load(Ordering::Relaxed)
+    );
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 async fn show(State(shared): State<Arc<Shared>>) -> impl IntoResponse {

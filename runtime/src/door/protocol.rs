@@ -48,6 +48,9 @@ pub struct Status {
     pub version: String,
     pub epoch: u64,
     pub clients: usize,
+    /// Statements that could not be replicated exactly and were allowed, since the start.
+    #[serde(default)]
+    pub unsafe_statements: u64,
     pub nodes: Vec<NodeStatus>,
     /// The last comparison in the background, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

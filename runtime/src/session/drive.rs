@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use futures_util::stream::FuturesUnordered;
@@ -112,7 +113,8 @@ impl Driver {
     ) -> Self {
         let LoggedIn { peer, identity, node, link, place, rest } = arrival;
         let catalogs = server.catalogs(&identity.database);
-        let mut session = Session::new(Birth { id, leader: node, catalogs, parameters: link.parameters });
+        let policy = server.config().replication.policy;
+        let mut session = Session::new(Birth { id, leader: node, catalogs, parameters: link.parameters, policy });
         session.client_in = rest;
         session.leader_in = link.rest;
         let seen = server.shared().membership.load_full();
@@ -228,6 +230,7 @@ impl Driver {
             }
             Action::Capture(tables) => self.capture(tables),
             Action::Dial => self.dial(),
+            Action::Waived => drop(self.server.shared().waived.fetch_add(1, Ordering::Relaxed)),
             Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
             Action::Close { draws } => {
                 self.closing = true;

@@ -18,6 +18,8 @@ pub struct Answer {
     pub rows: Vec<Row>,
     /// Command tags, one for each statement.
     pub tags: Vec<String>,
+    /// What else the server had to say.
+    pub notices: Vec<String>,
 }
 
 /// Why there is no answer.
@@ -138,6 +140,9 @@ impl Client {
             match frame.tag {
                 backend::DATA_ROW => answer.rows.push(row(&frame)),
                 backend::COMMAND_COMPLETE => answer.tags.push(tag(&frame)),
+                backend::NOTICE_RESPONSE => {
+                    answer.notices.push(Fields::read(frame.body()).expect("the fields of a notice").message());
+                }
                 backend::ERROR_RESPONSE if failure.is_none() => {
                     failure = Some(Failure::of_frame(&frame));
                 }

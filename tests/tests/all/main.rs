@@ -24,3 +24,4 @@ mod torture;
 mod transcript;
 mod unhindered;
 mod verify;
+mod waived;

@@ -7,7 +7,7 @@ GRANT USAGE ON SCHEMA lockstep TO PUBLIC;
 -- its catalogs are read by index, whatever is known of their size.
 CREATE OR REPLACE FUNCTION lockstep.condition(relation oid, "left" text, "right" text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     i record;
     found_by text;
@@ -33,6 +33,49 @@ BEGIN
 END
 $$;
 
+-- Whether the text of such a row can be read back without calling anything of a user's, as a domain's check would be.
+CREATE OR REPLACE FUNCTION lockstep.is_plain(relation oid) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND a.atttypid >= 16384
+        AND (SELECT t.typtype FROM pg_type t WHERE t.oid = a.atttypid) <> 'e');
+END
+$$;
+
+-- Says of rows that were noted (sign, table, image) what they are now.
+CREATE OR REPLACE FUNCTION lockstep.tell(noted text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    relation oid;
+    target text;
+    signs text[];
+    images text[];
+    sign text;
+    image text;
+    found_by text;
+BEGIN
+    FOR relation, signs, images IN
+        SELECT i.v[2]::oid, array_agg(i.v[1]), array_agg(i.v[3])
+        FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
+              FROM unnest(string_to_array(rtrim(noted, ','), ',')) AS p) AS i GROUP BY 1
+    LOOP
+        SELECT format('%I.%I', n.nspname, c.relname) INTO target
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+        found_by := lockstep.condition(relation, 'x', 'r');
+        IF found_by IS NULL THEN
+            FOR sign, image IN SELECT * FROM unnest(signs, images) LOOP
+                RAISE INFO 'lockstep % %', sign, encode(convert_to(ARRAY[sign, target, image]::text, getdatabaseencoding()), 'base64');
+            END LOOP;
+            CONTINUE;
+        END IF;
+        FOR sign, image IN EXECUTE format('SELECT DISTINCT CASE WHEN x.ctid IS NULL THEN ''x'' ELSE ''='' END,
+            CASE WHEN x.ctid IS NULL THEN format(''%%s'', r) ELSE format(''%%s'', x.*) END
+            FROM unnest(%s::%s[]) AS r LEFT JOIN ONLY %2$s AS x ON %s', quote_literal(images::text), target, found_by)
+        LOOP
+            RAISE INFO 'lockstep = %', encode(convert_to(ARRAY[sign, target, image]::text, getdatabaseencoding()), 'base64');
+        END LOOP;
+    END LOOP;
+END
+$$;
+
 -- Fires when the statement is over (lockstep.flush), for each row that it has touched, however deep in functions and
 -- triggers. With a key: what the row is now, or that it is gone. Without: the image that went, and the one that came.
 -- format() and not a cast makes a row text: a cast could be a function of a user's.
@@ -43,8 +86,28 @@ DECLARE
     found_by text;
     image text;
     moved boolean := TG_OP = 'DELETE';
+    stack text;
+    noted text;
 BEGIN
     IF TG_NAME <> 'lockstep_capture' THEN
+        RETURN NULL;
+    END IF;
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    -- The end of the stack is its outermost function, so that nobody else can stand there. Nothing of a user's runs while
+    -- it does: what is noted in the setting stays as it is until it is told.
+    IF stack ~ '\nPL/pgSQL function lockstep\.flush\(text\[\]\) line \d+ at EXECUTE$' AND lockstep.is_plain(TG_RELID) THEN
+        noted := current_setting('lockstep.noted');
+        IF TG_OP <> 'DELETE' THEN
+            noted := concat(noted, encode(convert_to(ARRAY['+', TG_RELID::text, format('%s', NEW)]::text, getdatabaseencoding()), 'base64'), ',');
+        END IF;
+        IF TG_OP <> 'INSERT' THEN
+            noted := concat(noted, encode(convert_to(ARRAY['-', TG_RELID::text, format('%s', OLD)]::text, getdatabaseencoding()), 'base64'), ',');
+        END IF;
+        IF length(noted) > 16384 THEN
+            PERFORM lockstep.tell(noted);
+            noted := '';
+        END IF;
+        PERFORM set_config('lockstep.noted', noted, true);
         RETURN NULL;
     END IF;
     found_by := lockstep.condition(TG_RELID, 'x', '($1)');
@@ -79,7 +142,8 @@ $$;
 CREATE OR REPLACE FUNCTION lockstep.flush(schemas text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
-SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
+SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET lc_messages = 'C' SET row_security = off SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     names constant text := (SELECT string_agg(format('%I.lockstep_capture', s), ', ') FROM unnest(schemas) AS s);
 BEGIN
@@ -87,8 +151,13 @@ BEGIN
         (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgfoid = 'lockstep.capture()'::regprocedure)) THEN
         RAISE feature_not_supported USING MESSAGE = 'the name "lockstep_capture" belongs to the proxy, and a constraint has it';
     END IF;
+    PERFORM set_config('lockstep.noted', '', true);
     EXECUTE 'SET CONSTRAINTS ' || names || ' IMMEDIATE';
     EXECUTE 'SET CONSTRAINTS ' || names || ' DEFERRED';
+    IF current_setting('lockstep.noted') <> '' THEN
+        PERFORM lockstep.tell(current_setting('lockstep.noted'));
+        PERFORM set_config('lockstep.noted', '', true);
+    END IF;
 END
 $$;
 
@@ -192,4 +261,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION lockstep.condition(oid, text, text), lockstep.sign(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION lockstep.condition(oid, text, text), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text) FROM PUBLIC;

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::raw::Client;
 use lockstep_tests::users::{APP, SUPERUSER};
 use lockstep_tests::{process, programs};
 
@@ -68,6 +69,51 @@ fn a_forged_message_is_no_row() {
     let count = "SELECT count(*)::text FROM t WHERE id = 9 OR v = 9";
     assert_eq!(cluster.nodes[1].connect_as(&SUPERUSER, "forged").value(count), "0");
     unharmed(&cluster, "forged");
+}
+
+/// Between the statements of a client, the setting in which our triggers keep rows could hold anything.
+#[test]
+fn what_a_client_puts_into_our_setting_is_no_row_and_hides_none() {
+    let cluster = capturing("noted");
+    let noted = [("lockstep.noted", "ez0scHVibGljLnQsIigxLDkpIn0=,")];
+    let mut client = Client::try_connect(&cluster.proxy.address(), &APP, "noted", &noted).expect("connect");
+    for sql in [
+        "BEGIN",
+        "INSERT INTO t VALUES (2, 2)",
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        "UPDATE t SET id = id + 10",
+        "RESET ALL",
+        "DELETE FROM t WHERE id = 11",
+        "COMMIT",
+    ] {
+        client.query(sql);
+    }
+    for sql in ["SET lockstep.noted = 'x'", "SELECT set_config('lockstep.noted', 'x', false)"] {
+        assert_eq!(client.try_query(sql).unwrap_err().state(), "0A000", "{sql}");
+    }
+    let follower = || cluster.nodes[1].connect_as(&SUPERUSER, "noted");
+    assert_eq!(follower().value("SELECT string_agg(id || ' ' || v, ',') FROM t"), "12 2");
+    unharmed(&cluster, "noted");
+}
+
+/// Our functions run as a superuser: nothing of a user's may run within them.
+#[test]
+fn no_check_of_a_users_domain_runs_with_our_rights() {
+    let cluster = capturing("domain");
+    let mut direct = cluster.nodes[0].connect_as(&APP, "domain");
+    for sql in [
+        "CREATE FUNCTION mine(int) RETURNS boolean LANGUAGE plpgsql AS
+            $$ BEGIN IF current_user <> 'app' THEN RAISE 'as %', current_user; END IF; RETURN true; END $$",
+        "CREATE DOMAIN trap AS int CHECK (mine(VALUE))",
+        "CREATE TABLE baited (id int PRIMARY KEY, v trap, w trap[])",
+        "CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON baited DEFERRABLE
+            INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lockstep.capture()",
+        "BEGIN; INSERT INTO baited VALUES (1, 1, '{1}'); UPDATE baited SET id = 2; SELECT lockstep.flush('{public}'); COMMIT",
+        "DROP TABLE baited; DROP DOMAIN trap; DROP FUNCTION mine",
+    ] {
+        direct.query(sql);
+    }
+    unharmed(&cluster, "domain");
 }
 
 #[test]
