@@ -18,6 +18,7 @@ const READY: Duration = Duration::from_secs(60);
 pub struct Builder {
     nodes: usize,
     relayed: bool,
+    leader_is_direct: bool,
     tap: Option<Tap>,
     durable: bool,
     server_settings: Vec<(String, String)>,
@@ -29,6 +30,13 @@ impl Builder {
     pub fn relayed(mut self) -> Self {
         self.relayed = true;
         self
+    }
+
+    /// Puts a relay before every node, and leaves that of the first one out: what its connections say keeps its order, as
+    /// on one machine.
+    pub fn followers_relayed(mut self) -> Self {
+        self.leader_is_direct = true;
+        self.relayed()
     }
 
     /// Puts a relay before every node, and listens to what goes over it.
@@ -79,7 +87,10 @@ impl Builder {
         let relays: Vec<Relay> = if self.relayed { self.relays(&nodes) } else { Vec::new() };
         let entries = nodes.iter().enumerate().map(|(position, node)| NodeEntry {
             name: format!("node{position}"),
-            address: relays.get(position).map_or_else(|| node.address(), Relay::address),
+            address: relays
+                .get(position)
+                .filter(|_| position > 0 || !self.leader_is_direct)
+                .map_or_else(|| node.address(), Relay::address),
             data_directory: node.data_dir().to_owned(),
         });
         let proxy = Proxy::start(entries.collect(), self.settings);

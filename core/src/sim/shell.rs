@@ -161,6 +161,7 @@ impl World {
 
     fn reserve(&mut self, seat: usize, node: NodeId, fresh: bool) {
         let idle = |follower: &Follower| follower.link.node == usize::from(node.0);
+        let fresh = fresh || self.rng.one_in(4);
         while let Some(at) = self.pool.iter().rposition(idle).filter(|_| !fresh) {
             let follower = self.pool.remove(at);
             if !self.backend_of(follower.link).ended {

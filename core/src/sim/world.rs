@@ -50,6 +50,8 @@ pub(super) enum Accident {
     Terminate,
     /// The same, of a session for whose rows another waits, and which is slow to hear of it. It comes when there is one.
     TerminateHolder,
+    /// The same of one that is at its commit, and has sent nothing yet.
+    TerminateCommitter,
     /// A follower has no connection to give, once.
     Full,
     /// A client goes without a word.
@@ -132,7 +134,11 @@ impl World {
             if self.failure.is_some() {
                 return;
             }
-            let often = if self.accidents.last() == Some(&Accident::TerminateHolder) { 8 } else { 150 };
+            let often = match self.accidents.last() {
+                Some(Accident::TerminateHolder) => 8,
+                Some(Accident::TerminateCommitter) => 1,
+                _ => 150,
+            };
             if !self.accidents.is_empty() && self.rng.one_in(often) {
                 self.happen();
             }
@@ -297,7 +303,8 @@ impl World {
 
     fn happen(&mut self) {
         let Some(accident) = self.accidents.pop() else { return };
-        self.disturbed |= !matches!(accident, Accident::ClientVanishes | Accident::TerminateHolder);
+        let waits = matches!(accident, Accident::TerminateHolder | Accident::TerminateCommitter);
+        self.disturbed |= accident != Accident::ClientVanishes && !waits;
         match accident {
             Accident::Crash => {
                 let node = self.rng.below(self.nodes.len());
@@ -317,7 +324,7 @@ impl World {
                 self.note(|| format!("!!! {accident:?} {name}{}", link.backend));
                 self.cut(link, accident);
             }
-            Accident::TerminateHolder => self.terminate_holder(),
+            Accident::TerminateHolder | Accident::TerminateCommitter => self.terminate_holder(accident),
             Accident::Full => self.full = true,
             Accident::ClientVanishes => {
                 let seat = self.rng.below(self.seats.len());
@@ -326,14 +333,17 @@ impl World {
         }
     }
 
-    fn terminate_holder(&mut self) {
+    fn terminate_holder(&mut self, accident: Accident) {
         let holds = |seat: &usize| {
+            if accident == Accident::TerminateCommitter && self.seats[*seat].asked.is_empty() {
+                return false;
+            }
             let link = self.seats[*seat].leader;
             link.is_some_and(|link| self.backend_of(link).is_waited_for(&self.nodes[link.node].store))
         };
         let holders: Vec<usize> = (0..self.seats.len()).filter(holds).collect();
         if holders.is_empty() {
-            return self.accidents.push(Accident::TerminateHolder);
+            return self.accidents.push(accident);
         }
         self.disturbed = true;
         let seat = holders[self.rng.below(holders.len())];
@@ -404,7 +414,7 @@ impl World {
 fn accidents(rng: &mut Rng) -> Vec<Accident> {
     let kinds: &[Accident] = match rng.below(5) {
         0 => &[],
-        4 => &[Accident::TerminateHolder],
+        4 => &[Accident::TerminateHolder, Accident::TerminateCommitter],
         1 => &[Accident::Cut, Accident::Terminate, Accident::Full, Accident::ClientVanishes],
         2 => &[Accident::Crash],
         _ => &[Accident::Cut, Accident::Crash, Accident::TerminateHolder, Accident::ClientVanishes],

@@ -45,10 +45,10 @@ fn assert_sum(cluster: &Cluster, sum: &RangeInclusive<u32>) {
     assert!(!wrong, "nodes are {states:?} and hold {values:?}; {sum:?} were acknowledged or may be there");
 }
 
-/// The follower's answers are slow, so that there is time for the second between the first's batch and its COMMIT.
+/// The follower's answers are slow, though not too slow for its health, so that there is time for the second between the first's batch and its COMMIT.
 #[test]
 fn one_who_waited_for_a_row_whose_owner_was_ended_in_commit_does_not_undo_what_was_acknowledged() {
-    let cluster = Cluster::builder(2).relayed().start();
+    let cluster = Cluster::builder(2).followers_relayed().start();
     furnish(&cluster);
     let mut clients = [cluster.connect(DATABASE), cluster.connect(DATABASE)];
     // Every session has its connection to the follower.
@@ -60,7 +60,7 @@ fn one_who_waited_for_a_row_whose_owner_was_ended_in_commit_does_not_undo_what_w
         let second = scope.spawn(|| second.try_query(ADD));
         wait_for_a_waiter(&cluster.nodes[0]);
         let none = Duration::ZERO..=Duration::ZERO;
-        let slow = Duration::from_secs(1);
+        let slow = Duration::from_millis(600);
         cluster.relays[1].set_delays(none, slow..=slow);
         let first = scope.spawn(|| first.try_query("COMMIT"));
         let mut follower = cluster.nodes[1].connect(DATABASE);
