@@ -223,7 +223,7 @@ impl World {
     fn is_settled(&self) -> bool {
         let leader = self.cluster.membership.leader();
         let under_way = |seat: &Seat| seat.lock.is_held() && Some(seat.session.leader()) != leader;
-        self.fault == Some(Fault::LedAtOnce) || !self.seats.iter().any(under_way)
+        !self.seats.iter().any(under_way)
     }
 
     fn step(&mut self, step: Step) {
