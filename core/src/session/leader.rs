@@ -31,6 +31,10 @@ impl Session {
             self.leader_in.clear();
         }
         let draws = self.owed.iter().any(|owed| owed.what.marks().sequences);
+        if draws && !self.leads && self.lost.is_none() && !self.leader_in.is_empty() {
+            // The new leader may give out once more what this one has drawn since.
+            self.membership_changed(world.membership);
+        }
         while !self.leader_in.is_empty() {
             if self.is_overtaken() {
                 self.run_again();
