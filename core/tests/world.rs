@@ -31,6 +31,17 @@ fn each_planted_fault_is_found() {
 }
 
 #[test]
+#[ignore = "takes minutes: cargo test --release -p lockstep-core --test world -- --ignored"]
+fn each_rare_planted_fault_costs_something_that_was_acknowledged() {
+    for (fault, seeds) in sim::RARE_FAULTS {
+        let lost = |failure: &Failure| failure.why.starts_with("accounts hold");
+        let found = (0..seeds).find_map(|seed| sim::run(seed, Some(fault)).err().filter(lost));
+        let found = found.unwrap_or_else(|| panic!("{fault:?} lost nothing in {seeds} seeds"));
+        println!("{fault:?}: seed {}: {}", found.seed, found.why);
+    }
+}
+
+#[test]
 fn a_seed_gives_the_same_history_again() {
     let failure = |_| sim::run(0, Some(Fault::AllAtOnce)).expect_err("a fault that is found at once");
     let [first, second] = [0, 1].map(failure);

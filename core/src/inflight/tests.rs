@@ -1,5 +1,4 @@
 //! The registry by hand, and between real threads.
-#![expect(clippy::disallowed_methods, reason = "threads are what is tested here")]
 
 use std::cell::Cell;
 use std::rc::Rc;

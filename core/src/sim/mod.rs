@@ -63,7 +63,7 @@ mod workload;
 mod world;
 mod write;
 
-pub use faults::{FAULTS, Fault};
+pub use faults::{FAULTS, Fault, RARE_FAULTS};
 use world::World;
 
 /// What must not have happened has.

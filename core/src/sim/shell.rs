@@ -100,7 +100,10 @@ impl World {
             Action::Spill(bytes) => of.spill.extend_from_slice(&bytes),
             Action::CutSpill(length) => of.spill.truncate(usize::try_from(length).unwrap_or(0)),
             Action::Lock(mode) => self.take_lock(seat, mode),
-            Action::Unlock => (of.lock, of.flight, of.looks) = (Lock::None, None, None),
+            Action::Unlock => {
+                (of.lock, of.flight, of.looks) = (Lock::None, None, None);
+                of.asked.retain(|asked| *asked != Asked::EnterAfterLook);
+            }
             Action::Reserve { node, fresh, .. } => self.reserve(seat, node, fresh),
             Action::Look => self.enter_flight(seat),
             Action::SendBatch { node, batch } => {

@@ -219,8 +219,9 @@ fn what_a_former_leader_still_says_in_a_commit_is_passed_over() {
     stage.settle();
     // Its Parse is the leader's, and is not answered yet.
     stage.sends(executes("COMMIT", 0)).sends(frontend::sync);
-    let (lock, reserve, look) = (Step::WorldAnswers, Step::WorldAnswers, Step::WorldAnswers);
-    for step in [Step::ClientSends, lock, reserve, look, Step::LeaderReads] {
+    // Lock, connection and look are there; the batch is under way.
+    let world = [Step::WorldAnswers; 3];
+    for step in [Step::ClientSends].into_iter().chain(world).chain([Step::LeaderReads]) {
         assert!(stage.step(step, usize::MAX), "{step:?}");
     }
     stage.another_node_leads();
