@@ -116,7 +116,14 @@ impl Tally {
 
 fn add(client: &mut Client, in_block: bool) -> Result<(), String> {
     let texts: &[&str] = if in_block { &["BEGIN", ADD, "COMMIT"] } else { &[ADD] };
-    texts.iter().try_for_each(|text| client.try_query(text).map(drop)).map_err(|failure| failure.state().to_owned())
+    for text in texts {
+        let answer = client.try_query(text).map_err(|failure| failure.state().to_owned())?;
+        // A block that was lost before its COMMIT was asked for is rolled back by it.
+        if answer.tags == ["ROLLBACK"] {
+            return Err("40001".into());
+        }
+    }
+    Ok(())
 }
 
 /// Ends sessions for which others wait until that has cost the leader its place, or often enough.
