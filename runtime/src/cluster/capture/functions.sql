@@ -33,6 +33,24 @@ BEGIN
 END
 $$;
 
+-- Whether the transaction that asks has made this version of a row. Its own number and those of its savepoints are not less
+-- than its first; a number that was given out before its snapshot was taken can be asked about, the later ones are its own.
+CREATE OR REPLACE FUNCTION lockstep.is_ours(made_by xid) RETURNS boolean LANGUAGE sql STABLE AS $$
+SELECT CASE
+    WHEN age(made_by) > 0 THEN false
+    WHEN txid_current() - age(made_by) < txid_snapshot_xmax(txid_current_snapshot())
+        THEN txid_status(txid_current() - age(made_by)) = 'in progress'
+    ELSE true
+END
+$$;
+
+-- What a row must fulfil besides to be the one that a key stands for now. From REPEATABLE READ on, a snapshot also shows what
+-- others have deleted since; and a row that this transaction has touched is one that it has made, or gone.
+CREATE OR REPLACE FUNCTION lockstep.made_now() RETURNS text LANGUAGE sql STABLE AS $$
+SELECT CASE WHEN current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
+    THEN ' AND lockstep.is_ours(x.xmin)' ELSE '' END
+$$;
+
 -- Whether the text of such a row can be read back without calling anything of a user's, as a domain's check would be.
 CREATE OR REPLACE FUNCTION lockstep.is_plain(relation oid) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -68,7 +86,7 @@ BEGIN
         END IF;
         FOR sign, image IN EXECUTE format('SELECT DISTINCT CASE WHEN x.ctid IS NULL THEN ''x'' ELSE ''='' END,
             CASE WHEN x.ctid IS NULL THEN format(''%%s'', r) ELSE format(''%%s'', x.*) END
-            FROM unnest(%s::%s[]) AS r LEFT JOIN ONLY %2$s AS x ON %s', quote_literal(images::text), target, found_by)
+            FROM unnest(%s::%s[]) AS r LEFT JOIN ONLY %2$s AS x ON %s', quote_literal(images::text), target, found_by || lockstep.made_now())
         LOOP
             RAISE INFO 'lockstep = %', encode(convert_to(ARRAY[sign, target, image]::text, getdatabaseencoding()), 'base64');
         END LOOP;
@@ -121,7 +139,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by) INTO image USING NEW;
+        EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by || lockstep.made_now()) INTO image USING NEW;
         RAISE INFO 'lockstep = %', encode(convert_to(
             ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, format('%s', NEW))]::text, getdatabaseencoding()), 'base64');
     END IF;
@@ -129,7 +147,7 @@ BEGIN
         EXECUTE format('SELECT NOT EXISTS (SELECT FROM (SELECT ($2).*) AS x WHERE %s)', found_by) INTO moved USING NEW, OLD;
     END IF;
     IF moved THEN
-        EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by) INTO image USING OLD;
+        EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by || lockstep.made_now()) INTO image USING OLD;
         RAISE INFO 'lockstep = %', encode(convert_to(
             ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, format('%s', OLD))]::text, getdatabaseencoding()), 'base64');
     END IF;
@@ -261,4 +279,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION lockstep.condition(oid, text, text), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text) FROM PUBLIC;

@@ -7,7 +7,7 @@ use lockstep_tests::compare::assert_identical_database;
 use lockstep_tests::raw::Client;
 use lockstep_tests::users::{APP, SUPERUSER};
 
-use super::{Case, captured, make};
+use super::{Case, captured, make, wrong_answers};
 
 #[test]
 fn what_returning_does_not_show_is_on_every_node() {
@@ -159,4 +159,45 @@ fn a_large_row_and_many_rows_are_captured() {
     assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
     assert_identical_database(&cluster.nodes, "large");
     assert_eq!(cluster.nodes[1].connect_as(&SUPERUSER, "large").value("SELECT count(*)::text FROM log"), "3000");
+}
+
+/// A row that another session has deleted since is in the snapshot still, beside the one with the same key that took its
+/// place.
+#[test]
+fn what_an_old_snapshot_shows_is_not_taken_for_what_is_there() {
+    let cluster = Cluster::start(2);
+    make(
+        &cluster,
+        "snapshots",
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v := NEW.v || ''!''; RETURN NEW; END';
+         CREATE DOMAIN word AS text;
+         CREATE TABLE plain (id int PRIMARY KEY, v text);
+         CREATE TABLE other (id int PRIMARY KEY, v word);
+         CREATE TRIGGER touch BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION touch();
+         CREATE TRIGGER touch BEFORE INSERT ON other FOR EACH ROW EXECUTE FUNCTION touch();",
+    );
+    let (mut early, mut late) = (cluster.connect("snapshots"), cluster.connect("snapshots"));
+    let courses = [
+        ("INSERT INTO t VALUES (1, 'new')", "1:new!"),
+        ("SAVEPOINT s; INSERT INTO t VALUES (1, 'new'); RELEASE s", "1:new!"),
+        ("INSERT INTO t VALUES (1, 'new'); DELETE FROM t WHERE v = 'new!'", ""),
+        ("INSERT INTO t VALUES (1, 'new'); UPDATE t SET id = 7 WHERE v = 'new!'", "7:new!"),
+        ("INSERT INTO t VALUES (1, 'new'); UPDATE t SET v = 'newer' WHERE v = 'new!'", "1:newer"),
+    ];
+    for table in ["plain", "other"] {
+        for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+            for (course, expected) in courses {
+                let on_table = |sql: &str| sql.replace(" t ", &format!(" {table} "));
+                late.query(&on_table("DELETE FROM t WHERE true; INSERT INTO t VALUES (1, 'old')"));
+                early.query(&format!("BEGIN ISOLATION LEVEL {level}"));
+                early.query("SELECT count(*) FROM pg_class");
+                late.query(&on_table("DELETE FROM t WHERE id = 1"));
+                course.split("; ").for_each(|sql| drop(early.query(&on_table(sql))));
+                early.query("COMMIT");
+                let question = on_table("SELECT coalesce(string_agg(id || ':' || v, ' '), '') FROM t ");
+                assert_eq!(wrong_answers(&cluster, "snapshots", (&question, expected)), [""; 0], "{level}: {course}");
+            }
+        }
+    }
+    assert_identical_database(&cluster.nodes, "snapshots");
 }
