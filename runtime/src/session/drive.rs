@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::BytesMut;
 use futures_util::stream::FuturesUnordered;
 use lockstep_core::cluster::{Membership, Verdict};
 use lockstep_core::commitlock::Pass;
@@ -28,7 +27,7 @@ use super::link::{Link, LinkFault};
 use super::local::Local;
 use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
 use super::look::Lookout;
-use super::peer::{Peer, Read};
+use super::peer::Peer;
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
 use super::watchdog::watch;
@@ -69,7 +68,7 @@ pub(super) struct Leader {
 
 pub struct Driver {
     pub(super) session: Session,
-    identity: Rc<Identity>,
+    pub(super) identity: Rc<Identity>,
     pub(super) server: Arc<Server>,
     local: Rc<Local>,
     pub(super) client: Peer,
@@ -92,7 +91,7 @@ pub struct Driver {
     leaving: Leave,
     closing: bool,
     /// A statement that draws from a sequence may go on at the leader when the session has ended.
-    draws: bool,
+    pub(super) draws: bool,
 }
 
 /// Whether the session is to end, and how soon.
@@ -425,49 +424,5 @@ impl Driver {
             }
             Control::Cancel => {}
         }
-    }
-
-    /// What is still to be written, for as long as a client that does not read may keep us.
-    async fn farewell(mut self) {
-        let mut out = std::mem::take(&mut self.session.client_out);
-        let mut last = std::mem::replace(&mut self.session.leader_out, BytesMut::new());
-        if let Some(leader) = self.leader.take() {
-            let _ = leader.peer.write(&mut last);
-            if self.draws {
-                tokio::task::spawn_local(drawn(leader.peer, self.server.clone(), self.identity.clone()));
-            }
-        }
-        if self.client_open {
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.client.write_all(&mut out)).await;
-        }
-    }
-}
-
-/// The statement that was under way when its session ended has come to its end, too.
-async fn drawn(mut leader: Peer, server: Arc<Server>, identity: Rc<Identity>) {
-    let mut unread = BytesMut::new();
-    while matches!(leader.read(&mut unread).await, Ok(Read::Some)) {
-        unread.clear();
-    }
-    server.cluster().sequences_moved(&identity.database);
-}
-
-/// A session that ends in the middle of a commit, by a fault of ours: nobody will go on with it. The commit lock is kept
-/// until the nodes that may differ are out, and so are the place among the commits in flight and the leader's connection.
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let nodes = self.session.abandoned();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if nodes.is_empty() {
-            return;
-        }
-        self.be_busy();
-        let (server, held) = (self.server.clone(), std::mem::take(&mut self.held));
-        runtime.spawn(async move {
-            for node in nodes {
-                server.cluster().diverged(node, "a session ended in the middle of a commit to it".into()).await;
-            }
-            drop(held);
-        });
     }
 }

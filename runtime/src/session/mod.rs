@@ -7,7 +7,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `login` | from the first byte to a session |
-//! | `drive`, `wait` | the driver: act, flush, wait |
+//! | `drive`, `wait`, `leave` | the driver: act, flush, wait; and its end |
 //! | `peer` | one socket |
 //! | `look` | whether anybody's leader connection has something to say |
 //! | `link` | a node connection |
@@ -26,6 +26,7 @@ use crate::server::Server;
 
 mod drive;
 mod exchange;
+mod leave;
 pub(crate) mod link;
 mod local;
 mod login;

@@ -146,6 +146,21 @@ impl Peer {
         }
     }
 
+    /// Says that nothing more comes, and listens until the other side has closed, too.
+    pub async fn hear_out(self) {
+        // An error is an end like any other.
+        let _ = match self {
+            Self::Tcp(mut read, write) => {
+                drop(write);
+                tokio::io::copy(&mut read, &mut tokio::io::sink()).await
+            }
+            Self::Unix(mut read, write) => {
+                drop(write);
+                tokio::io::copy(&mut read, &mut tokio::io::sink()).await
+            }
+        };
+    }
+
     /// Waits for bytes. `Read::End` when the other side has closed.
     pub async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<Read> {
         poll_fn(|context| self.poll_read(context, buffer)).await
