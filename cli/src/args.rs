@@ -58,8 +58,19 @@ pub enum Command {
 Logs to stderr, as text on a terminal and as JSON elsewhere, and tells systemd when it is ready.
 
 Example:
-  lockstep run --config /etc/lockstep/lockstep.toml --log info")]
-    Run,
+  lockstep run --config /etc/lockstep/lockstep.toml --log info
+  lockstep run --standby                     on the other machine: serve when the first proxy is gone")]
+    Run(Run),
+    /// Serve without the machine that is gone: only with the nodes that answer, and only when you say so
+    #[command(after_help = "\
+Shows which node would go on and what may be missing on it, asks, gives the sequences values that nobody can have been \
+given, and serves like `run`. A node that is left out comes back through `lockstep recover` alone. Where acknowledged \
+writes are known to be missing it wants --accept-loss. See `lockstep help recovery`.
+
+Examples:
+  lockstep takeover
+  lockstep takeover --yes --exit && systemctl start lockstep")]
+    Takeover(Takeover),
     /// Look at configuration and servers before they serve, and name each remedy
     #[command(after_help = "\
 Needs no running proxy. Changes nothing. Ends with 1 when something must be put right.
@@ -165,6 +176,29 @@ pub struct Json {
     /// Print JSON for programs instead of text for people
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Group)]
+pub struct Run {
+    /// Wait for as long as another proxy serves the nodes, and serve when it is gone
+    #[arg(long)]
+    pub standby: bool,
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct Takeover {
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Go on although acknowledged writes are known to be missing
+    #[arg(long)]
+    pub accept_loss: bool,
+    /// Whose data counts, where nodes contradict each other
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// Write the decision down and end: `lockstep run` serves then
+    #[arg(long)]
+    pub exit: bool,
 }
 
 #[derive(Debug, Clone, Group)]
@@ -300,6 +334,7 @@ mod tests {
     fn every_command_takes_a_configuration() {
         for command in [
             "run",
+            "takeover",
             "check",
             "demo",
             "status",
@@ -318,7 +353,7 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_are_not_offered() {
-        for command in ["pause", "resume", "takeover", "top"] {
+        for command in ["pause", "resume", "top"] {
             assert_eq!(parse(&format!("lockstep {command}")).unwrap_err().exit_code(), 2, "{command}");
         }
     }

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use lockstep_runtime::ServeFault;
+use lockstep_runtime::cluster::StartFault;
 use lockstep_runtime::config::Config;
 
 use crate::exit::{Exit, Stop};
@@ -15,7 +16,16 @@ pub fn block_on<T>(future: impl Future<Output = Result<T, Stop>>) -> Result<T, S
 }
 
 pub async fn start(config: Config) -> Result<Running, Stop> {
-    lockstep_runtime::serve(config).await.map_err(stop)
+    loop {
+        if config.standby {
+            lockstep_runtime::cluster::stand_by(&config).await;
+        }
+        match lockstep_runtime::serve(config.clone()).await {
+            // Another one that stood by was quicker.
+            Err(ServeFault::Cluster(StartFault::AnotherProxy { .. })) if config.standby => {}
+            outcome => return outcome.map_err(stop),
+        }
+    }
 }
 
 fn stop(fault: ServeFault) -> Stop {

@@ -15,6 +15,10 @@ impl Paint {
         Self { on: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
     }
 
+    pub fn for_stderr() -> Self {
+        Self { on: io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+    }
+
     #[cfg(test)]
     pub fn none() -> Self {
         Self { on: false }

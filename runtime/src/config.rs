@@ -13,6 +13,8 @@ use lockstep_core::unit::stall::Strangers;
 pub struct Config {
     /// The file that this came from; part of every remedy that names a setting.
     pub file: PathBuf,
+    /// It waits while another proxy serves. Said on the command line.
+    pub standby: bool,
     pub listen: Listen,
     pub control: Control,
     pub cluster: Cluster,

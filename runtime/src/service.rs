@@ -138,7 +138,8 @@ where
     // What a role, a database or postgresql.conf sets for ordinary sessions must not change what the service does.
     config.options(
         "-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off \
-         -c synchronous_commit=local -c client_min_messages=warning",
+         -c synchronous_commit=local -c client_min_messages=warning \
+         -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
     );
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
     let driver = tokio::spawn(async move {

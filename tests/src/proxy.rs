@@ -77,11 +77,21 @@ impl Proxy {
         proxy
     }
 
+    /// Another one for the same nodes, as on another machine: with files and a state of its own. Not started.
+    pub fn twin(&self) -> Self {
+        Self::new(self.nodes.clone(), self.settings.clone())
+    }
+
     /// Starts the process without waiting for anything.
     pub fn launch(&mut self) {
+        self.launch_with(&[]);
+    }
+
+    /// The same with more to its command line.
+    pub fn launch_with(&mut self, more: &[&str]) {
         let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("open the proxy's log");
         let mut run = self.command(&["run", "--log", &self.settings.log_level]);
-        run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        run.args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(Process::spawn(&mut run));
     }
 

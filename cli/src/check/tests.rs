@@ -48,6 +48,7 @@ pub fn config() -> Config {
     use lockstep_runtime::config::{Auth, Cluster, Control, Health, Listen, LiveHealth, Service};
     Config {
         file: "/etc/lockstep/lockstep.toml".into(),
+        standby: false,
         listen: Listen {
             address: ([127, 0, 0, 1], 5433).into(),
             unix_directory: None,

@@ -10,6 +10,7 @@ mod probe;
 mod reload;
 mod run;
 mod status;
+mod takeover;
 mod verify;
 
 use std::future::Future;
@@ -32,7 +33,8 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
     match args.command {
         Command::Demo(demo) => demo::demo(common.log.as_deref(), &demo),
         Command::Help(help) => help::help(help.topic.as_deref()),
-        Command::Run => run::run(load()?),
+        Command::Run(run) => run::run(load()?, run.standby),
+        Command::Takeover(takeover) => takeover::takeover(load()?, &takeover),
         Command::Check(check) => block_on(check::check(load()?, check)),
         Command::Explain(explain) => block_on(explain::explain(load()?, explain)),
         Command::Probe(probe) => block_on(probe::probe(load()?, probe)),

@@ -15,11 +15,12 @@ use crate::signals::Signals;
 /// How long clients may take to finish their transactions at a stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
-pub fn run(config: Config) -> Result<Exit, Stop> {
+pub fn run(mut config: Config, standby: bool) -> Result<Exit, Stop> {
+    config.standby = standby;
     server::block_on(serve(config))
 }
 
-async fn serve(config: Config) -> Result<Exit, Stop> {
+pub async fn serve(config: Config) -> Result<Exit, Stop> {
     let mut signals = Signals::listen()?;
     let (listen, file) = (config.listen.address, config.file.clone());
     let mut server = tokio::select! {

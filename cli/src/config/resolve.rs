@@ -47,6 +47,7 @@ impl Resolver<'_> {
         let state_dir = self.given_path("cluster.state_dir", &raw.cluster.state_dir);
         Config {
             file: self.source.file.into(),
+            standby: false,
             control: self.control(raw.control, &state_dir, listen.address),
             cluster: Cluster { name: self.name("cluster.name", raw.cluster.name), state_dir },
             service: self.service(raw.service, nodes.first(), environment),

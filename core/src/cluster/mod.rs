@@ -21,6 +21,7 @@
 //! | [`pieces`] | how a table is compared piece by piece |
 //! | [`recovery`] | the steps of a recovery, and what undoes them |
 //! | [`lineage`], [`opening`] | whose data is what it was; who serves at a start |
+//! | [`takeover`] | whose data goes on when a machine is gone |
 
 use crate::id::{Epoch, NodeId};
 
@@ -33,6 +34,7 @@ pub mod opening;
 pub mod pieces;
 pub mod recovery;
 pub mod sequence;
+pub mod takeover;
 
 pub use change::{Event, Refusal};
 pub use lineage::{ClusterId, Lineage};

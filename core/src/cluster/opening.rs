@@ -32,11 +32,24 @@ pub enum Opening {
         record: Record,
         /// Nodes that become active when a full comparison under held commits shows them equal.
         compare: Vec<NodeId>,
+        ghosts: Ghosts,
+        /// Another node may have led last: what it gave out of its sequences may not have come to the one that leads now.
+        jump: bool,
     },
     /// Nobody serves; look again later.
     Wait { record: Option<Record>, why: String },
     /// Only a human can say which data is right.
     Refuse { why: String },
+}
+
+/// Backends of a former proxy that may still execute, and have to be seen gone before nodes are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ghosts {
+    None,
+    /// They are connected from where this proxy is.
+    Here,
+    /// Nobody knows from where they are connected.
+    Anywhere,
 }
 
 /// Decides from the record, if there is one.
@@ -84,7 +97,31 @@ pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
     }
     next.membership.epoch = Epoch(record.membership.epoch.0 + 1);
     next.clean = false;
-    Opening::Serve { record: next, compare }
+    let lived = record.written.iter().any(|epoch| epoch.0 > 0);
+    let ghosts = match record.membership.leading {
+        _ if record.clean || !lived => Ghosts::None,
+        Some(_) => Ghosts::Here,
+        // Another proxy has served last.
+        None => Ghosts::Anywhere,
+    };
+    let jump = !record.clean && record.membership.leading != Some(leader);
+    Opening::Serve { record: next, compare, ghosts, jump }
+}
+
+/// Decides for a proxy that has stood by: others have served since it wrote its record, if it ever did. The nodes' own
+/// lineage counts where it is newer.
+pub fn relieve(record: Option<Record>, fresh: Membership, id: ClusterId, seen: &[Sighting], now: u64) -> Opening {
+    match record.filter(|record| !has_been_left_behind(record, seen)) {
+        Some(record) => reopen(record, seen, now),
+        None => first(fresh, id, seen, now),
+    }
+}
+
+fn has_been_left_behind(record: &Record, seen: &[Sighting]) -> bool {
+    seen.iter().any(|sighting| {
+        matches!(sighting, Sighting::Seen(Some(lineage))
+            if lineage.cluster == record.cluster && lineage.epoch > record.membership.epoch)
+    })
 }
 
 /// Decides without a record. `fresh` has the configured nodes, all new; `id` is used if there is no cluster yet.
@@ -128,7 +165,7 @@ fn found(fresh: Membership, cluster: ClusterId, seen: &[Sighting], now: u64) -> 
         };
         set(&mut record.membership, node, MemberState::New, why, now);
     }
-    Opening::Serve { record, compare }
+    Opening::Serve { record, compare, ghosts: Ghosts::None, jump: false }
 }
 
 /// The state file is gone, but the nodes remember: whoever is named by the newest lineage must be there to be compared.
@@ -161,7 +198,10 @@ fn inherit(
             return Opening::Refuse { why };
         };
         if let Sighting::Silent(why) = &seen[usize::from(node.0)] {
-            let why = format!("there is no state file, and {name}, which may hold more, does not answer: {why}");
+            let why = format!(
+                "{name}, which the nodes' lineage names as active, may hold more and does not answer: {why}; if it is gone \
+                 for good, `lockstep takeover` goes on without it"
+            );
             return Opening::Wait { record: None, why };
         }
         set(&mut fresh, node, MemberState::Active, "named by the lineage".into(), now);
@@ -214,11 +254,11 @@ fn judge(record: &Record, node: NodeId, sighting: &Sighting) -> Result<(), Unusa
 }
 
 /// Heaviest first, the first of equals.
-fn preference(membership: &Membership, node: NodeId) -> (std::cmp::Reverse<u32>, NodeId) {
+pub(super) fn preference(membership: &Membership, node: NodeId) -> (std::cmp::Reverse<u32>, NodeId) {
     (std::cmp::Reverse(membership.member(node).weight), node)
 }
 
-fn set(membership: &mut Membership, node: NodeId, state: MemberState, reason: String, now: u64) {
+pub(super) fn set(membership: &mut Membership, node: NodeId, state: MemberState, reason: String, now: u64) {
     let member = &mut membership.members[usize::from(node.0)];
     if member.state != state {
         member.since = now;
@@ -264,7 +304,7 @@ mod tests {
 
     fn served(opening: Opening) -> ([MemberState; 2], Vec<NodeId>) {
         match opening {
-            Opening::Serve { record, compare } => {
+            Opening::Serve { record, compare, .. } => {
                 ([record.membership.members[0].state, record.membership.members[1].state], compare)
             }
             other => panic!("{other:?}"),
@@ -283,6 +323,24 @@ mod tests {
     fn after_an_unclean_stop_the_preferred_node_serves_and_the_others_are_compared() {
         let all = [seen(5, &["a", "b"]), seen(5, &["a", "b"])];
         assert_eq!(served(reopen(record(false, [Active, Active]), &all, 9)), ([Active, Degraded], vec![B]));
+    }
+
+    #[test]
+    fn statements_and_sequence_values_of_a_former_proxy_are_reckoned_with() {
+        let all = [seen(5, &["a", "b"]), seen(5, &["a", "b"])];
+        let told = |record: Record| match reopen(record, &all, 9) {
+            Opening::Serve { ghosts, jump, .. } => (ghosts, jump),
+            other => panic!("{other:?}"),
+        };
+        let led_by = |clean, leading| {
+            let mut record = record(clean, [Active, Active]);
+            record.membership.leading = leading;
+            record
+        };
+        assert_eq!(told(led_by(true, Some(B))), (Ghosts::None, false));
+        assert_eq!(told(led_by(false, Some(NodeId(0)))), (Ghosts::Here, false));
+        assert_eq!(told(led_by(false, Some(B))), (Ghosts::Here, true));
+        assert_eq!(told(led_by(false, None)), (Ghosts::Anywhere, true));
     }
 
     #[test]
@@ -329,6 +387,18 @@ mod tests {
     fn another_proxys_work_is_not_overwritten() {
         let found = [seen(6, &["a"]), seen(5, &["a", "b"])];
         assert!(matches!(reopen(record(true, [Active, Active]), &found, 9), Opening::Refuse { .. }));
+    }
+
+    #[test]
+    fn a_proxy_that_stood_by_goes_by_what_others_have_written_since() {
+        let relieved =
+            |record, seen: &[Sighting]| relieve(Some(record), membership([New, New]), ClusterId("n".into()), seen, 9);
+        let left_behind = [seen(7, &["a"]), seen(6, &["a", "b"])];
+        assert_eq!(served(relieved(record(true, [Active, Active]), &left_behind)), ([Active, Degraded], vec![]));
+        let level = [seen(5, &["a", "b"]), seen(5, &["a", "b"])];
+        assert_eq!(served(relieved(record(true, [Active, Active]), &level)), ([Active, Active], vec![]));
+        let may_hold_more = [silent(), seen(6, &["a", "b"])];
+        assert!(matches!(relieved(record(true, [Active, Active]), &may_hold_more), Opening::Wait { .. }));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use lockstep_core::cluster::opening::Ghosts;
 use tokio_postgres::Client;
 
 use crate::clock;
@@ -15,20 +16,21 @@ const NATURAL_END: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Client backends that execute something, came from where this connection comes from, and were there before it.
+/// Client backends that execute something or hold a transaction open and were there before this connection; those that
+/// came from where it comes from, unless `$1`.
 const EXECUTING: &str = "SELECT g.pid, left(g.query, 200) FROM pg_stat_activity g, pg_stat_activity us \
     WHERE us.pid = pg_backend_pid() AND g.pid <> us.pid AND g.backend_type = 'client backend' AND g.state <> 'idle' \
-      AND g.client_addr IS NOT DISTINCT FROM us.client_addr AND g.backend_start < us.backend_start";
+      AND ($1 OR g.client_addr IS NOT DISTINCT FROM us.client_addr) AND g.backend_start < us.backend_start";
 
 const SLOTS: &str = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
     WHERE slot_name ~ '^lockstep_recover_' AND NOT active";
 
 /// Returns when none is left.
-pub async fn lay(client: &Client, node: &str) -> Result<(), ServiceFault> {
+pub async fn lay(client: &Client, node: &str, whose: Ghosts) -> Result<(), ServiceFault> {
     let begun = clock::now();
     within(PATIENCE, async {
         loop {
-            let left = client.query(EXECUTING, &[]).await?;
+            let left = client.query(EXECUTING, &[&(whose == Ghosts::Anywhere)]).await?;
             if left.is_empty() {
                 client.execute(SLOTS, &[]).await?;
                 return Ok(());

@@ -11,6 +11,7 @@
 //! | `registry`, `state`, `lineage` | the membership: in memory, on disk, on the nodes |
 //! | `sight`, `ghosts`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
 //! | `handback` | the preferred node leads again |
+//! | `takeover` | serving without the nodes that are gone |
 //! | `succession` | when a new leader may be asked for the first time |
 //! | `command` | what an operator can ask for |
 //! | `compare`, `recover` | full comparison under held commits; making a node equal |
@@ -55,6 +56,7 @@ mod sequences;
 mod sight;
 mod state;
 mod succession;
+pub mod takeover;
 mod verify;
 
 use actor::Cluster;
@@ -72,6 +74,8 @@ pub use succession::Succession;
 
 /// Databases that an arbiter may have to be told of at once; one that falls behind closes all its idle connections.
 const VACATED: usize = 16;
+/// From one look at the proxy that serves to the next, when this one stands by.
+const STAND_BY: Duration = Duration::from_secs(1);
 /// How long commits that are under way may take at an orderly stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -88,6 +92,24 @@ pub enum StartFault {
     Door(#[from] DoorFault),
     #[error("the thread that looks after the nodes has ended")]
     Arbiter,
+}
+
+impl From<sight::Taken> for StartFault {
+    fn from(sight::Taken { node, who }: sight::Taken) -> Self {
+        Self::AnotherProxy { node, who }
+    }
+}
+
+/// Returns when no other proxy uses the nodes; says once which one does.
+pub async fn stand_by(config: &Config) {
+    let mut told = None;
+    while let Err(sight::Taken { node, who }) = sight::are_free(config).await {
+        if told.as_ref() != Some(&who) {
+            tracing::info!(node, proxy = who, "standing by: another proxy serves");
+            told = Some(who);
+        }
+        tokio::time::sleep(STAND_BY).await;
+    }
 }
 
 /// The control side of the proxy, from its start to its stop.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_core::cluster::opening::{self, Opening};
+use lockstep_core::cluster::opening::{self, Ghosts, Opening};
 use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
 use lockstep_core::id::{Epoch, NodeId};
 
@@ -64,17 +64,19 @@ impl Cluster {
         if self.shared.membership.load().leader().is_some() {
             return Ok(Vec::new());
         }
-        let seen = sight::look(&self.shared.config, &self.standings)
-            .await
-            .map_err(|sight::Taken { node, who }| StartFault::AnotherProxy { node, who })?;
+        let seen = sight::look(&self.shared.config, &self.standings, sight::KILLED).await?;
         let known = match self.registry.record().await {
             Some(record) => Some(record),
             None => self.registry.load()?,
         };
         let now = clock::unix_seconds();
+        let new_id = || ClusterId::from_random(entropy::bytes());
         let decision = match known.clone() {
+            known if self.shared.config.standby => {
+                opening::relieve(known, fresh(&self.shared.config), new_id(), &seen, now)
+            }
             Some(record) => opening::reopen(record, &seen, now),
-            None => opening::first(fresh(&self.shared.config), ClusterId::from_random(entropy::bytes()), &seen, now),
+            None => opening::first(fresh(&self.shared.config), new_id(), &seen, now),
         };
         match decision {
             Opening::Refuse { why } => Err(StartFault::Refused(why)),
@@ -86,12 +88,12 @@ impl Cluster {
                 }
                 Ok(Vec::new())
             }
-            Opening::Serve { record, compare } => {
+            Opening::Serve { record, compare, ghosts, jump } => {
                 *waiting = None;
-                if known.as_ref().is_none_or(|known| !known.clean) && record.written.iter().any(|epoch| epoch.0 > 0) {
-                    self.lay_ghosts().await;
+                self.lay_ghosts(ghosts).await;
+                if jump {
+                    self.jump(&record.membership).await;
                 }
-                self.succeed(known.as_ref(), &record.membership).await;
                 self.registry.install(record).await;
                 Ok(compare)
             }
@@ -109,22 +111,21 @@ impl Cluster {
         }
     }
 
-    /// After a crash, on every node that serves or is to be compared.
-    async fn lay_ghosts(&self) {
+    /// On every node that serves or is to be compared.
+    async fn lay_ghosts(&self, ghosts: Ghosts) {
+        if ghosts == Ghosts::None {
+            return;
+        }
         for (node, standing) in self.shared.config.nodes.iter().zip(&self.standings) {
             let Ok(line) = standing.line().await else { continue };
-            if let Err(fault) = ghosts::lay(&line, &node.name).await {
+            if let Err(fault) = ghosts::lay(&line, &node.name, ghosts).await {
                 tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
             }
         }
     }
 
-    /// If another node led before, what that one gave out of its sequences may not have come here.
-    async fn succeed(&self, known: Option<&Record>, next: &Membership) {
-        let (Some(known), Some(leader)) = (known, next.leader()) else { return };
-        if known.clean || known.membership.leading == Some(leader) {
-            return;
-        }
+    async fn jump(&self, next: &Membership) {
+        let Some(leader) = next.leader() else { return };
         let jumped = async {
             self.leveller.mark_all(leader).await?;
             self.leveller.jump(next, leader).await

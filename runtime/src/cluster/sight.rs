@@ -8,11 +8,13 @@ use lockstep_core::cluster::opening::Sighting;
 use super::lineage;
 use crate::clock;
 use crate::config::Config;
-use crate::node::{Standing, StandingFault};
+use crate::node::{self, Standing, StandingFault};
 
 /// A proxy that was killed a moment ago may still be seen by a node for so long.
-const GHOST: Duration = Duration::from_secs(5);
-const GHOST_PAUSE: Duration = Duration::from_millis(100);
+pub const KILLED: Duration = Duration::from_secs(5);
+/// The same of a proxy whose machine is gone: until the node's keep-alive misses it.
+pub const GONE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Another proxy holds the guard of a node.
 #[derive(Debug, Clone)]
@@ -23,24 +25,35 @@ pub struct Taken {
 
 /// One sighting a node, in the order of the configuration. The guards are taken one after the other, so that of two
 /// proxies that start at once the first node's guard decides.
-pub async fn look(config: &Config, standings: &[Arc<Standing>]) -> Result<Vec<Sighting>, Taken> {
+pub async fn look(config: &Config, standings: &[Arc<Standing>], patience: Duration) -> Result<Vec<Sighting>, Taken> {
     let mut seen = Vec::with_capacity(standings.len());
     for (node, standing) in config.nodes.iter().zip(standings) {
-        seen.push(look_at(&node.name, standing, config.health.now().timeout).await?);
+        seen.push(look_at(&node.name, standing, config.health.now().timeout, patience).await?);
     }
     Ok(seen)
 }
 
-async fn look_at(name: &str, standing: &Standing, limit: Duration) -> Result<Sighting, Taken> {
+/// Whether no node that answers is in the use of another proxy. Takes nothing: who looks is not in anybody's way.
+pub async fn are_free(config: &Config) -> Result<(), Taken> {
+    let limit = config.health.now().timeout;
+    for node in &config.nodes {
+        if let Ok(Some(who)) = node::user_of(&config.service, node, limit).await {
+            return Err(Taken { node: node.name.clone(), who });
+        }
+    }
+    Ok(())
+}
+
+async fn look_at(name: &str, standing: &Standing, limit: Duration, patience: Duration) -> Result<Sighting, Taken> {
     let begun = clock::now();
     let line = loop {
         match standing.line().await {
             Ok(line) => break line,
             Err(StandingFault::Service(fault)) => return Ok(Sighting::Silent(fault.to_string())),
-            Err(StandingFault::Taken(who)) if begun.elapsed() > GHOST => {
+            Err(StandingFault::Taken(who)) if begun.elapsed() > patience => {
                 return Err(Taken { node: name.to_owned(), who });
             }
-            Err(StandingFault::Taken(_)) => tokio::time::sleep(GHOST_PAUSE).await,
+            Err(StandingFault::Taken(_)) => tokio::time::sleep(PAUSE).await,
         }
     };
     Ok(match lineage::read(&line, limit).await {

@@ -17,6 +17,8 @@ use crate::entropy;
 
 const FORMAT: u32 = 1;
 const NAME: &str = "membership.json";
+/// The file as it was before a takeover.
+const BEFORE: &str = "membership.before-takeover.json";
 const SECRET: &str = "login_secret";
 
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,15 @@ impl StateDirectory {
     pub fn save(&self, record: &Record) -> Result<(), StateFault> {
         let path = self.directory.join(NAME);
         self.replace(&path, &render(record)).map_err(|source| StateFault::Io { path, source })
+    }
+
+    /// Keeps a copy of the file, which another one is about to replace.
+    pub fn set_aside(&self) -> Result<(), StateFault> {
+        let (path, aside) = (self.directory.join(NAME), self.directory.join(BEFORE));
+        match fs::copy(&path, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateFault::Io { path: aside, source: error }),
+            _ => Ok(()),
+        }
     }
 
     /// What the salts are made of that users without a stored one are shown. It outlives a restart: whose salt was another

@@ -23,7 +23,7 @@ mod probe;
 mod standing;
 
 pub use probe::{Probe, ServiceProbe};
-pub use standing::{Standing, StandingFault};
+pub use standing::{Standing, StandingFault, user_of};
 
 /// Each so many rounds somebody logs in afresh: a stopped postmaster still serves old sessions.
 const FRESH_EVERY: u32 = 4;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::config::Config;
+use crate::config::{Config, Node, Service};
 use crate::service::{self, Line, ServiceFault, within};
 
 /// Drawn once; any lockstep takes the same lock on every node that it uses, whatever its cluster is called.
@@ -98,6 +98,12 @@ async fn try_guard(line: &Line, ghost: Option<i32>) -> Result<Result<i32, String
             None => {}
         }
     }
+}
+
+/// Which proxy holds the guard of a node.
+pub async fn user_of(service: &Service, node: &Node, limit: Duration) -> Result<Option<String>, ServiceFault> {
+    let line = service::dial(service, node, &service.database, limit).await?;
+    within(limit, async { Ok(holder(&line).await?.map(|(_, who)| who)) }).await
 }
 
 async fn holder(line: &Line) -> Result<Option<(i32, String)>, tokio_postgres::Error> {

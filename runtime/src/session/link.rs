@@ -19,6 +19,11 @@ use crate::entropy;
 /// Longer than this, and the node counts as not reachable.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// So that a node misses the machine of the proxy within seconds, as the proxy misses a node: its transactions, and their
+/// locks, do not stay for the two hours that are the kernel's default (documentation, "TCP Settings").
+pub const KEEPALIVES: [(&[u8], &[u8]); 3] =
+    [(b"tcp_keepalives_idle", b"5"), (b"tcp_keepalives_interval", b"2"), (b"tcp_keepalives_count", b"3")];
+
 /// A connection that is ready for its first query.
 #[derive(Debug)]
 pub struct Link {
@@ -109,7 +114,11 @@ pub async fn connect(node: &config::Node) -> io::Result<Peer> {
 
 async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCache>) -> Result<Link, LinkFault> {
     let mut peer = connect(node).await.map_err(classify)?;
-    let mut dial = Dial::new(greeting.user, greeting.parameters, greeting.key.clone(), entropy::bytes());
+    // Before the client's, so that its own word counts.
+    let mut parameters = Vec::with_capacity(greeting.parameters.len() + KEEPALIVES.len());
+    parameters.extend(KEEPALIVES.map(|(name, value)| (Bytes::from_static(name), Bytes::from_static(value))));
+    parameters.extend(greeting.parameters);
+    let mut dial = Dial::new(greeting.user, parameters, greeting.key.clone(), entropy::bytes());
     let mut out = BytesMut::new();
     let mut input = BytesMut::new();
     dial.start(&mut out);

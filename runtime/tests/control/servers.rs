@@ -112,6 +112,7 @@ impl Pair {
         };
         Config {
             file: self.scratch.0.join("lockstep.toml"),
+            standby: false,
             listen: Listen {
                 address: "127.0.0.1:0".parse().expect("an address"),
                 unix_directory: None,

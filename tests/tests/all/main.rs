@@ -19,6 +19,7 @@ mod replicate;
 mod roundtrips;
 mod strangers;
 mod stress;
+mod takeover;
 mod tidy;
 mod torture;
 mod transcript;

@@ -1,0 +1,117 @@
+//! Two machines, a proxy on each: one stands by, or takes over when the other machine is gone.
+
+use std::time::Duration;
+
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical;
+use lockstep_tests::proxy::Proxy;
+use lockstep_tests::raw::Client;
+use lockstep_tests::users::APP;
+use lockstep_tests::{process, wait};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn stage(database: &str) -> (Cluster, Proxy) {
+    let cluster = Cluster::start(2);
+    cluster.create_database(database);
+    let mut client = cluster.connect(database);
+    client.query("CREATE TABLE t (id serial PRIMARY KEY, note text)");
+    client.query("INSERT INTO t (note) VALUES ('first')");
+    let twin = cluster.proxy.twin();
+    (cluster, twin)
+}
+
+fn wait_for_log(proxy: &Proxy, text: &str) {
+    wait::until(SOON, text, || proxy.log().contains(text).then_some(()));
+}
+
+fn number(client: &mut Client, sql: &str) -> i64 {
+    client.value(sql).parse().expect("a number")
+}
+
+#[test]
+fn the_other_machine_takes_over_and_the_lost_one_comes_back_through_recovery_alone() {
+    let (mut cluster, mut twin) = stage("night");
+    cluster.proxy.kill9();
+    cluster.nodes[0].kill9();
+
+    let unasked = twin.run(&["takeover"]);
+    assert_eq!(unasked.status.code(), Some(2), "{}", process::said(&unasked));
+    let story = process::said(&unasked);
+    assert!(
+        story.contains("node1") && story.contains("active in epoch") && story.contains("node0 does not answer"),
+        "{story}"
+    );
+    let taken = twin.run(&["takeover", "--yes", "--exit"]);
+    assert!(taken.status.success(), "{}", process::said(&taken));
+
+    twin.launch();
+    twin.wait_until_it_serves();
+    let mut client = twin.connect_as(&APP, "night");
+    client.query("INSERT INTO t (note) VALUES ('second')");
+    assert!(number(&mut client, "SELECT max(id) FROM t") > 2, "a value may have been given out that never came here");
+    twin.wait_for_states(&["degraded", "active"], SOON);
+
+    cluster.nodes[0].start();
+    cluster.proxy.launch();
+    assert_eq!(cluster.proxy.wait_for_end().code(), Some(1), "two proxies would part the nodes");
+    assert!(cluster.proxy.log().contains("another proxy serves node"), "{}", cluster.proxy.log());
+    twin.wait_for_states(&["degraded", "active"], SOON);
+    let recovered = twin.run(&["recover", "node0"]);
+    assert!(recovered.status.success(), "{}", process::said(&recovered));
+    twin.wait_for_states(&["active", "active"], SOON);
+    assert_identical(&cluster.nodes);
+
+    twin.terminate();
+    cluster.proxy.launch();
+    assert_eq!(cluster.proxy.wait_for_end().code(), Some(1));
+    assert!(cluster.proxy.log().contains("another proxy has served since"), "{}", cluster.proxy.log());
+}
+
+#[test]
+fn a_takeover_is_refused_while_another_proxy_serves_and_where_writes_are_known_to_be_missing() {
+    let (mut cluster, twin) = stage("careful");
+    let refused = twin.run(&["takeover", "--yes", "--exit"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(process::said(&refused).contains("another proxy serves node"), "{}", process::said(&refused));
+
+    let detached = cluster.proxy.run(&["detach", "node1"]);
+    assert!(detached.status.success(), "{}", process::said(&detached));
+    cluster.proxy.connect_as(&APP, "careful").query("INSERT INTO t (note) VALUES ('on node0 alone')");
+    cluster.proxy.kill9();
+    let known = cluster.proxy.run(&["takeover", "--node", "node1", "--yes", "--exit"]);
+    assert_eq!(known.status.code(), Some(1));
+    let story = process::said(&known);
+    assert!(story.contains("went on without node1") && story.contains("--accept-loss"), "{story}");
+    let nothing = cluster.proxy.run(&["takeover", "--yes", "--exit"]);
+    assert!(process::said(&nothing).contains("`lockstep run` serves"), "{}", process::said(&nothing));
+    let accepted = cluster.proxy.run(&["takeover", "--node", "node1", "--accept-loss", "--yes", "--exit"]);
+    assert!(accepted.status.success(), "{}", process::said(&accepted));
+    cluster.proxy.restart();
+    cluster.proxy.wait_for_states(&["degraded", "active"], SOON);
+    assert_eq!(cluster.proxy.connect_as(&APP, "careful").value("SELECT count(*) FROM t"), "1");
+}
+
+#[test]
+fn a_proxy_that_stands_by_serves_within_seconds_when_the_first_is_gone() {
+    let (mut cluster, mut twin) = stage("relief");
+    twin.launch_with(&["--standby"]);
+    wait_for_log(&twin, "standing by");
+    assert!(Client::try_connect(&twin.address(), &APP, "relief", &[]).is_err());
+    cluster.connect("relief").query("INSERT INTO t (note) VALUES ('seen by the first')");
+
+    cluster.proxy.kill9();
+    twin.wait_until_it_serves();
+    let mut client = twin.connect_as(&APP, "relief");
+    assert_eq!(client.value("SELECT count(*) FROM t"), "2");
+    twin.wait_for_states(&["active", "active"], SOON);
+    client.query("INSERT INTO t (note) VALUES ('seen by the second')");
+
+    cluster.proxy.launch_with(&["--standby"]);
+    wait_for_log(&cluster.proxy, "standing by");
+    assert!(twin.terminate().success());
+    cluster.proxy.wait_until_it_serves();
+    cluster.proxy.wait_for_states(&["active", "active"], SOON);
+    assert_eq!(cluster.connect("relief").value("SELECT count(*) FROM t"), "3");
+    assert_identical(&cluster.nodes);
+}
