@@ -65,7 +65,7 @@ Example:
     #[command(after_help = "\
 Shows which node would go on and what may be missing on it, asks, gives the sequences values that nobody can have been \
 given, and serves like `run`. A node that is left out comes back through `lockstep recover` alone. Where acknowledged \
-writes are known to be missing it wants --accept-loss. See `lockstep help recovery`.
+writes are known to be missing it wants --accept-loss. See `lockstep help two-machines`.
 
 Examples:
   lockstep takeover

@@ -35,6 +35,11 @@ const PAGES: &[Page] = &[
         text: include_str!("../../docs/recovery.md"),
     },
     Page {
+        topic: "two-machines",
+        about: "a second proxy that stands by, or takes over",
+        text: include_str!("../../docs/two-machines.md"),
+    },
+    Page {
         topic: "operations",
         about: "day by day: watch, take out, bring back, restart",
         text: include_str!("../../docs/operations.md"),
