@@ -1,6 +1,7 @@
 //! `lockstep recover`, `attach`, `detach`: one node in or out.
 
-use lockstep_runtime::config::Config;
+use std::path::Path;
+
 use lockstep_runtime::door::protocol::{Reply, Request};
 
 use crate::control;
@@ -8,10 +9,10 @@ use crate::exit::{Exit, Stop};
 use crate::progress::Display;
 use crate::show::{self, Paint};
 
-pub async fn change(config: Config, node: String, request: impl FnOnce(String) -> Request) -> Result<Exit, Stop> {
-    known(&config, &node)?;
+pub async fn change(socket: &Path, node: String, request: impl FnOnce(String) -> Request) -> Result<Exit, Stop> {
+    known(socket, &node).await?;
     let mut display = Display::new();
-    let reply = control::ask(&config.control.socket, &request(node), |progress| display.show(&progress)).await;
+    let reply = control::ask(socket, &request(node), |progress| display.show(&progress)).await;
     drop(display);
     match reply? {
         Reply::Done { text } => {
@@ -22,11 +23,15 @@ pub async fn change(config: Config, node: String, request: impl FnOnce(String) -
     }
 }
 
-fn known(config: &Config, node: &str) -> Result<(), Stop> {
-    let names: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
+/// By the running proxy's word: the file may have been changed since it was started.
+async fn known(socket: &Path, node: &str) -> Result<(), Stop> {
+    let status = match control::ask(socket, &Request::Status, |_| ()).await? {
+        Reply::Status(status) => status,
+        other => return Err(control::unexpected(other)),
+    };
+    let names: Vec<_> = status.nodes.iter().map(|node| node.name.as_str()).collect();
     if names.contains(&node) {
         return Ok(());
     }
-    let there_is = format!("{} has {}", config.file.display(), names.join(", "));
-    Err(Stop::usage(format!("there is no node `{node}`")).remedy(there_is))
+    Err(Stop::usage(format!("there is no node `{node}`")).remedy(format!("the running proxy has {}", names.join(", "))))
 }

@@ -1,14 +1,15 @@
 //! `lockstep status`: each node, its role, its state, since when and why.
 
-use lockstep_runtime::config::Config;
+use std::path::Path;
+
 use lockstep_runtime::door::protocol::{NodeStatus, Reply, Request, Scrubbed, Status};
 
 use crate::control;
 use crate::exit::{Exit, Stop};
 use crate::show::{self, Paint};
 
-pub async fn status(config: Config, json: bool) -> Result<Exit, Stop> {
-    let status = match control::ask(&config.control.socket, &Request::Status, |_| ()).await? {
+pub async fn status(socket: &Path, json: bool) -> Result<Exit, Stop> {
+    let status = match control::ask(socket, &Request::Status, |_| ()).await? {
         Reply::Status(status) => status,
         other => return Err(control::unexpected(other)),
     };
