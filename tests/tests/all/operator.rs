@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::postgres::Server;
+use lockstep_tests::process;
 use lockstep_tests::proxy::{NodeEntry, Proxy, Settings};
+use lockstep_tests::raw::Client;
 use lockstep_tests::users::{APP, SUPERUSER};
 use lockstep_tests::wait;
 use nix::sys::signal::Signal;
@@ -99,4 +101,75 @@ fn a_transaction_that_stays_open_is_ended_with_57p01_and_makes_no_stop_unclean()
     cluster.proxy.wait_for_states(&["active", "active"], SOON);
     assert!(!cluster.proxy.log().contains("after an unclean stop"), "{}", cluster.proxy.log());
     assert_eq!(cluster.connect("shop").value("SELECT count(*) FROM left_open"), "0");
+}
+
+#[test]
+fn a_first_start_says_how_far_its_comparison_is_and_lets_clients_wait_for_it() {
+    let servers = [Server::start_new(), Server::start_new()];
+    let entry = |(position, server): (usize, &Server)| NodeEntry {
+        name: format!("node{position}"),
+        address: server.address(),
+        data_directory: server.data_dir().to_owned(),
+    };
+    servers.iter().for_each(|server| drop(server.connect("postgres").query("CREATE TABLE busy (id int PRIMARY KEY)")));
+    let mut elsewhere = servers[1].connect("postgres");
+    elsewhere.query("BEGIN");
+    elsewhere.query("LOCK TABLE busy");
+    let mut proxy = Proxy::new(servers.iter().enumerate().map(entry).collect(), Settings::default());
+    proxy.launch();
+    let comparing = || proxy.status()?.get("comparing").cloned();
+    let waits = || comparing().filter(|now| now["progress"] == "waiting for node1");
+    let now = wait::until(SOON, "the comparison waits for the table", waits);
+    assert_eq!((&now["nodes"][0], &now["clients_wait"]), (&Value::from("node1"), &Value::Bool(true)));
+    let said = process::said(&proxy.run(&["status"]));
+    assert!(said.contains("node1 is being compared with node0") && !said.contains("lockstep recover"), "{said}");
+
+    let turned_away = Client::try_connect(&proxy.address(), &APP, "postgres", &[]).expect_err("it is not decided yet");
+    assert_eq!(turned_away.state(), "57P03");
+    assert!(turned_away.to_string().contains("comparing node1 with node0"), "{turned_away}");
+    elsewhere.query("COMMIT");
+    drop(proxy.connect_as(&APP, "postgres"));
+    proxy.wait_for_states(&["active", "active"], SOON);
+    assert_eq!(comparing(), None);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_comparison() {
+    let mut cluster = Cluster::start(2);
+    cluster.create_database("shop");
+    cluster.connect("shop").query("CREATE TABLE busy (id int PRIMARY KEY)");
+    cluster.proxy.kill9();
+    let mut elsewhere = cluster.nodes[1].connect("shop");
+    elsewhere.query("BEGIN");
+    elsewhere.query("LOCK TABLE busy");
+    cluster.proxy.restart();
+    let comparing = || cluster.proxy.status()?.get("comparing").cloned();
+    wait::until(SOON, "the nodes are being compared, and clients are served", comparing);
+    assert!(cluster.proxy.terminate().success());
+    assert!(!cluster.proxy.log().contains("commits are still under way"), "{}", cluster.proxy.log());
+}
+
+#[test]
+fn a_proxy_whose_configuration_has_been_broken_meanwhile_is_still_asked_and_told() {
+    let cluster = Cluster::start(2);
+    let path = cluster.proxy.config_path();
+    let config = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::remove_file(path.with_file_name("users")).expect("lose the users file");
+    std::fs::write(&path, config.replace("[listen]", "[listen]\nno_such_key = 1")).expect("write the configuration");
+    let code = |command: &str| cluster.proxy.run(&command.split(' ').collect::<Vec<_>>()).status.code();
+    assert_eq!(["status", "verify", "detach node1", "attach node1"].map(code), [Some(0); 4]);
+    assert_eq!(["reload", "check", "detach nobody"].map(code), [Some(2); 3]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_found_before_anything_is_done_on_the_nodes() {
+    let server = Server::start_new();
+    let node = NodeEntry { name: "n".into(), address: server.address(), data_directory: "/nowhere".into() };
+    let mut proxy = Proxy::new(vec![node], Settings::default());
+    let _taken = std::net::TcpListener::bind(proxy.address()).expect("take its port");
+    proxy.launch();
+    assert_eq!(proxy.wait_for_end().code(), Some(1));
+    assert!(proxy.log().is_empty(), "{}", proxy.log());
+    let schemas = server.connect("postgres").value("SELECT count(*) FROM pg_namespace WHERE nspname = 'lockstep'");
+    assert_eq!(schemas, "0");
 }
