@@ -89,7 +89,7 @@ impl Cluster {
         let leader =
             self.shared.membership.load().leader().ok_or("no node is active that it could be compared with")?;
         if self.state(node).is_current() {
-            return Err(Trouble::new(format!("{name} is {}", self.state(node).name())));
+            return Err(Trouble::new(format!("{name} is {} already", self.state(node).name())));
         }
         let findings =
             held.within_limit(Box::pin(self.compare_with(leader, &[node], report))).await.map_err(|overheld| {

@@ -49,9 +49,6 @@ impl Report {
                 // Full: a later line says more.
                 let _ = replies.try_send(reply);
             }
-            (To::Everybody(admission), Reply::Progress { text, done: Some(done), total: Some(total), .. }) => {
-                admission.progress(format!("{text}, {done} of {total} tables"));
-            }
             (To::Everybody(admission), Reply::Progress { text, .. }) => admission.progress(text),
             (To::Everybody(_), _) => {}
         }

@@ -1,5 +1,7 @@
 //! What an operator meets who starts, stops, reloads and asks at the wrong moment.
 
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use lockstep_tests::cluster::Cluster;
@@ -10,6 +12,7 @@ use lockstep_tests::raw::Client;
 use lockstep_tests::users::{APP, SUPERUSER};
 use lockstep_tests::wait;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -172,4 +175,51 @@ fn a_port_that_is_taken_is_found_before_anything_is_done_on_the_nodes() {
     assert!(proxy.log().is_empty(), "{}", proxy.log());
     let schemas = server.connect("postgres").value("SELECT count(*) FROM pg_namespace WHERE nspname = 'lockstep'");
     assert_eq!(schemas, "0");
+}
+
+#[test]
+fn who_stops_waiting_is_told_that_the_proxy_goes_on() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("shop");
+    cluster.connect("shop").query("CREATE TABLE busy (id int PRIMARY KEY)");
+    assert!(cluster.proxy.run(&["detach", "node1"]).status.success());
+    let mut elsewhere = cluster.nodes[1].connect("shop");
+    elsewhere.query("BEGIN");
+    elsewhere.query("LOCK TABLE busy");
+    let mut command = cluster.proxy.command(&["attach", "node1"]);
+    let waiting = command.stderr(Stdio::piped()).spawn().expect("run lockstep");
+    let compares = || cluster.proxy.log().contains("\"command\":\"attach node1\"").then_some(());
+    wait::until(SOON, "it is being attached", compares);
+    process::signal(Pid::from_raw(waiting.id().cast_signed()), Signal::SIGINT);
+    let output = waiting.wait_with_output().expect("wait for lockstep");
+    assert_eq!(output.status.code(), Some(1));
+    let said = process::said(&output);
+    assert!(said.contains("the proxy goes on"), "{said}");
+    elsewhere.query("COMMIT");
+    cluster.proxy.wait_for_states(&["active", "active"], SOON);
+}
+
+#[test]
+fn a_probe_writes_and_reads_through_the_proxy() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("shop");
+    let mut command = cluster.proxy.command(&["probe", "--user", APP.name, "--database", "shop", "--interval", "50ms"]);
+    let output = command.args(["--rounds", "5"]).env("PGPASSWORD", APP.password).output().expect("run lockstep");
+    let said = process::said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("✓ writes: 5 good, 0 failed") && said.contains("✓ health: 5 good"), "{said}");
+    let unknown = cluster.proxy.command(&["probe", "--user", APP.name]).env("PGPASSWORD", "wrong").output();
+    assert_eq!(unknown.expect("run lockstep").status.code(), Some(2));
+    assert!(cluster.proxy.run(&["verify"]).status.success());
+}
+
+#[test]
+fn operators_who_say_nothing_keep_nobody_out_for_long() {
+    let cluster = Cluster::start(1);
+    let socket = cluster.proxy.config_path().with_file_name("state").join("control.sock");
+    let connect = || UnixStream::connect(&socket).expect("connect to the control socket");
+    let _silent: Vec<UnixStream> = (0..64).map(|_| connect()).collect();
+    let status = cluster.proxy.run(&["status"]);
+    assert!(status.status.success(), "{}", process::said(&status));
+    assert!(cluster.proxy.log().contains("the control socket is crowded"), "{}", cluster.proxy.log());
 }
