@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::{Actor, ArbiterHandle};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::config::Listen;
 use crate::server::Server;
 use crate::session::{SessionActor, StdPeer};
 
@@ -19,8 +20,7 @@ pub struct Doors {
 }
 
 impl Doors {
-    pub async fn open(server: &Server) -> io::Result<Self> {
-        let listen = &server.config().listen;
+    pub async fn open(listen: &Listen) -> io::Result<Self> {
         let tcp = TcpListener::bind(listen.address).await?;
         let port = tcp.local_addr()?.port();
         let unix = match &listen.unix_directory {

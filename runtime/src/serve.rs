@@ -60,17 +60,12 @@ pub struct Service {
 pub async fn serve(config: Config) -> Result<Service, ServeFault> {
     let users = read_users(&config)?;
     let listen = config.listen.address;
+    // Before anything is done on the nodes that would be in vain. Who comes early waits to be let in.
+    let doors = Doors::open(&config.listen).await;
+    let doors = doors.and_then(|doors| Ok((doors.address()?, doors)));
+    let (address, doors) = doors.map_err(|error| ServeFault::Listen { address: listen, error })?;
     let running = cluster::start(config).await?;
     let server = Arc::new(Server::new(running.shared().clone(), users));
-    let doors = Doors::open(&server).await;
-    let doors = doors.and_then(|doors| Ok((doors.address()?, doors)));
-    let (address, doors) = match doors {
-        Ok(opened) => opened,
-        Err(error) => {
-            running.stop().await;
-            return Err(ServeFault::Listen { address: listen, error });
-        }
-    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<Arbiter> = (0..cores).map(|_| Arbiter::new()).collect();
     for arbiter in &arbiters {

@@ -91,13 +91,26 @@ impl Server {
         taken.map(|_| Place(self.shared.clone())).map_err(|_| full())
     }
 
-    /// The leader of the moment; when nobody leads, the next one, for a while.
+    /// The leader of the moment; when nobody leads, or nobody may log in yet, the next one, for a while.
     pub async fn wait_for_leader(&self) -> Result<NodeId, Fault> {
-        if let Some(leader) = self.shared.membership.load().leader() {
-            return Ok(leader);
-        }
-        tokio::time::timeout(HOLD, self.cluster().leader()).await.map_err(|_| {
-            Fault::fatal(SqlState::CANNOT_CONNECT_NOW, "no server is active").with_hint("See \"lockstep status\".")
+        let (admission, membership) = (&self.shared.admission, &self.shared.membership);
+        let leads = async {
+            loop {
+                let leader = match membership.load().leader() {
+                    Some(leader) => leader,
+                    None => self.cluster().leader().await,
+                };
+                // Whether a leader is new to clients is known before it leads.
+                if admission.keeps_clients().is_none() {
+                    return leader;
+                }
+                admission.open_to_clients().await;
+            }
+        };
+        tokio::time::timeout(HOLD, leads).await.map_err(|_| {
+            admission.keeps_clients().unwrap_or_else(|| {
+                Fault::fatal(SqlState::CANNOT_CONNECT_NOW, "no server is active").with_hint("See \"lockstep status\".")
+            })
         })
     }
 

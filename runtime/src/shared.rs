@@ -9,7 +9,7 @@ use lockstep_core::commitlock::CommitLock;
 use lockstep_core::inflight::InFlight;
 use tokio::sync::{RwLock, broadcast};
 
-use crate::cluster::{ClusterClient, Succession};
+use crate::cluster::{Admission, ClusterClient, Succession};
 use crate::config::Config;
 use crate::door::protocol::Scrubbed;
 use crate::door::reload::Asking;
@@ -37,6 +37,8 @@ pub struct Shared {
     pub reloads: Asking,
     /// Statements that could not be replicated exactly and were allowed, since the start.
     pub waived: AtomicU64,
+    /// The comparison that decides who comes in, while there is one.
+    pub admission: Arc<Admission>,
     /// The last comparison in the background.
     pub scrubbed: ArcSwapOption<Scrubbed>,
 }

@@ -18,14 +18,16 @@ use std::future::Future;
 use lockstep_runtime::door::protocol::Request;
 
 use crate::args::{Args, Command};
-use crate::config;
+use crate::config::{self, UsersFile};
 use crate::demo;
 use crate::exit::{Exit, Stop};
 use crate::log;
 
 pub fn perform(args: Args) -> Result<Exit, Stop> {
     let common = args.common;
-    let load = || config::load_or_stop(common.config.as_deref());
+    let file = common.config.as_deref();
+    let load = |users| config::load_or_stop(file, users);
+    let socket = || config::control_socket(file);
     // The demo's terminal belongs to its story: it sets up a log of its own.
     if !matches!(args.command, Command::Demo(_)) {
         log::start(common.log.as_deref(), log::To::Stderr)?;
@@ -33,17 +35,17 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
     match args.command {
         Command::Demo(demo) => demo::demo(common.log.as_deref(), &demo),
         Command::Help(help) => help::help(help.topic.as_deref()),
-        Command::Run(run) => run::run(load()?, run.standby),
-        Command::Takeover(takeover) => takeover::takeover(load()?, &takeover),
-        Command::Check(check) => block_on(check::check(load()?, check)),
-        Command::Explain(explain) => block_on(explain::explain(load()?, explain)),
-        Command::Probe(probe) => block_on(probe::probe(load()?, probe)),
-        Command::Status(json) => block_on(status::status(load()?, json.json)),
-        Command::Reload(json) => block_on(reload::reload(load()?, json.json)),
-        Command::Verify(verify) => block_on(verify::verify(load()?, verify)),
-        Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
-        Command::Attach(node) => block_on(node::change(load()?, node.name, |node| Request::Attach { node })),
-        Command::Detach(node) => block_on(node::change(load()?, node.name, |node| Request::Detach { node })),
+        Command::Run(run) => run::run(load(UsersFile::Needed)?, run.standby),
+        Command::Takeover(takeover) => takeover::takeover(load(UsersFile::Needed)?, &takeover),
+        Command::Check(check) => block_on(check::check(load(UsersFile::Needed)?, check)),
+        Command::Explain(explain) => block_on(explain::explain(load(UsersFile::NotNeeded)?, explain)),
+        Command::Probe(probe) => block_on(probe::probe(load(UsersFile::NotNeeded)?, probe)),
+        Command::Status(json) => block_on(status::status(&socket()?, json.json)),
+        Command::Reload(json) => block_on(reload::reload(&load(UsersFile::Needed)?, json.json)),
+        Command::Verify(verify) => block_on(verify::verify(&socket()?, verify)),
+        Command::Recover(node) => block_on(node::change(&socket()?, node.name, |node| Request::Recover { node })),
+        Command::Attach(node) => block_on(node::change(&socket()?, node.name, |node| Request::Attach { node })),
+        Command::Detach(node) => block_on(node::change(&socket()?, node.name, |node| Request::Detach { node })),
     }
 }
 

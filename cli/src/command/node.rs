@@ -1,17 +1,28 @@
 //! `lockstep recover`, `attach`, `detach`: one node in or out.
 
-use lockstep_runtime::config::Config;
+use std::path::Path;
+
 use lockstep_runtime::door::protocol::{Reply, Request};
 
 use crate::control;
 use crate::exit::{Exit, Stop};
 use crate::progress::Display;
 use crate::show::{self, Paint};
+use crate::signals::Signals;
 
-pub async fn change(config: Config, node: String, request: impl FnOnce(String) -> Request) -> Result<Exit, Stop> {
-    known(&config, &node)?;
+pub async fn change(socket: &Path, node: String, request: impl FnOnce(String) -> Request) -> Result<Exit, Stop> {
+    known(socket, &node).await?;
+    let mut signals = Signals::listen()?;
     let mut display = Display::new();
-    let reply = control::ask(&config.control.socket, &request(node), |progress| display.show(&progress)).await;
+    let request = request(node);
+    let reply = tokio::select! {
+        reply = control::ask(socket, &request, |progress| display.show(&progress)) => reply,
+        () = signals.any() => {
+            drop(display);
+            return Err(Stop::bad("this program no longer waits, but the proxy goes on with what it was asked")
+                .remedy("`lockstep status` and the proxy's log say what becomes of it"));
+        }
+    };
     drop(display);
     match reply? {
         Reply::Done { text } => {
@@ -22,11 +33,15 @@ pub async fn change(config: Config, node: String, request: impl FnOnce(String) -
     }
 }
 
-fn known(config: &Config, node: &str) -> Result<(), Stop> {
-    let names: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
+/// By the running proxy's word: the file may have been changed since it was started.
+async fn known(socket: &Path, node: &str) -> Result<(), Stop> {
+    let status = match control::ask(socket, &Request::Status, |_| ()).await? {
+        Reply::Status(status) => status,
+        other => return Err(control::unexpected(other)),
+    };
+    let names: Vec<_> = status.nodes.iter().map(|node| node.name.as_str()).collect();
     if names.contains(&node) {
         return Ok(());
     }
-    let there_is = format!("{} has {}", config.file.display(), names.join(", "));
-    Err(Stop::usage(format!("there is no node `{node}`")).remedy(there_is))
+    Err(Stop::usage(format!("there is no node `{node}`")).remedy(format!("the running proxy has {}", names.join(", "))))
 }

@@ -77,9 +77,10 @@ fn refused(login: &Login, failure: Failure) -> Stop {
             Stop::usage(what).remedy("name a database with --database")
         }
         Failure::Answer { .. } => Stop::bad(what),
-        _ if login.password.is_none() => {
-            Stop::unreachable(what).remedy("start the proxy with `lockstep run`; a password goes into PGPASSWORD")
-        }
+        _ if login.password.is_none() => Stop::unreachable(what).remedy(format!(
+            "start the proxy with `lockstep run`, and give the password of {} in PGPASSWORD or ~/.pgpass",
+            login.user
+        )),
         _ => Stop::unreachable(what).remedy("start the proxy with `lockstep run`, or name its --config FILE"),
     }
 }

@@ -16,7 +16,7 @@ struct Outcome {
 }
 
 /// The file has been read here already, so what is wrong in it never comes as far as the proxy.
-pub async fn reload(config: Config, json: bool) -> Result<Exit, Stop> {
+pub async fn reload(config: &Config, json: bool) -> Result<Exit, Stop> {
     let (outcome, exit) = match control::ask(&config.control.socket, &Request::Reload, |_| ()).await? {
         Reply::Reloaded { users } => (Outcome { taken_on: true, users: Some(users), why: None }, Exit::Good),
         Reply::Failed { message, .. } if json => {

@@ -7,7 +7,7 @@ use lockstep_runtime::config::Config;
 use lockstep_runtime::door::reload::{Outcome, Reloads};
 use sd_notify::NotifyState;
 
-use crate::config;
+use crate::config::{self, UsersFile};
 use crate::exit::{Exit, Stop};
 use crate::server::{self, Running};
 use crate::signals::Signals;
@@ -59,7 +59,7 @@ async fn grant(wishes: Option<Reloads>, server: &Running, file: &Path) {
 
 /// Takes on the file as it is now, or says why not and goes on as before.
 fn reload(server: &Running, file: &Path, asked: &str) -> Outcome {
-    let outcome = match config::load(Some(file)) {
+    let outcome = match config::load(Some(file), UsersFile::Needed) {
         Ok(config) => server.reload(&config).map_err(|why| why.to_string()),
         Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     };

@@ -1,14 +1,15 @@
 //! `lockstep status`: each node, its role, its state, since when and why.
 
-use lockstep_runtime::config::Config;
-use lockstep_runtime::door::protocol::{NodeStatus, Reply, Request, Scrubbed, Status};
+use std::path::Path;
+
+use lockstep_runtime::door::protocol::{Comparing, NodeStatus, Reply, Request, Scrubbed, Status};
 
 use crate::control;
 use crate::exit::{Exit, Stop};
 use crate::show::{self, Paint};
 
-pub async fn status(config: Config, json: bool) -> Result<Exit, Stop> {
-    let status = match control::ask(&config.control.socket, &Request::Status, |_| ()).await? {
+pub async fn status(socket: &Path, json: bool) -> Result<Exit, Stop> {
+    let status = match control::ask(socket, &Request::Status, |_| ()).await? {
         Reply::Status(status) => status,
         other => return Err(control::unexpected(other)),
     };
@@ -48,6 +49,7 @@ fn text(status: &Status, paint: Paint) -> String {
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
     lines.extend(inexact(status.unsafe_statements));
+    lines.extend(status.comparing.as_ref().map(comparing));
     lines.extend(status.scrub.as_ref().map(scrubbed));
     lines.extend(remedies(status));
     lines.join("\n")
@@ -61,6 +63,13 @@ fn inexact(statements: u64) -> Option<String> {
     ))
 }
 
+fn comparing(comparing: &Comparing) -> String {
+    let Comparing { nodes, leader, progress, clients_wait } = comparing;
+    let meanwhile =
+        if *clients_wait { "clients are let in when that is done" } else { "commits wait until that is done" };
+    format!("{} is being compared with {leader}: {progress}; {meanwhile}", nodes.join(", "))
+}
+
 fn scrubbed(scrub: &Scrubbed) -> String {
     let Scrubbed { finished, result, tables, rows, .. } = scrub;
     let found = scrub.found.first().map_or(String::new(), |first| format!(": {first}"));
@@ -70,7 +79,9 @@ fn scrubbed(scrub: &Scrubbed) -> String {
 /// What brings each absent node back. Without an active node there is nothing that a recovery could copy.
 fn remedies(status: &Status) -> Vec<String> {
     let serves = status.nodes.iter().any(|node| node.role == "leader");
+    let decided = |node: &NodeStatus| status.comparing.as_ref().is_none_or(|now| !now.nodes.contains(&node.name));
     let remedy = |node: &NodeStatus| match node.state.as_str() {
+        _ if !decided(node) => None,
         "degraded" | "new" if serves => Some(format!("bring {0} back: lockstep recover {0}", node.name)),
         "detached" if serves => Some(format!("let {0} back in: lockstep attach {0}", node.name)),
         _ => None,
@@ -106,6 +117,7 @@ mod tests {
             clients: 1_200,
             unsafe_statements: 0,
             nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
+            comparing: None,
             scrub: None,
         }
     }
@@ -124,6 +136,17 @@ mod tests {
         assert!(text.starts_with("node   address         role      state     since"), "{text}");
         assert!(text.contains("cluster main, epoch 3, 1,200 clients, lockstep 0.1.0"), "{text}");
         assert!(text.ends_with("bring alp back: lockstep recover alp"), "{text}");
+    }
+
+    #[test]
+    fn a_node_that_is_being_compared_needs_no_recovery_yet() {
+        let mut status = status_of("new");
+        let (nodes, leader, progress) = (vec!["alp".into()], "midna".into(), "shop: public.t, 3 of 7 tables".into());
+        status.comparing = Some(Comparing { nodes, leader, progress, clients_wait: true });
+        let text = text(&status, Paint::none());
+        let told =
+            "alp is being compared with midna: shop: public.t, 3 of 7 tables; clients are let in when that is done";
+        assert!(text.ends_with(told), "{text}");
     }
 
     #[test]

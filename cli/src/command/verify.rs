@@ -1,6 +1,7 @@
 //! `lockstep verify`: are the active nodes equal?
 
-use lockstep_runtime::config::Config;
+use std::path::Path;
+
 use lockstep_runtime::door::protocol::{Reply, Request, Verified, VerifyScope};
 
 use crate::args::Verify;
@@ -9,11 +10,11 @@ use crate::exit::{Exit, Stop};
 use crate::progress::Display;
 use crate::show::{self, Paint};
 
-pub async fn verify(config: Config, args: Verify) -> Result<Exit, Stop> {
+pub async fn verify(socket: &Path, args: Verify) -> Result<Exit, Stop> {
     let Verify { database, tables, rate, json } = args;
     let request = Request::Verify(VerifyScope { database, tables, rate });
     let mut display = Display::new();
-    let reply = control::ask(&config.control.socket, &request, |progress| display.show(&progress)).await;
+    let reply = control::ask(socket, &request, |progress| display.show(&progress)).await;
     drop(display);
     let verified = match reply? {
         Reply::Verified(verified) => verified,

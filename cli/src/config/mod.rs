@@ -25,33 +25,65 @@ use error::Source;
 /// Where the file is looked for when nobody names it.
 const PLACES: [&str; 2] = ["lockstep.toml", "/etc/lockstep/lockstep.toml"];
 
+/// Whether whoever reads the configuration lets anybody log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsersFile {
+    /// It must be there, and right.
+    Needed,
+    /// It may be somebody else's, broken or absent.
+    NotNeeded,
+}
+
 /// Reads and resolves the file that the operator means.
-pub fn load(named: Option<&Path>) -> Result<Config, Vec<Problem>> {
-    let file = find(named, |path| path.exists())?;
-    let text = std::fs::read_to_string(&file).map_err(|error| {
-        let fault = match error.kind() {
-            std::io::ErrorKind::InvalidData => Fault::NotUtf8,
-            _ => Fault::Unreadable(error.to_string()),
-        };
-        vec![Problem { file: file.clone(), line: None, key: String::new(), fault }]
-    })?;
-    parse(&file, &text, &Environment::of_process())
+pub fn load(named: Option<&Path>, users: UsersFile) -> Result<Config, Vec<Problem>> {
+    let (file, text) = read(named)?;
+    parse(&file, &text, &Environment::of_process(), users)
 }
 
 /// [`load`] for commands that have nothing to say about a bad configuration but the problems themselves.
-pub fn load_or_stop(named: Option<&Path>) -> Result<Config, Stop> {
-    load(named).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
-        Stop::new(Exit::Usage, lines.join("\n"))
-    })
+pub fn load_or_stop(named: Option<&Path>, users: UsersFile) -> Result<Config, Stop> {
+    load(named, users).map_err(stop)
+}
+
+/// Where the running proxy is asked. Nothing else in the file has to be right for that: who must take a node out has no
+/// time for a setting that somebody has just got wrong.
+pub fn control_socket(named: Option<&Path>) -> Result<PathBuf, Stop> {
+    let (file, text) = read(named).map_err(stop)?;
+    parse_way(&file, &text).map_err(stop)
+}
+
+fn parse_way(file: &Path, text: &str) -> Result<PathBuf, Vec<Problem>> {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
+    let source = Source { file: &file, text };
+    let way = toml::from_str(text).map_err(|error| vec![source.explain(&error)])?;
+    resolve::control_socket(way, &source)
+}
+
+fn stop(problems: Vec<Problem>) -> Stop {
+    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    Stop::new(Exit::Usage, lines.join("\n"))
+}
+
+fn read(named: Option<&Path>) -> Result<(PathBuf, String), Vec<Problem>> {
+    let file = find(named, |path| path.exists())?;
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok((file, text)),
+        Err(error) => {
+            let fault = match error.kind() {
+                std::io::ErrorKind::InvalidData => Fault::NotUtf8,
+                _ => Fault::Unreadable(error.to_string()),
+            };
+            Err(vec![Problem { file, line: None, key: String::new(), fault }])
+        }
+    }
 }
 
 /// The text of a file; what it says and what the environment adds.
-pub fn parse(file: &Path, text: &str, environment: &Environment) -> Result<Config, Vec<Problem>> {
+pub fn parse(file: &Path, text: &str, environment: &Environment, users: UsersFile) -> Result<Config, Vec<Problem>> {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
     let source = Source { file: &file, text };
     let raw = toml::from_str(text).map_err(|error| vec![source.explain(&error)])?;
-    resolve::resolve(raw, &source, environment)
+    resolve::resolve(raw, &source, environment, users)
 }
 
 fn find(named: Option<&Path>, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, Vec<Problem>> {

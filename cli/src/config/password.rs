@@ -1,5 +1,6 @@
 //! A password from where libpq looks for it: `PGPASSWORD`, then the file in `PGPASSFILE`, then `~/.pgpass`.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -32,20 +33,48 @@ impl Environment {
 
     pub fn password_for(&self, server: Server<'_>) -> Option<String> {
         self.password.clone().or_else(|| {
-            let file = self.passfile.clone().or_else(|| Some(self.home.as_ref()?.join(".pgpass")))?;
-            read_private(&file)?.lines().find_map(|line| match_line(line, server))
+            let named = self.passfile.clone();
+            let file = named.clone().or_else(|| Some(self.home.as_ref()?.join(".pgpass")))?;
+            let text = match read_private(&file) {
+                Ok(text) => text,
+                // Nobody has asked for this one.
+                Err(NotUsed::Unreadable(error)) if error.kind() == ErrorKind::NotFound && named.is_none() => {
+                    return None;
+                }
+                Err(why) => {
+                    tracing::warn!(file = %file.display(), "password file not used: {why}");
+                    return None;
+                }
+            };
+            let found = text.lines().find_map(|line| match_line(line, server));
+            if let (None, Some(file), Server { host, port, database, user }) = (&found, named, server) {
+                tracing::warn!(file = %file.display(), "PGPASSFILE has no line for {host}:{port}:{database}:{user}");
+            }
+            found
         })
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+enum NotUsed {
+    #[error("others may read it; chmod it to 0600")]
+    Public,
+    #[error("it is not a file")]
+    NoFile,
+    #[error("{0}")]
+    Unreadable(#[from] std::io::Error),
+}
+
 /// PostgreSQL does not use a password file that others may read, and neither do we.
-fn read_private(file: &Path) -> Option<String> {
-    let mode = std::fs::metadata(file).ok()?.permissions().mode();
-    if mode & 0o077 != 0 {
-        tracing::warn!(file = %file.display(), "password file not used: others may read it; chmod it to 0600");
-        return None;
+fn read_private(file: &Path) -> Result<String, NotUsed> {
+    let found = std::fs::metadata(file)?;
+    if !found.is_file() {
+        return Err(NotUsed::NoFile);
     }
-    std::fs::read_to_string(file).ok()
+    if found.permissions().mode() & 0o077 != 0 {
+        return Err(NotUsed::Public);
+    }
+    Ok(std::fs::read_to_string(file)?)
 }
 
 /// One line `host:port:database:user:password`; `*` fits all, `\` takes the meaning from a `:` or a `\`.

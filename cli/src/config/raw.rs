@@ -27,6 +27,30 @@ pub struct File {
     pub node: Vec<Node>,
 }
 
+/// What leads to a running proxy, whatever the rest of the file says.
+#[derive(Debug, Deserialize)]
+pub struct Way {
+    control: Option<WayToSocket>,
+    cluster: Option<WayToState>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WayToSocket {
+    socket: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WayToState {
+    state_dir: Option<Spanned<PathBuf>>,
+}
+
+impl Way {
+    /// `control.socket` and `cluster.state_dir`.
+    pub fn parts(self) -> (Option<Spanned<PathBuf>>, Option<Spanned<PathBuf>>) {
+        (self.control.and_then(|control| control.socket), self.cluster.and_then(|cluster| cluster.state_dir))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {

@@ -13,6 +13,7 @@ use lockstep_runtime::config::{
 };
 use toml::Spanned;
 
+use super::UsersFile;
 use super::error::{Fault, Problem, Source};
 use super::password::{Environment, Server};
 use super::raw;
@@ -25,11 +26,29 @@ const DEFAULT_WEIGHT: i64 = 1;
 const MOST_RETRIES: i64 = 100;
 /// `sun_path` of Linux, without the NUL.
 const SOCKET_PATH: usize = 107;
+/// In the state directory, unless control.socket says otherwise.
+const SOCKET: &str = "control.sock";
 
-pub fn resolve(raw: raw::File, source: &Source<'_>, environment: &Environment) -> Result<Config, Vec<Problem>> {
+pub fn resolve(
+    raw: raw::File,
+    source: &Source<'_>,
+    environment: &Environment,
+    users: UsersFile,
+) -> Result<Config, Vec<Problem>> {
     let mut resolver = Resolver { source, problems: Vec::new() };
-    let config = resolver.file(raw, environment);
+    let config = resolver.file(raw, environment, users);
     if resolver.problems.is_empty() { Ok(config) } else { Err(resolver.problems) }
+}
+
+/// `control.socket`, or where it is by default.
+pub fn control_socket(way: raw::Way, source: &Source<'_>) -> Result<PathBuf, Vec<Problem>> {
+    let mut resolver = Resolver { source, problems: Vec::new() };
+    let socket = match way.parts() {
+        (Some(written), _) => resolver.given_path("control.socket", &written),
+        (None, Some(written)) => resolver.given_path("cluster.state_dir", &written).join(SOCKET),
+        (None, None) => return Err(vec![source.problem(None, "cluster.state_dir", Fault::Missing)]),
+    };
+    if resolver.problems.is_empty() { Ok(socket) } else { Err(resolver.problems) }
 }
 
 struct Resolver<'a> {
@@ -41,7 +60,7 @@ struct Resolver<'a> {
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 impl Resolver<'_> {
-    fn file(&mut self, raw: raw::File, environment: &Environment) -> Config {
+    fn file(&mut self, raw: raw::File, environment: &Environment, users: UsersFile) -> Config {
         let listen = self.listen(raw.listen);
         let nodes = self.nodes(raw.node, listen.address);
         let state_dir = self.given_path("cluster.state_dir", &raw.cluster.state_dir);
@@ -51,7 +70,7 @@ impl Resolver<'_> {
             control: self.control(raw.control, &state_dir, listen.address),
             cluster: Cluster { name: self.name("cluster.name", raw.cluster.name), state_dir },
             service: self.service(raw.service, nodes.first(), environment),
-            auth: self.auth(raw.auth),
+            auth: self.auth(raw.auth, users),
             health: LiveHealth::new(self.health(raw.health)),
             replication: self.replication(raw.replication),
             listen,
@@ -85,7 +104,7 @@ impl Resolver<'_> {
                 self.socket_path("control.socket", &written, &socket);
                 socket
             }
-            None => state_dir.join("control.sock"),
+            None => state_dir.join(SOCKET),
         };
         let http = raw.http.map(|written| {
             let address = self.address("control.http", &written);
@@ -107,9 +126,9 @@ impl Resolver<'_> {
         Service { user, password, database }
     }
 
-    fn auth(&mut self, raw: raw::Auth) -> Auth {
+    fn auth(&mut self, raw: raw::Auth, users: UsersFile) -> Auth {
         let users_file = self.given_path("auth.users_file", &raw.users_file);
-        if raw.users_file.get_ref().as_os_str().is_empty() {
+        if raw.users_file.get_ref().as_os_str().is_empty() || users == UsersFile::NotNeeded {
             return Auth { users_file };
         }
         let path = users_file.display().to_string();

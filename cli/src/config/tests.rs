@@ -60,7 +60,7 @@ impl Place {
     }
 
     fn parse(&self, text: &str) -> Result<Config, Vec<Problem>> {
-        parse(&self.0.join("lockstep.toml"), text, &Environment::default())
+        parse(&self.0.join("lockstep.toml"), text, &Environment::default(), UsersFile::Needed)
     }
 }
 
@@ -169,7 +169,9 @@ fn a_password_may_come_from_the_environment() {
     let place = Place::new();
     let text = LEAST.replace("password = \"secret\"", "");
     let environment = Environment { password: Some("from outside".into()), ..Environment::default() };
-    let parsed = |environment| parse(&place.0.join("lockstep.toml"), &text, environment).unwrap().service.password;
+    let parsed = |environment| {
+        parse(&place.0.join("lockstep.toml"), &text, environment, UsersFile::Needed).unwrap().service.password
+    };
     assert_eq!(parsed(&environment).as_deref(), Some("from outside"));
     assert_eq!(parsed(&Environment::default()), None);
 }
@@ -380,4 +382,25 @@ fn the_examples_in_the_documentation_are_read_without_a_complaint() {
 #[test]
 fn a_secret_is_never_shown() {
     assert!(!format!("{:?}", good(LEAST)).contains("secret"));
+}
+
+#[test]
+fn a_running_proxy_is_found_whatever_else_the_file_says() {
+    let way = |text: &str| parse_way(Path::new("/etc/lockstep.toml"), text);
+    let broken =
+        LEAST.replace("127.0.0.1:5433", "nowhere").replace("weight  = 2", "wait = 2").replace("[auth]", "[oauth]");
+    assert_eq!(way(&broken).unwrap(), Path::new("/etc/state/control.sock"));
+    assert_eq!(way("cluster.state_dir = '/var/lib/x'").unwrap(), Path::new("/var/lib/x/control.sock"));
+    let lost = way("[listen]\naddress = '127.0.0.1:5433'").unwrap_err()[0].to_string();
+    assert!(lost.contains("cluster.state_dir: is missing"), "{lost}");
+    assert!(way("[cluster").unwrap_err()[0].to_string().contains("this is not TOML"));
+}
+
+#[test]
+fn who_lets_nobody_in_needs_no_users_file() {
+    let place = Place::new();
+    std::fs::remove_file(place.0.join("pool_passwd")).unwrap();
+    let file = place.0.join("lockstep.toml");
+    assert!(parse(&file, LEAST, &Environment::default(), UsersFile::NotNeeded).is_ok());
+    assert!(parse(&file, LEAST, &Environment::default(), UsersFile::Needed).is_err());
 }

@@ -34,6 +34,12 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 pub fn demo(filter: Option<&str>, args: &args::Demo) -> Result<Exit, Stop> {
     let programs = programs::find()?;
+    for left in place::clear_after_the_dead() {
+        show::line(&format!(
+            "A demo that was killed had left {}: its servers are stopped and its files are gone.",
+            left.display()
+        ));
+    }
     let place = Place::make()?;
     let log = place.write("lockstep.log", "")?;
     start_log(filter, &log)?;

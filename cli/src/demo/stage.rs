@@ -8,7 +8,7 @@ use super::load::SCHEMA;
 use super::place::{Place, secret};
 use super::programs::Programs;
 use super::server::{SUPERUSER, Server, free_ports};
-use crate::config;
+use crate::config::{self, UsersFile};
 use crate::exit::Stop;
 use crate::postgres::{Failure, Login};
 use crate::server::{self, Running};
@@ -36,7 +36,7 @@ impl Stage {
         let verifier = make_servers(place, programs, &servers, &password).await?;
         place.write("users", &format!("{APPLICATION}:{verifier}\n"))?;
         let file = place.write("lockstep.toml", &configuration(place, programs, &servers, listen, http))?;
-        let config = config::load_or_stop(Some(&file))?;
+        let config = config::load_or_stop(Some(&file), UsersFile::Needed)?;
         let login = Login {
             host: "127.0.0.1".into(),
             port: listen,
@@ -127,7 +127,7 @@ mod tests {
         place.write("users", "app:secret\n").unwrap();
         let text = configuration(&place, &programs, &[server("alpha", 21_001), server("beta", 21_002)], 21_003, 21_004);
         let file = place.write("lockstep.toml", &text).unwrap();
-        let config = config::load(Some(&file)).unwrap();
+        let config = config::load(Some(&file), UsersFile::Needed).unwrap();
         assert_eq!(config.listen.address.port(), 21_003);
         let nodes: Vec<_> = config.nodes.iter().map(|node| (node.name.as_str(), node.port, node.weight)).collect();
         assert_eq!(nodes, [("alpha", 21_001, 2), ("beta", 21_002, 1)]);

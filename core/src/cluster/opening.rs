@@ -90,7 +90,7 @@ pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
         if record.clean {
             set(&mut next.membership, node, MemberState::Active, "the proxy had stopped in order".into(), now);
         } else {
-            let why = format!("is being compared with {name} after an unclean stop");
+            let why = format!("has not been shown equal to {name} since an unclean stop");
             set(&mut next.membership, node, MemberState::Degraded, why, now);
             compare.push(node);
         }
@@ -160,7 +160,7 @@ fn found(fresh: Membership, cluster: ClusterId, seen: &[Sighting], now: u64) -> 
             Sighting::Silent(why) => format!("did not answer at the first start: {why}"),
             Sighting::Seen(_) => {
                 compare.push(node);
-                format!("is being compared with {name}")
+                format!("has not been shown equal to {name} yet")
             }
         };
         set(&mut record.membership, node, MemberState::New, why, now);

@@ -72,6 +72,16 @@ pub struct Facts {
     pub own_literal: bool,
 }
 
+/// Whether a text has the name of the proxy's own schema as a word; `lockstep_probe` is somebody else's.
+fn has_own_word(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let in_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+    text.match_indices(OWN_SCHEMA).any(|(at, name)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        !before.ends_with(in_word) && !after.starts_with(in_word)
+    })
+}
+
 impl Facts {
     pub fn of(tree: &impl Serialize) -> Self {
         let mut walk = Walk::default();
@@ -169,7 +179,7 @@ impl Walk {
     fn constant(&mut self, frame: Frame) {
         let Some((_, value)) = frame.strings.into_iter().next() else { return };
         self.facts.temporal_words |= has_temporal_word(&value);
-        self.facts.own_literal |= value.to_ascii_lowercase().contains(OWN_SCHEMA);
+        self.facts.own_literal |= has_own_word(&value);
         let call = self.frames.iter_mut().rev().find(|f| f.node != "Node");
         if let Some(call) = call
             && (call.node, call.field, call.element) == ("FuncCall", "args", 1)

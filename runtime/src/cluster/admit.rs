@@ -7,6 +7,7 @@ use lockstep_core::cluster::{Event, MemberState};
 use lockstep_core::id::NodeId;
 
 use super::actor::Cluster;
+use super::admission::Admitting;
 use super::command::Trouble;
 use super::compare::{self, Reading};
 use super::hold::Hold;
@@ -24,12 +25,29 @@ enum Finding {
     Unread(ServiceFault),
 }
 
+/// Nodes that come in if they are equal; while this lives, it is known that they are being compared.
+pub(super) struct Candidates {
+    pub nodes: Vec<NodeId>,
+    pub admitting: Admitting,
+}
+
 impl Cluster {
-    /// Compares `nodes` with the leader and lets in those that are equal.
-    pub async fn admit(self: Arc<Self>, nodes: Vec<NodeId>) {
-        if nodes.is_empty() {
-            return;
-        }
+    /// Compares nodes with the leader and lets in those that are equal.
+    pub async fn admit(self: Arc<Self>, candidates: Candidates) {
+        let Candidates { nodes, admitting } = candidates;
+        let names = nodes.iter().map(|node| self.name(*node)).collect::<Vec<_>>().join(", ");
+        let follows = match self.shared.admission.keeps_clients() {
+            Some(_) => "clients are let in when that is done",
+            None => "clients are served, and commits wait until that is done",
+        };
+        tracing::info!(nodes = names, limit = ?COMPARING, follows, "comparing with the leader");
+        self.compare_and_admit(nodes).await;
+        drop(admitting);
+    }
+
+    async fn compare_and_admit(&self, nodes: Vec<NodeId>) {
+        let report = Report::everybody(self.shared.admission.clone());
+        report.phase("hold", "waiting for commits that are under way");
         let Some(held) = self.hold(COMPARING).await else {
             for node in nodes {
                 self.stays(node, "commits could not be held for a comparison".into()).await;
@@ -37,7 +55,15 @@ impl Cluster {
             return;
         };
         let Some(leader) = self.shared.membership.load().leader() else { return };
-        let findings = match held.within_limit(Box::pin(self.compare_with(leader, &nodes, &Report::nobody()))).await {
+        let findings = tokio::select! {
+            findings = held.within_limit(Box::pin(self.compare_with(leader, &nodes, &report))) => findings,
+            // Commits must not be held up to keep a stop waiting.
+            () = self.shared.admission.is_given_up() => {
+                tracing::info!("the comparison is given up, for the proxy stops");
+                return;
+            }
+        };
+        let findings = match findings {
             Ok(findings) => findings,
             Err(overheld) => {
                 for node in nodes {
@@ -63,7 +89,7 @@ impl Cluster {
         let leader =
             self.shared.membership.load().leader().ok_or("no node is active that it could be compared with")?;
         if self.state(node).is_current() {
-            return Err(Trouble::new(format!("{name} is {}", self.state(node).name())));
+            return Err(Trouble::new(format!("{name} is {} already", self.state(node).name())));
         }
         let findings =
             held.within_limit(Box::pin(self.compare_with(leader, &[node], report))).await.map_err(|overheld| {

@@ -156,6 +156,7 @@ pub fn status(shared: &Shared) -> Status {
         clients: shared.clients.load(Ordering::Relaxed),
         unsafe_statements: shared.waived.load(Ordering::Relaxed),
         nodes: membership.ids().map(|node| node_status(&membership, node)).collect(),
+        comparing: shared.admission.now(),
         scrub: shared.scrubbed.load_full().map(|scrubbed| (*scrubbed).clone()),
     }
 }

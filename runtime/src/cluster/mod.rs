@@ -10,6 +10,7 @@
 //! | `actor` | what is done about it |
 //! | `registry`, `state`, `lineage` | the membership: in memory, on disk, on the nodes |
 //! | `sight`, `ghosts`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
+//! | `admission` | what clients and operators learn of that comparison |
 //! | `handback` | the preferred node leads again |
 //! | `takeover` | serving without the nodes that are gone |
 //! | `succession` | when a new leader may be asked for the first time |
@@ -37,6 +38,7 @@ use crate::shared::Shared;
 use crate::supervise::Guardian;
 
 mod actor;
+mod admission;
 mod admit;
 mod capture;
 mod client;
@@ -60,6 +62,7 @@ pub mod takeover;
 mod verify;
 
 use actor::Cluster;
+pub use admission::Admission;
 pub use capture::Wish;
 pub use client::{ClusterClient, Command};
 pub use command::status;
@@ -120,7 +123,7 @@ pub struct Running {
     reloads: Option<Reloads>,
 }
 
-/// Starts the actors, decides who serves, and opens the operator's doors. Must be called within an actix system.
+/// Opens the operator's doors, starts the actors and decides who serves. A comparison of the others may go on behind it. Must be called within an actix system.
 pub async fn start(config: Config) -> Result<Running, StartFault> {
     let config = Arc::new(config);
     let state = Arc::new(StateDirectory::open(&config.cluster.state_dir)?);
@@ -143,15 +146,17 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         clients: AtomicUsize::new(0),
         reloads: asking,
         waived: AtomicU64::new(0),
+        admission: Arc::default(),
         scrubbed: arc_swap::ArcSwapOption::empty(),
     });
     let arbiter = Arbiter::new();
+    let doors = on(&arbiter, door::open(shared.clone())).await.ok_or(StartFault::Arbiter)??;
     let Watch { mut guardians, handles, standings } = watch_nodes(&arbiter, &shared);
     let cluster = Arc::new(Cluster::new(shared.clone(), registry, leveller, handles, standings));
     let opened = cluster.clone();
     on(&arbiter, async move { opened.start().await }).await.ok_or(StartFault::Arbiter)??;
     guardians.extend(cluster.clone().guard(&arbiter, inbox));
-    on(&arbiter, door::open(shared)).await.ok_or(StartFault::Arbiter)??;
+    arbiter.spawn(async move { doors.serve() });
     Ok(Running { cluster, guardians, arbiter, reloads: Some(reloads) })
 }
 
@@ -193,6 +198,7 @@ impl Running {
 
     /// Waits for commits that are under way, and notes that nothing was left half done.
     pub async fn stop(self) {
+        self.shared().admission.give_up();
         match tokio::time::timeout(STOP_PATIENCE, self.shared().commit_lock.exclusive()).await {
             Ok(_held) => self.cluster.finish().await,
             Err(_) => tracing::error!("commits are still under way; the next start will compare the nodes"),

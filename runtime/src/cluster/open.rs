@@ -8,6 +8,7 @@ use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record}
 use lockstep_core::id::{Epoch, NodeId};
 
 use super::actor::Cluster;
+use super::admit::Candidates;
 use super::{StartFault, ghosts, sight};
 use crate::clock;
 use crate::config::{self, Config};
@@ -17,15 +18,11 @@ use crate::entropy;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    /// The first look. A new cluster serves only when all nodes that are there have been compared; an old one serves at
-    /// once, and the comparison goes on behind it.
+    /// The first look. The comparison goes on behind it: in a new cluster clients wait for its end, in an old one they are
+    /// served meanwhile.
     pub async fn start(self: Arc<Self>) -> Result<(), StartFault> {
-        let is_new = self.registry.load()?.is_none();
-        let compare = self.clone().open().await?;
-        if is_new {
-            self.admit(compare).await;
-        } else {
-            actix::spawn(async move { self.admit(compare).await });
+        if let Some(candidates) = self.clone().open().await? {
+            actix::spawn(self.admit(candidates));
         }
         Ok(())
     }
@@ -46,7 +43,7 @@ impl Cluster {
 
     pub(super) async fn try_to_open(self: Arc<Self>) {
         match self.clone().open().await {
-            Ok(compare) => drop(actix::spawn(async move { self.admit(compare).await })),
+            Ok(candidates) => drop(candidates.map(|candidates| actix::spawn(self.admit(candidates)))),
             Err(fault) => {
                 let why = Some(fault.to_string());
                 let mut waiting = self.opening.lock().await;
@@ -59,10 +56,10 @@ impl Cluster {
     }
 
     /// Looks at all nodes and decides who serves, if nobody does. Gives the nodes that are to be compared.
-    async fn open(self: Arc<Self>) -> Result<Vec<NodeId>, StartFault> {
+    async fn open(self: Arc<Self>) -> Result<Option<Candidates>, StartFault> {
         let mut waiting = self.opening.lock().await;
         if self.shared.membership.load().leader().is_some() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let seen = sight::look(&self.shared.config, &self.standings, sight::KILLED).await?;
         let known = match self.registry.record().await {
@@ -71,7 +68,7 @@ impl Cluster {
         };
         let now = clock::unix_seconds();
         let new_id = || ClusterId::from_random(entropy::bytes());
-        let decision = match known.clone() {
+        let decision = match known {
             known if self.shared.config.standby => {
                 opening::relieve(known, fresh(&self.shared.config), new_id(), &seen, now)
             }
@@ -86,7 +83,7 @@ impl Cluster {
                     self.wait(record, &why).await;
                     *waiting = Some(why);
                 }
-                Ok(Vec::new())
+                Ok(None)
             }
             Opening::Serve { record, compare, ghosts, jump } => {
                 *waiting = None;
@@ -94,10 +91,19 @@ impl Cluster {
                 if jump {
                     self.jump(&record.membership).await;
                 }
+                let candidates = self.candidates(compare, &record);
                 self.registry.install(record).await;
-                Ok(compare)
+                Ok(candidates)
             }
         }
+    }
+
+    /// To be called before the leader is published: who waits for a leader must then know whether to wait for these too.
+    fn candidates(&self, nodes: Vec<NodeId>, record: &Record) -> Option<Candidates> {
+        let leader = record.membership.leader().filter(|_| !nodes.is_empty())?;
+        let is_first = record.written.iter().all(|epoch| epoch.0 == 0);
+        let names = nodes.iter().map(|node| self.name(*node).to_owned()).collect();
+        Some(Candidates { nodes, admitting: self.shared.admission.begin(names, self.name(leader), is_first) })
     }
 
     async fn wait(&self, record: Option<Record>, why: &str) {

@@ -20,7 +20,9 @@ const LINE: u64 = 16 << 10;
 const OPERATORS: usize = 32;
 /// Progress that an operator has not read yet; beyond it lines are left out.
 const REPLIES: usize = 64;
-/// How long an operator may take to say what it wants, and to read a line.
+/// How long an operator may take to say what it wants: a program that has come to ask does so at once.
+const ASKING: Duration = Duration::from_secs(3);
+/// How long an operator may take to read a line.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After a failed accept (out of descriptors, say) there is no hurry.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -47,7 +49,13 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 
 pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(OPERATORS));
+    let mut told = false;
     loop {
+        let crowded = places.available_permits() == 0;
+        if crowded && !told {
+            tracing::warn!(operators = OPERATORS, "the control socket is crowded; more operators wait");
+        }
+        told = crowded;
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) if is_ours(&stream) => {
@@ -78,7 +86,7 @@ async fn converse(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(reader.take(LINE));
-    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    tokio::time::timeout(ASKING, reader.read_line(&mut line)).await??;
     let (replies, mut answers) = mpsc::channel(REPLIES);
     let mut watched = false;
     match serde_json::from_str::<Request>(&line) {

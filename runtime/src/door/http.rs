@@ -56,6 +56,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 
 /// 200 when statements are served, 503 with the reasons when not.
 async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    if let Some(starting) = shared.admission.keeps_clients() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", starting.message));
+    }
     let membership = shared.membership.load();
     match membership.leader() {
         Some(leader) => (StatusCode::OK, format!("ok: {} leads\n", membership.member(leader).name)),

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::shared::Shared;
 
@@ -24,14 +24,30 @@ pub enum DoorFault {
     Http { address: SocketAddr, source: io::Error },
 }
 
-/// Opens the doors that are configured; they are served by tasks of the runtime that this is called in.
-pub async fn open(shared: Arc<Shared>) -> Result<(), DoorFault> {
+/// Doors that nobody is answered at yet.
+pub struct Doors {
+    socket: UnixListener,
+    http: Option<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+/// Opens the doors that are configured, before anything is done that would be in vain if that failed.
+pub async fn open(shared: Arc<Shared>) -> Result<Doors, DoorFault> {
     let path = shared.config.control.socket.clone();
     let socket = control::bind(&path).map_err(|source| DoorFault::Socket { path, source })?;
-    if let Some(address) = shared.config.control.http {
-        let listener = TcpListener::bind(address).await.map_err(|source| DoorFault::Http { address, source })?;
-        tokio::spawn(http::serve(listener, shared.clone()));
+    let http = match shared.config.control.http {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| DoorFault::Http { address, source })?),
+        None => None,
+    };
+    Ok(Doors { socket, http, shared })
+}
+
+impl Doors {
+    /// Answers, in tasks of the runtime that this is called in.
+    pub fn serve(self) {
+        if let Some(listener) = self.http {
+            tokio::spawn(http::serve(listener, self.shared.clone()));
+        }
+        tokio::spawn(control::serve(self.socket, self.shared));
     }
-    tokio::spawn(control::serve(socket, shared));
-    Ok(())
 }

@@ -52,9 +52,22 @@ pub struct Status {
     #[serde(default)]
     pub unsafe_statements: u64,
     pub nodes: Vec<NodeStatus>,
+    /// Who is being compared before it may come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparing: Option<Comparing>,
     /// The last comparison in the background, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<Scrubbed>,
+}
+
+/// A comparison that decides which nodes come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparing {
+    pub nodes: Vec<String>,
+    pub leader: String,
+    pub progress: String,
+    /// It is the cluster's first: clients are let in when it has ended.
+    pub clients_wait: bool,
 }
 
 /// What a comparison in the background came to.

@@ -6,10 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use lockstep_runtime::cluster;
 use lockstep_runtime::door::protocol::{Reply, Request};
 
-use crate::servers::{Pair, free_port, until};
+use crate::servers::{Pair, free_port, start_with, until};
 
 fn say(socket: &std::path::Path, line: &str) -> Vec<Reply> {
     let mut stream = UnixStream::connect(socket).expect("connect to the control socket");
@@ -34,7 +33,7 @@ async fn both_doors_say_how_the_cluster_is() {
     let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     config.control.http = Some(address);
     let socket = config.control.socket.clone();
-    let running = cluster::start(config).await.unwrap_or_else(|fault| panic!("{fault}"));
+    let running = start_with(config).await;
     assert_eq!(std::fs::metadata(&socket).expect("the socket is there").permissions().mode() & 0o777, 0o600);
 
     let request = serde_json::to_string(&Request::Status).expect("a request as JSON");
@@ -63,7 +62,7 @@ async fn who_connects_by_http_and_does_not_ask_is_sent_away_and_shuts_nobody_out
     let mut config = pair.config();
     let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     config.control.http = Some(address);
-    let running = cluster::start(config).await.unwrap_or_else(|fault| panic!("{fault}"));
+    let running = start_with(config).await;
     let connect = || TcpStream::connect(address).expect("connect by HTTP");
     let mut silent: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
     let mut slow = connect();

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_core::cluster::MemberState::{Active, Degraded};
 use lockstep_core::id::NodeId;
-use lockstep_runtime::cluster::{self, Report, Running, compare_nodes};
+use lockstep_runtime::cluster::{Report, Running, compare_nodes};
 use lockstep_runtime::config::Config;
 use lockstep_runtime::door::protocol::{Reply, Request};
 use lockstep_runtime::shared::Shared;
 use tokio_postgres::Client;
 
-use crate::servers::{Pair, ask, start, states, until};
+use crate::servers::{Pair, ask, start, start_with, states, until};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -29,7 +29,7 @@ async fn assert_equal(pair: &Pair) {
 
 /// A proxy that has lost node b.
 async fn degraded(pair: &Pair, config: Config) -> Running {
-    let running = cluster::start(config).await.unwrap_or_else(|fault| panic!("{fault}"));
+    let running = start_with(config).await;
     pair.servers[1].kill();
     until("b is out", async || states(&running) == [Active, Degraded]).await;
     running

@@ -58,6 +58,7 @@ async fn a_second_proxy_is_told_who_serves() {
     let running = start(&pair).await;
     let mut other = pair.config();
     other.cluster.state_dir.set_extension("other");
+    other.control.socket.set_extension("other");
     match cluster::start(other).await {
         Err(StartFault::AnotherProxy { node, who }) => {
             assert_eq!(node, "a");

@@ -272,7 +272,14 @@ pub async fn connect(port: u16) -> Client {
 }
 
 pub async fn start(pair: &Pair) -> Running {
-    cluster::start(pair.config()).await.unwrap_or_else(|fault| panic!("{fault}"))
+    start_with(pair.config()).await
+}
+
+/// Returns when clients would be let in.
+pub async fn start_with(config: Config) -> Running {
+    let running = cluster::start(config).await.unwrap_or_else(|fault| panic!("{fault}"));
+    running.shared().admission.open_to_clients().await;
+    running
 }
 
 pub fn states(running: &Running) -> Vec<MemberState> {

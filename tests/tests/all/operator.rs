@@ -1,13 +1,18 @@
 //! What an operator meets who starts, stops, reloads and asks at the wrong moment.
 
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::postgres::Server;
+use lockstep_tests::process;
 use lockstep_tests::proxy::{NodeEntry, Proxy, Settings};
+use lockstep_tests::raw::Client;
 use lockstep_tests::users::{APP, SUPERUSER};
 use lockstep_tests::wait;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -99,4 +104,122 @@ fn a_transaction_that_stays_open_is_ended_with_57p01_and_makes_no_stop_unclean()
     cluster.proxy.wait_for_states(&["active", "active"], SOON);
     assert!(!cluster.proxy.log().contains("after an unclean stop"), "{}", cluster.proxy.log());
     assert_eq!(cluster.connect("shop").value("SELECT count(*) FROM left_open"), "0");
+}
+
+#[test]
+fn a_first_start_says_how_far_its_comparison_is_and_lets_clients_wait_for_it() {
+    let servers = [Server::start_new(), Server::start_new()];
+    let entry = |(position, server): (usize, &Server)| NodeEntry {
+        name: format!("node{position}"),
+        address: server.address(),
+        data_directory: server.data_dir().to_owned(),
+    };
+    servers.iter().for_each(|server| drop(server.connect("postgres").query("CREATE TABLE busy (id int PRIMARY KEY)")));
+    let mut elsewhere = servers[1].connect("postgres");
+    elsewhere.query("BEGIN");
+    elsewhere.query("LOCK TABLE busy");
+    let mut proxy = Proxy::new(servers.iter().enumerate().map(entry).collect(), Settings::default());
+    proxy.launch();
+    let comparing = || proxy.status()?.get("comparing").cloned();
+    let waits = || comparing().filter(|now| now["progress"] == "waiting for node1");
+    let now = wait::until(SOON, "the comparison waits for the table", waits);
+    assert_eq!((&now["nodes"][0], &now["clients_wait"]), (&Value::from("node1"), &Value::Bool(true)));
+    let said = process::said(&proxy.run(&["status"]));
+    assert!(said.contains("node1 is being compared with node0") && !said.contains("lockstep recover"), "{said}");
+
+    let turned_away = Client::try_connect(&proxy.address(), &APP, "postgres", &[]).expect_err("it is not decided yet");
+    assert_eq!(turned_away.state(), "57P03");
+    assert!(turned_away.to_string().contains("comparing node1 with node0"), "{turned_away}");
+    elsewhere.query("COMMIT");
+    drop(proxy.connect_as(&APP, "postgres"));
+    proxy.wait_for_states(&["active", "active"], SOON);
+    assert_eq!(comparing(), None);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_comparison() {
+    let mut cluster = Cluster::start(2);
+    cluster.create_database("shop");
+    cluster.connect("shop").query("CREATE TABLE busy (id int PRIMARY KEY)");
+    cluster.proxy.kill9();
+    let mut elsewhere = cluster.nodes[1].connect("shop");
+    elsewhere.query("BEGIN");
+    elsewhere.query("LOCK TABLE busy");
+    cluster.proxy.restart();
+    let comparing = || cluster.proxy.status()?.get("comparing").cloned();
+    wait::until(SOON, "the nodes are being compared, and clients are served", comparing);
+    assert!(cluster.proxy.terminate().success());
+    assert!(!cluster.proxy.log().contains("commits are still under way"), "{}", cluster.proxy.log());
+}
+
+#[test]
+fn a_proxy_whose_configuration_has_been_broken_meanwhile_is_still_asked_and_told() {
+    let cluster = Cluster::start(2);
+    let path = cluster.proxy.config_path();
+    let config = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::remove_file(path.with_file_name("users")).expect("lose the users file");
+    std::fs::write(&path, config.replace("[listen]", "[listen]\nno_such_key = 1")).expect("write the configuration");
+    let code = |command: &str| cluster.proxy.run(&command.split(' ').collect::<Vec<_>>()).status.code();
+    assert_eq!(["status", "verify", "detach node1", "attach node1"].map(code), [Some(0); 4]);
+    assert_eq!(["reload", "check", "detach nobody"].map(code), [Some(2); 3]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_found_before_anything_is_done_on_the_nodes() {
+    let server = Server::start_new();
+    let node = NodeEntry { name: "n".into(), address: server.address(), data_directory: "/nowhere".into() };
+    let mut proxy = Proxy::new(vec![node], Settings::default());
+    let _taken = std::net::TcpListener::bind(proxy.address()).expect("take its port");
+    proxy.launch();
+    assert_eq!(proxy.wait_for_end().code(), Some(1));
+    assert!(proxy.log().is_empty(), "{}", proxy.log());
+    let schemas = server.connect("postgres").value("SELECT count(*) FROM pg_namespace WHERE nspname = 'lockstep'");
+    assert_eq!(schemas, "0");
+}
+
+#[test]
+fn who_stops_waiting_is_told_that_the_proxy_goes_on() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("shop");
+    cluster.connect("shop").query("CREATE TABLE busy (id int PRIMARY KEY)");
+    assert!(cluster.proxy.run(&["detach", "node1"]).status.success());
+    let mut elsewhere = cluster.nodes[1].connect("shop");
+    elsewhere.query("BEGIN");
+    elsewhere.query("LOCK TABLE busy");
+    let mut command = cluster.proxy.command(&["attach", "node1"]);
+    let waiting = command.stderr(Stdio::piped()).spawn().expect("run lockstep");
+    let compares = || cluster.proxy.log().contains("\"command\":\"attach node1\"").then_some(());
+    wait::until(SOON, "it is being attached", compares);
+    process::signal(Pid::from_raw(waiting.id().cast_signed()), Signal::SIGINT);
+    let output = waiting.wait_with_output().expect("wait for lockstep");
+    assert_eq!(output.status.code(), Some(1));
+    let said = process::said(&output);
+    assert!(said.contains("the proxy goes on"), "{said}");
+    elsewhere.query("COMMIT");
+    cluster.proxy.wait_for_states(&["active", "active"], SOON);
+}
+
+#[test]
+fn a_probe_writes_and_reads_through_the_proxy() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("shop");
+    let mut command = cluster.proxy.command(&["probe", "--user", APP.name, "--database", "shop", "--interval", "50ms"]);
+    let output = command.args(["--rounds", "5"]).env("PGPASSWORD", APP.password).output().expect("run lockstep");
+    let said = process::said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("✓ writes: 5 good, 0 failed") && said.contains("✓ health: 5 good"), "{said}");
+    let unknown = cluster.proxy.command(&["probe", "--user", APP.name]).env("PGPASSWORD", "wrong").output();
+    assert_eq!(unknown.expect("run lockstep").status.code(), Some(2));
+    assert!(cluster.proxy.run(&["verify"]).status.success());
+}
+
+#[test]
+fn operators_who_say_nothing_keep_nobody_out_for_long() {
+    let cluster = Cluster::start(1);
+    let socket = cluster.proxy.config_path().with_file_name("state").join("control.sock");
+    let connect = || UnixStream::connect(&socket).expect("connect to the control socket");
+    let _silent: Vec<UnixStream> = (0..64).map(|_| connect()).collect();
+    let status = cluster.proxy.run(&["status"]);
+    assert!(status.status.success(), "{}", process::said(&status));
+    assert!(cluster.proxy.log().contains("the control socket is crowded"), "{}", cluster.proxy.log());
 }

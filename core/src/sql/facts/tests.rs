@@ -60,6 +60,11 @@ fn the_proxys_own_schema_is_known_however_it_is_written() {
     }
     assert!(!facts("SELECT 'lockstep'").own_name && facts("SELECT E'\\x6cockstep.members'").own_literal);
     assert!(facts("SET search_path = public, lockstep").own_literal);
+    for sql in ["SELECT 'lockstep_probe'", "SELECT 'my_lockstep.x'", "SELECT 'lockstep2.members'", "SELECT 'ölockstep'"]
+    {
+        assert!(!facts(sql).own_literal, "{sql}");
+    }
+    assert!(facts(r#"SELECT '"Lockstep".x'"#).own_literal && facts("SELECT 'a lockstep'").own_literal);
 }
 
 #[test]

@@ -66,7 +66,7 @@ async fn read_database(
     inventory.schema.extend(rows.iter().map(|row| definition(Some(database), row)));
     let tables: Vec<String> = client.query(TABLES, &[]).await?.iter().map(|row| row.get(0)).collect();
     for (done, table) in tables.iter().enumerate() {
-        report.measure("compare", format!("{database}: {table}"), done as u64, tables.len() as u64);
+        report.phase("compare", format!("{database}: {table}, table {} of {}", done + 1, tables.len()));
         let contents = contents(client, &format!("(x.*)::text FROM ONLY {table} x")).await?;
         inventory.contents.insert(thing(database, TABLE, table), contents);
     }

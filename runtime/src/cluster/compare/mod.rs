@@ -51,7 +51,16 @@ pub async fn read(
         let (config, report) = (config.clone(), if place == 0 { report.clone() } else { Report::nobody() });
         readers.spawn(async move { (place, node, inventory::take(&config, node, &report).await) });
     }
-    let mut read = readers.join_all().await;
+    let mut read = Vec::new();
+    while let Some(done) = readers.join_next().await {
+        let Ok(done) = done else { continue };
+        read.push(done);
+        let missing = nodes.iter().filter(|node| read.iter().all(|(_, done, _)| done != *node));
+        let missing: Vec<_> = missing.map(|node| name(config, *node)).collect();
+        if !missing.is_empty() {
+            report.phase("compare", format!("waiting for {}", missing.join(", ")));
+        }
+    }
     read.sort_by_key(|(place, ..)| *place);
     read.into_iter().map(|(_, node, reading)| (node, reading)).collect()
 }
