@@ -11,6 +11,8 @@ use crate::id::Epoch;
 use crate::wire::cursor::Cursor;
 use crate::wire::{Malformed, frontend::Format};
 
+const ZEROS: [u8; 4096] = [0; 4096];
+
 /// What a journal says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Contents {
@@ -62,7 +64,7 @@ pub fn read(file: &Bytes, size: usize) -> Result<Contents, Damage> {
         reader.take(body).map_err(|fault| Damage::Malformed { place, fault })?;
         place += 1;
     }
-    if rest.iter().any(|byte| *byte != 0) {
+    if rest.chunks(ZEROS.len()).any(|piece| piece != &ZEROS[..piece.len()]) {
         return Err(Damage::Trailing);
     }
     let origin = reader.origin.ok_or(Damage::Record(0))?;

@@ -86,12 +86,21 @@ impl Cluster {
                 }
                 Ok(Vec::new())
             }
-            Opening::Serve { record, compare } => {
+            Opening::Serve { mut record, mut compare } => {
                 *waiting = None;
+                let mut alone = true;
                 if known.as_ref().is_none_or(|known| !known.clean) && record.written.iter().any(|epoch| epoch.0 > 0) {
-                    self.lay_ghosts().await;
+                    alone = self.lay_ghosts().await;
                 }
-                self.succeed(known.as_ref(), &record.membership).await;
+                match &known {
+                    Some(known)
+                        if !compare.is_empty() && self.settle(known, &record.membership, &compare, alone).await =>
+                    {
+                        opening::let_in(&mut record, &std::mem::take(&mut compare), now);
+                    }
+                    _ => self.succeed(known.as_ref(), &record.membership).await,
+                }
+                self.shared.journal.begin(record.cluster.0.clone());
                 self.registry.install(record).await;
                 Ok(compare)
             }
@@ -109,18 +118,21 @@ impl Cluster {
         }
     }
 
-    /// After a crash, on every node that serves or is to be compared.
-    async fn lay_ghosts(&self) {
+    /// After a crash, on every node that serves or is to be compared. Whether nothing of the former proxy is left.
+    async fn lay_ghosts(&self) -> bool {
+        let mut none_left = true;
         for (node, standing) in self.shared.config.nodes.iter().zip(&self.standings) {
             let Ok(line) = standing.line().await else { continue };
             if let Err(fault) = ghosts::lay(&line, &node.name).await {
                 tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
+                none_left = false;
             }
         }
+        none_left
     }
 
     /// If another node led before, what that one gave out of its sequences may not have come here.
-    async fn succeed(&self, known: Option<&Record>, next: &Membership) {
+    pub(super) async fn succeed(&self, known: Option<&Record>, next: &Membership) {
         let (Some(known), Some(leader)) = (known, next.leader()) else { return };
         if known.clean || known.membership.leading == Some(leader) {
             return;
