@@ -126,14 +126,17 @@ impl Journal {
         written.map(|()| unit)
     }
 
-    /// All current nodes agree about the unit, or those that may not are out, and that is on disk. It is written with what
-    /// is written next.
+    /// All current nodes agree about the unit, or those that may not are out, and that is on disk. While others are open
+    /// that is written with what is written next, unless it would lead to a comparison.
     pub fn close(&self, unit: UnitNumber) {
         let mut state = self.state();
-        if state.open.remove(&unit).is_some()
-            && let Some(writing) = &mut state.file
-        {
+        let Some(opened) = state.open.remove(&unit) else { return };
+        if let Some(writing) = &mut state.file {
             writing.segment.close(unit);
+            if state.open.is_empty() || matches!(opened.touched, Touched::Unknown(_)) {
+                // An error has been told, and there is no file any more, or units wait.
+                let _ = state.write(&self.path);
+            }
         }
     }
 
