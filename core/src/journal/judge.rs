@@ -27,12 +27,7 @@ pub enum Doubt {
 }
 
 /// The units whose rows are to be made equal; there may be none.
-pub fn judge(
-    contents: Contents,
-    origin: &Origin,
-    epoch: Epoch,
-    nodes: &[Present],
-) -> Result<Vec<OpenUnit>, Doubt> {
+pub fn judge(contents: Contents, origin: &Origin, epoch: Epoch, nodes: &[Present]) -> Result<Vec<OpenUnit>, Doubt> {
     if contents.origin.cluster != origin.cluster {
         return Err(Doubt::Cluster);
     }

@@ -209,7 +209,8 @@ fn what_is_not_rows_by_key_is_said_to_be_so() {
     assert_eq!(touched(&spilled), Touched::Unknown(Unknown::TooMany));
     let effect = effect(RowKind::Update, Some("id"));
     let many = |log: &mut Log| {
-        (0..crate::limits::JOURNALLED / 4).for_each(|_| log.execute(&effect.single, &[Format::Binary], 2, &VALUES[..10]));
+        (0..crate::limits::JOURNALLED / 4)
+            .for_each(|_| log.execute(&effect.single, &[Format::Binary], 2, &VALUES[..10]));
     };
     assert_eq!(touched(&many), Touched::Unknown(Unknown::TooMany));
 }

@@ -133,7 +133,8 @@ impl Registry {
     /// the nodes are current all the same.
     fn keep_journal_true(&self, before: &Membership, after: &Membership) {
         let lost = |node: &NodeId| {
-            after.member(*node).state == MemberState::Unreachable && before.member(*node).state != MemberState::Unreachable
+            after.member(*node).state == MemberState::Unreachable
+                && before.member(*node).state != MemberState::Unreachable
         };
         if after.ids().any(|node| lost(&node)) {
             self.journal.doubt();

@@ -49,6 +49,9 @@ fn kill_9_of_the_proxy_under_load_loses_nothing_and_costs_no_node() {
         assert_eq!(cluster.proxy.node_states(), ["active"; 2], "round {round}");
         let log = cluster.proxy.log()[before..].to_owned();
         assert!(log.contains(SETTLED), "round {round}: {log}");
+        log.lines()
+            .filter(|line| line.contains(SETTLED) || line.contains("one state"))
+            .for_each(|line| println!("{line}"));
     }
     let told: Vec<String> = told.into_inner().expect("ids").into_iter().map(|id| id.to_string()).collect();
     for node in &cluster.nodes {
@@ -101,6 +104,8 @@ const CHANGES: &str = "UPDATE t SET v = -v, mail = 'x, (y) \"z\" \\' WHERE id = 
 /// Has the proxy killed when `begin … COMMIT` has come to the node `reached`, and nothing comes from the other any more.
 fn kill_in_commit(cluster: &mut Cluster, begin: &str, changes: &str, reached: usize, seen: &str) {
     let mut client = cluster.connect("app");
+    // There is a connection to the follower from now on.
+    client.query("UPDATE t SET v = v WHERE id = 3");
     client.query(&format!("{begin}; {changes}"));
     cluster.relays[1 - reached].hang();
     let committing = std::thread::spawn(move || client.try_query("COMMIT").is_ok());

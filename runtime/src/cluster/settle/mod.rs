@@ -64,7 +64,8 @@ impl Cluster {
     pub(super) async fn settle(&self, known: &Record, next: &Membership, nodes: &[NodeId], alone: bool) -> bool {
         let begun = clock::now();
         let settled = async {
-            let units = if alone { self.settle_rows(known, next, nodes).await? } else { return Err(Unsettled::Ghosts) };
+            let units =
+                if alone { self.settle_rows(known, next, nodes).await? } else { return Err(Unsettled::Ghosts) };
             self.succeed(Some(known), next).await;
             for node in nodes {
                 self.leveller.level_joining(next, *node).await?;
