@@ -17,7 +17,7 @@
 //! | --- | --- | --- |
 //! | 8 | `sim` | test-only (feature `sim`): may see everything |
 //! | 7 | [`session`] | a composed machine: events in, actions out |
-//! | 6 | [`reply`] | what the client is still owed |
+//! | 6 | [`reply`], [`journal`] | what the client is still owed; what a crash may leave different |
 //! | 5 | [`plan`], [`unit`](mod@unit) | statement + catalog → what runs where; a write transaction over all nodes |
 //! | 4 | [`effect`] | what a write did |
 //! | 3 | [`catalog`], [`commitlock`], [`inflight`], [`cluster`] | do not know each other |
@@ -34,6 +34,7 @@ pub mod effect;
 pub mod fault;
 pub mod id;
 pub mod inflight;
+pub mod journal;
 pub mod limits;
 #[cfg(feature = "sql")]
 pub mod plan;

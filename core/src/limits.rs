@@ -21,6 +21,12 @@ pub const SQL_TEXT: usize = 32 << 20;
 /// A unit's log beyond this many bytes goes to a file.
 pub const LOG_IN_MEMORY: usize = 1 << 20;
 
+/// Bytes of the keys of a unit's rows beyond which the journal does not name them.
+pub const JOURNALLED: usize = 128 << 10;
+
+/// The journal's file, in bytes: it is begun anew when that is full, about every hundred thousand small units.
+pub const JOURNAL: usize = 16 << 20;
+
 /// Above this many bytes waiting for a peer, nothing more is read from the other side.
 pub const OUT_HIGH_WATER: usize = 256 << 10;
 

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod config;
 pub mod door;
 mod entropy;
+pub mod journal;
 mod listen;
 mod node;
 mod serve;

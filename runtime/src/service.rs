@@ -28,6 +28,8 @@ pub enum ServiceFault {
     Timeout(Duration),
     #[error("nobody leads")]
     NobodyLeads,
+    #[error("the journal can be neither written nor removed")]
+    NoJournal,
 }
 
 impl ServiceFault {
@@ -35,7 +37,7 @@ impl ServiceFault {
     pub fn observation(&self) -> Observation {
         match self {
             // A name server that fails says nothing about the node behind the name.
-            Self::Resolve { .. } | Self::NobodyLeads => Observation::Local(self.to_string()),
+            Self::Resolve { .. } | Self::NobodyLeads | Self::NoJournal => Observation::Local(self.to_string()),
             Self::Connect { source, .. } => match Observation::from_io(source) {
                 Observation::Down(_) => Observation::Down(self.to_string()),
                 Observation::Local(_) => Observation::Local(self.to_string()),

@@ -13,6 +13,7 @@ use crate::cluster::{Admission, ClusterClient, Succession};
 use crate::config::Config;
 use crate::door::protocol::Scrubbed;
 use crate::door::reload::Asking;
+use crate::journal::Journal;
 use crate::session::Lookout;
 
 /// One per process, in an `Arc`.
@@ -29,6 +30,7 @@ pub struct Shared {
     pub utilities: Arc<RwLock<()>>,
     /// Databases that idle follower connections must leave, told to every arbiter.
     pub vacated: broadcast::Sender<Arc<str>>,
+    pub journal: Arc<Journal>,
     pub cluster: ClusterClient,
     /// What the salts are made of that users without a stored one are shown.
     pub login_secret: [u8; 32],

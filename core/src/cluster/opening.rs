@@ -124,6 +124,14 @@ fn has_been_left_behind(record: &Record, seen: &[Sighting]) -> bool {
     })
 }
 
+/// `nodes`, which were to be compared, were shown to be equal before anybody serves.
+pub fn let_in(record: &mut Record, nodes: &[NodeId], now: u64) {
+    for node in nodes {
+        let why = "the journal has settled what was under way";
+        set(&mut record.membership, *node, MemberState::Active, why.into(), now);
+    }
+}
+
 /// Decides without a record. `fresh` has the configured nodes, all new; `id` is used if there is no cluster yet.
 pub fn first(fresh: Membership, id: ClusterId, seen: &[Sighting], now: u64) -> Opening {
     let lineages: Vec<(NodeId, &Lineage)> = fresh

@@ -6,7 +6,9 @@
 //! A follower's search path is the client's where DDL runs in the same unit: so every name and operator is qualified.
 
 pub mod capture;
+pub mod finder;
 pub mod rows;
 mod template;
 
+pub use finder::{Change, Finder, KeyPart};
 pub use rows::{EffectColumn, RowEffect, RowKind, Rows, Template, TemplateId, Text};

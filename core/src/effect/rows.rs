@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::finder::{Finder, KeyPart};
 use super::template;
 use crate::limits;
 use crate::quote::quote_identifier;
@@ -88,13 +89,19 @@ impl TemplateId {
 pub struct Template {
     pub id: TemplateId,
     pub sql: Arc<str>,
+    /// `None`: the rows that it touches cannot be told from its parameters.
+    pub finder: Option<Arc<Finder>>,
 }
 
 impl Template {
     pub fn new(sql: String) -> Self {
         let digest = Sha256::digest(sql.as_bytes());
         let id = digest.iter().take(16).fold(0u128, |id, byte| id << 8 | u128::from(*byte));
-        Self { id: TemplateId(id), sql: sql.into() }
+        Self { id: TemplateId(id), sql: sql.into(), finder: None }
+    }
+
+    fn finding(self, finder: Option<Arc<Finder>>) -> Self {
+        Self { finder, ..self }
     }
 }
 
@@ -126,12 +133,15 @@ pub struct Rows {
     pub whole: bool,
     pub chunkable: bool,
     pub overriding: bool,
+    /// By which the rows are found afterwards.
+    pub key: Vec<KeyPart>,
 }
 
 impl RowEffect {
     pub fn new(rows: Rows) -> Self {
-        let Rows { table, kind, columns, whole, chunkable, overriding } = rows;
-        let single = Template::new(template::single(&table, kind, &columns, overriding));
+        let Rows { table, kind, columns, whole, chunkable, overriding, key } = rows;
+        let finder = Finder::new(&table, kind, &columns, &key).map(Arc::new);
+        let single = Template::new(template::single(&table, kind, &columns, overriding)).finding(finder);
         let parameters = columns.len() * limits::ROWS_PER_STATEMENT;
         let chunkable = chunkable && parameters <= usize::from(u16::MAX);
         Self { table, kind, columns, single, whole, chunkable, overriding }
@@ -139,6 +149,7 @@ impl RowEffect {
 
     /// Applies so many rows at once; the parameters are those of the first row, then of the second, and so on.
     pub fn multi(&self, rows: usize) -> Template {
-        Template::new(template::multi(&self.table, self.kind, &self.columns, self.overriding, rows))
+        let sql = template::multi(&self.table, self.kind, &self.columns, self.overriding, rows);
+        Template::new(sql).finding(self.single.finder.clone())
     }
 }

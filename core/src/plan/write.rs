@@ -11,7 +11,7 @@ use super::scope::{Outcome, Scope, Stop};
 use super::{Action, Marks, Plan, Write, calls, returning};
 use crate::catalog::model::Identity;
 use crate::catalog::{Catalog, Column, Event, Key, Relation, RelationKind};
-use crate::effect::{EffectColumn, RowEffect, RowKind, Rows, Text};
+use crate::effect::{EffectColumn, KeyPart, RowEffect, RowKind, Rows, Text};
 use crate::fault::Fault;
 use crate::quote::quote_qualified;
 use crate::sql::Facts;
@@ -307,7 +307,20 @@ impl<'a> Target<'a> {
         let prefix = if only { "ONLY " } else { "" };
         let table = format!("{prefix}{}", quote_qualified(schema, name));
         let overriding = self.relation.has_identity();
-        Ok(RowEffect::new(Rows { table, kind, columns, whole, chunkable, overriding }))
+        let key = self.found_by(kind, &columns);
+        Ok(RowEffect::new(Rows { table, kind, columns, whole, chunkable, overriding, key }))
+    }
+
+    /// The key by which rows are found when they have been written: that by which they were found before, or, of new ones,
+    /// any.
+    fn found_by(&self, kind: RowKind, columns: &[EffectColumn]) -> Vec<KeyPart> {
+        if kind != RowKind::Insert {
+            return columns.iter().filter_map(|c| Some((c.name.clone(), c.equality.clone()?))).collect();
+        }
+        let known = |key: &&Key| key.columns.iter().all(|part| columns.iter().any(|c| c.name == part.name));
+        let key = self.relation.keys.iter().find(known);
+        let parts = key.map_or(&[][..], |key| &key.columns);
+        parts.iter().map(|part| (part.name.clone(), part.equality.clone())).collect()
     }
 
     fn plan(

@@ -11,6 +11,7 @@ use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
+use crate::journal::{Touched, Unknown};
 use crate::reply::{Execution, Own, Ready, To, Undo, What};
 use crate::unit::batch::BatchResult;
 use crate::unit::commit::{ReserveFault, Task};
@@ -160,6 +161,18 @@ impl Session {
             committing.batch = log.take_batch();
             self.actions.push_back(Action::Lock(committing.lock));
         }
+    }
+
+    /// What the journal has to say of the unit that has asked for the lock. `None`: it asks no longer.
+    pub fn touched(&self) -> Option<Touched> {
+        let committing = self.committing.as_ref()?;
+        if committing.schema {
+            return Some(Touched::Unknown(Unknown::Statement));
+        }
+        if self.client_encoding() != "UTF8" {
+            return Some(Touched::Unknown(Unknown::Encoding));
+        }
+        Some(Touched::of(&committing.batch))
     }
 
     /// The commit lock is held; `membership` was read after it was taken.

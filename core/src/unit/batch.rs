@@ -23,11 +23,28 @@ pub struct Batch {
     tail: Bytes,
     block: bool,
     deferred: bool,
+    rows_only: bool,
 }
 
 impl Batch {
     pub fn new(templates: Vec<Template>, spilled: u64, tail: Bytes, block: bool, deferred: bool) -> Self {
-        Self { templates: templates.into(), spilled, tail, block, deferred }
+        Self { templates: templates.into(), spilled, tail, block, deferred, rows_only: false }
+    }
+
+    /// Nothing in it but rows by key, and settings under which they are applied.
+    pub fn rows_only(self, rows_only: bool) -> Self {
+        Self { rows_only, ..self }
+    }
+
+    pub fn has_rows_only(&self) -> bool {
+        self.rows_only
+    }
+
+    /// The statement of this name.
+    pub fn template(&self, name: &[u8]) -> Option<&Template> {
+        let digits = std::str::from_utf8(name.strip_prefix(b"ls_")?).ok()?;
+        let id = TemplateId(u128::from_str_radix(digits, 16).ok()?);
+        self.templates.iter().find(|template| template.id == id)
     }
 
     /// What comes first: statements that this connection does not know yet.
@@ -186,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_told_only_the_statements_that_it_does_not_know() {
-        let template = Template { id: TemplateId(5), sql: "DELETE FROM t WHERE k = $1".into() };
+        let template = Template { id: TemplateId(5), sql: "DELETE FROM t WHERE k = $1".into(), finder: None };
         let batch = Batch::new(vec![template.clone()], 0, Bytes::new(), false, false);
         assert!(!batch.head(&HashSet::new()).is_empty());
         assert!(batch.head(&HashSet::from([template.id])).is_empty());

@@ -24,6 +24,8 @@ pub struct Log {
     block: bool,
     /// Deferrable constraints are checked at the end only: rows are applied one by one, the leader had them at once.
     deferred: bool,
+    /// Something was put in that is not rows by key, whether it was cut since or not.
+    texts: bool,
 }
 
 /// A place in the log to which it can be cut back.
@@ -87,6 +89,11 @@ impl Log {
 
     /// A statement as text, without parameters.
     pub fn text(&mut self, sql: &str) {
+        self.texts = true;
+        self.put_text(sql);
+    }
+
+    fn put_text(&mut self, sql: &str) {
         frontend::parse(&mut self.body, b"", sql.as_bytes(), &[]);
         frontend::bind(&mut self.body, b"", b"", frontend::NO_PARAMETERS, &[]);
         frontend::execute(&mut self.body, b"", 0);
@@ -103,10 +110,10 @@ impl Log {
         self.deferred = true;
     }
 
-    /// What holds until the transaction's end.
+    /// A setting that holds until the transaction's end.
     pub fn within_block(&mut self, sql: &str) {
         self.block = true;
-        self.text(sql);
+        self.put_text(sql);
     }
 
     /// COPY, under the settings by which the leader reads the data: `settings` is a query that sets them.
@@ -133,7 +140,8 @@ impl Log {
     pub fn take_batch(&mut self) -> Batch {
         let taken = std::mem::take(self);
         let block = taken.schema_changed || taken.block || taken.deferred;
-        Batch::new(taken.templates, taken.spilled, taken.body.freeze(), block, taken.deferred)
+        let rows_only = !taken.texts && !taken.schema_changed;
+        Batch::new(taken.templates, taken.spilled, taken.body.freeze(), block, taken.deferred).rows_only(rows_only)
     }
 
     fn end(&self) -> u64 {
@@ -162,7 +170,7 @@ mod tests {
     use crate::effect::TemplateId;
 
     fn template(n: u128) -> Template {
-        Template { id: TemplateId(n), sql: "INSERT INTO t VALUES ($1)".into() }
+        Template { id: TemplateId(n), sql: "INSERT INTO t VALUES ($1)".into(), finder: None }
     }
 
     fn row(log: &mut Log, n: u128) {

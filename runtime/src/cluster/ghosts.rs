@@ -16,10 +16,11 @@ const NATURAL_END: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Client backends that execute something or hold a transaction open and were there before this connection; those that
-/// came from where it comes from, unless `$1`.
+/// Client backends that were there before this connection and came from where it comes from (or from anywhere, by `$1`), and
+/// that execute something, hold a transaction open, or are the proxy's own: such a one may not have read yet what it was sent.
 const EXECUTING: &str = "SELECT g.pid, left(g.query, 200) FROM pg_stat_activity g, pg_stat_activity us \
-    WHERE us.pid = pg_backend_pid() AND g.pid <> us.pid AND g.backend_type = 'client backend' AND g.state <> 'idle' \
+    WHERE us.pid = pg_backend_pid() AND g.pid <> us.pid AND g.backend_type = 'client backend' \
+      AND (g.state <> 'idle' OR g.application_name = 'lockstep follower') \
       AND ($1 OR g.client_addr IS NOT DISTINCT FROM us.client_addr) AND g.backend_start < us.backend_start";
 
 const SLOTS: &str = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \

@@ -19,6 +19,10 @@ const WRITE: &str = "INSERT INTO lockstep.lineage (cluster, epoch, parent, activ
     ON CONFLICT (only_row) DO UPDATE SET cluster = excluded.cluster, epoch = excluded.epoch, \
         parent = excluded.parent, active = excluded.active";
 
+/// Of one that lives as long as the server's shared memory.
+const RUNNING_SINCE: &str = "SELECT concat(s.system_identifier, ' ', extract(epoch FROM a.backend_start)) \
+    FROM pg_stat_activity a, pg_control_system() s WHERE a.backend_type = 'checkpointer' AND a.backend_start IS NOT NULL";
+
 /// The lineage that a membership stands for.
 pub fn of(cluster: &ClusterId, parent: Epoch, membership: &Membership) -> Lineage {
     let mut active: Vec<_> = membership.active().map(|id| membership.member(id).name.clone()).collect();
@@ -41,8 +45,15 @@ pub async fn read(client: &Client, limit: Duration) -> Result<Option<Lineage>, S
     }
 }
 
-/// Writes on a connection of its own, so that nothing that hangs there holds up the pulse.
-pub async fn write(config: &Config, node: NodeId, lineage: &Lineage) -> Result<(), ServiceFault> {
+/// Since when the server runs, all its processes: after a crash even of one of them it has lost what it had not forced to
+/// disk. `None`: the service's role may not see it.
+pub async fn running_since(client: &Client) -> Result<Option<String>, ServiceFault> {
+    let row = client.query_opt(RUNNING_SINCE, &[]).await?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
+/// Writes on a connection of its own, so that nothing that hangs there holds up the pulse. Gives since when the server runs.
+pub async fn write(config: &Config, node: NodeId, lineage: &Lineage) -> Result<Option<String>, ServiceFault> {
     let (service, limit) = (&config.service, config.health.now().timeout);
     let line = service::dial(service, &config.nodes[usize::from(node.0)], &service.database, limit).await?;
     let number = |epoch: Epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX);
@@ -55,7 +66,7 @@ pub async fn write(config: &Config, node: NodeId, lineage: &Lineage) -> Result<(
             }
             outcome => drop(outcome?),
         }
-        Ok(())
+        running_since(&line).await
     })
     .await
 }

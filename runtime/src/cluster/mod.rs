@@ -9,7 +9,8 @@
 //! | `client` | how everybody else asks |
 //! | `actor` | what is done about it |
 //! | `registry`, `state`, `lineage` | the membership: in memory, on disk, on the nodes |
-//! | `sight`, `ghosts`, `open`, `admit` | a start: looking at all nodes, deciding who serves, comparing the others |
+//! | `sight`, `ghosts`, `open` | a start: looking at all nodes, deciding who serves |
+//! | `settle`, `admit` | showing that the others are equal: by the journal, or by a full comparison |
 //! | `admission` | what clients and operators learn of that comparison |
 //! | `handback` | the preferred node leads again |
 //! | `takeover` | serving without the nodes that are gone |
@@ -33,6 +34,7 @@ use tokio::sync::oneshot;
 use crate::config::Config;
 use crate::door::reload::{self, Reloads};
 use crate::door::{self, DoorFault};
+use crate::journal::Journal;
 use crate::node::{self, NodeHandle, ServiceProbe, Standing, Surroundings};
 use crate::shared::Shared;
 use crate::supervise::Guardian;
@@ -55,6 +57,7 @@ mod recover;
 mod registry;
 mod report;
 mod sequences;
+mod settle;
 mod sight;
 mod state;
 mod succession;
@@ -130,7 +133,8 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     let login_secret = state.login_secret()?;
     let dirty = Arc::new(Dirty::default());
     let leveller = Arc::new(Leveller::new(config.clone(), dirty.clone()));
-    let registry = Registry::new(config.clone(), state, leveller.clone());
+    let journal = Arc::new(Journal::new(&config.cluster.state_dir));
+    let registry = Registry::new(config.clone(), state, leveller.clone(), journal.clone());
     let (client, inbox) = ClusterClient::new(registry.subscribe(), dirty);
     let (asking, reloads) = reload::channel();
     let shared = Arc::new(Shared {
@@ -141,6 +145,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         in_flight: InFlight::new(),
         utilities: Arc::default(),
         vacated: tokio::sync::broadcast::Sender::new(VACATED),
+        journal,
         cluster: client,
         login_secret,
         clients: AtomicUsize::new(0),

@@ -68,7 +68,7 @@ impl Cluster {
         };
         let now = clock::unix_seconds();
         let new_id = || ClusterId::from_random(entropy::bytes());
-        let decision = match known {
+        let decision = match known.clone() {
             known if self.shared.config.standby => {
                 opening::relieve(known, fresh(&self.shared.config), new_id(), &seen, now)
             }
@@ -85,12 +85,21 @@ impl Cluster {
                 }
                 Ok(None)
             }
-            Opening::Serve { record, compare, ghosts, jump } => {
+            Opening::Serve { mut record, mut compare, ghosts, jump } => {
                 *waiting = None;
-                self.lay_ghosts(ghosts).await;
-                if jump {
+                let alone = self.lay_ghosts(ghosts).await;
+                let settled = match &known {
+                    Some(known) if ghosts == Ghosts::Here && !compare.is_empty() => {
+                        self.settle(known, &record.membership, &compare, (alone, jump)).await
+                    }
+                    _ => false,
+                };
+                if settled {
+                    opening::let_in(&mut record, &std::mem::take(&mut compare), now);
+                } else if jump {
                     self.jump(&record.membership).await;
                 }
+                self.shared.journal.begin(record.cluster.0.clone());
                 let candidates = self.candidates(compare, &record);
                 self.registry.install(record).await;
                 Ok(candidates)
@@ -117,20 +126,23 @@ impl Cluster {
         }
     }
 
-    /// On every node that serves or is to be compared.
-    async fn lay_ghosts(&self, ghosts: Ghosts) {
+    /// On every node that serves or is to be compared. Whether nothing of a former proxy is left.
+    async fn lay_ghosts(&self, ghosts: Ghosts) -> bool {
         if ghosts == Ghosts::None {
-            return;
+            return true;
         }
+        let mut none_left = true;
         for (node, standing) in self.shared.config.nodes.iter().zip(&self.standings) {
             let Ok(line) = standing.line().await else { continue };
             if let Err(fault) = ghosts::lay(&line, &node.name, ghosts).await {
                 tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
+                none_left = false;
             }
         }
+        none_left
     }
 
-    async fn jump(&self, next: &Membership) {
+    pub(super) async fn jump(&self, next: &Membership) {
         let Some(leader) = next.leader() else { return };
         let jumped = async {
             self.leveller.mark_all(leader).await?;

@@ -19,6 +19,7 @@ use super::open::fresh;
 use super::state::{StateDirectory, StateFault};
 use crate::clock;
 use crate::config::Config;
+use crate::journal::Journal;
 
 /// Pause between two attempts to write the state file.
 const SAVE_PAUSE: Duration = Duration::from_millis(250);
@@ -28,6 +29,7 @@ pub struct Registry {
     config: Arc<Config>,
     state: Arc<StateDirectory>,
     leveller: Arc<Leveller>,
+    journal: Arc<Journal>,
     /// `None` until the cluster has been opened.
     record: Mutex<Option<Record>>,
     membership: Arc<ArcSwap<Membership>>,
@@ -35,10 +37,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    pub fn new(config: Arc<Config>, state: Arc<StateDirectory>, leveller: Arc<Leveller>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        state: Arc<StateDirectory>,
+        leveller: Arc<Leveller>,
+        journal: Arc<Journal>,
+    ) -> Self {
         let first = Arc::new(fresh(&config));
         let membership = Arc::new(ArcSwap::new(first.clone()));
-        Self { config, state, leveller, record: Mutex::new(None), membership, published: watch::Sender::new(first) }
+        let published = watch::Sender::new(first);
+        Self { config, state, leveller, journal, record: Mutex::new(None), membership, published }
     }
 
     pub fn membership(&self) -> &Arc<ArcSwap<Membership>> {
@@ -109,6 +117,7 @@ impl Registry {
         self.save(&record).await;
         let before = self.membership.load_full();
         announce(&before, &record.membership);
+        self.keep_journal_true(&before, &record.membership);
         if before.leader().is_some_and(|leader| record.membership.leader() != Some(leader)) {
             // Values of sequences that the old leader gives out from here on reach no client.
             self.publish(Membership { leading: None, ..(*before).clone() });
@@ -118,6 +127,18 @@ impl Registry {
         }
         self.publish(record.membership.clone());
         *held = Some(record);
+    }
+
+    /// A commit that was under way when nobody could be reached any more is over, and what became of it may not be known;
+    /// the nodes are current all the same.
+    fn keep_journal_true(&self, before: &Membership, after: &Membership) {
+        let lost = |node: &NodeId| {
+            after.member(*node).state == MemberState::Unreachable
+                && before.member(*node).state != MemberState::Unreachable
+        };
+        if after.ids().any(|node| lost(&node)) {
+            self.journal.doubt();
+        }
     }
 
     /// What must be true on the active nodes before service goes on in a new epoch. A node on which it fails is not
@@ -135,7 +156,12 @@ impl Registry {
         }
         while let Some(done) = writes.join_next().await {
             match done {
-                Ok((node, Ok(()))) => record.written[usize::from(node.0)] = lineage.epoch,
+                Ok((node, Ok(start))) => {
+                    record.written[usize::from(node.0)] = lineage.epoch;
+                    if let Some(start) = start {
+                        self.journal.note(&record.membership.member(node).name, lineage.epoch, &start);
+                    }
+                }
                 Ok((node, Err(fault))) => {
                     let node = &record.membership.member(node).name;
                     tracing::error!(node, %fault, epoch = lineage.epoch.0, "lineage could not be written");

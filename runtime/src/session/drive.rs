@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use lockstep_core::cluster::{Membership, Verdict};
@@ -17,6 +18,7 @@ use lockstep_core::effect::capture::CaptureKey;
 use lockstep_core::fault::Fault;
 use lockstep_core::id::{NodeId, SessionId};
 use lockstep_core::inflight::Flight;
+use lockstep_core::journal::UnitNumber;
 use lockstep_core::session::{Action, Birth, LockMode, Session, Settings, World};
 use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::ReserveFault;
@@ -51,12 +53,17 @@ pub(super) enum Event {
 /// What a commit holds of what the sessions share; all of it is let go by dropping it.
 #[derive(Default)]
 pub(super) struct Held {
+    /// The unit in the journal; closed only by who knows what has become of it.
+    pub(super) unit: Option<UnitNumber>,
     /// Left before the lock is: an exclusive holder finds nobody in flight.
     pub(super) flight: Option<Flight<Lookout>>,
     _slot: Option<OwnedSemaphorePermit>,
     _pass: Option<Pass>,
     _utility: Option<OwnedRwLockReadGuard<()>>,
 }
+
+/// From one attempt to write to the journal to the next, while neither that can be done nor taking it away.
+const JOURNAL_PAUSE: Duration = Duration::from_millis(250);
 
 type Pending = Pin<Box<dyn Future<Output = Event>>>;
 
@@ -202,6 +209,9 @@ impl Driver {
             }
             Action::Lock(mode) => self.lock(mode),
             Action::Unlock => {
+                if let Some(unit) = self.held.unit.take() {
+                    self.server.shared().journal.close(unit);
+                }
                 self.held = Held::default();
                 self.looks = false;
                 self.lock_request += 1;
@@ -266,7 +276,21 @@ impl Driver {
         }));
     }
 
-    fn locked(&mut self, held: Held) {
+    /// Goes on with the commit when it is in the journal.
+    fn locked(&mut self, mut held: Held) {
+        let journalled = self.session.touched().map(|touched| {
+            let opened = self.server.shared().journal.open(&self.identity.database, touched)?;
+            held.unit = Some(opened);
+            Ok::<_, std::io::Error>(())
+        });
+        if let Some(Err(_)) = journalled {
+            let request = self.lock_request;
+            self.pending.push(Box::pin(async move {
+                tokio::time::sleep(JOURNAL_PAUSE).await;
+                Event::Locked(request, held)
+            }));
+            return;
+        }
         self.held = held;
         let membership = self.server.shared().membership.load();
         self.session.locked(&membership);

@@ -10,6 +10,10 @@ use crate::servers::{Pair, ask, start, states, until};
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
 
+fn lose_journal(pair: &Pair) {
+    std::fs::remove_file(pair.config().cluster.state_dir.join("journal")).expect("lose the journal");
+}
+
 #[actix::test]
 async fn after_an_orderly_stop_all_active_nodes_are_active_at_once() {
     let pair = Pair::start();
@@ -31,9 +35,19 @@ async fn a_restart_brings_no_degraded_node_back() {
 }
 
 #[actix::test]
-async fn after_an_unclean_stop_the_preferred_node_serves_and_an_equal_one_joins() {
+async fn after_an_unclean_stop_with_nothing_under_way_all_nodes_are_active_at_once() {
     let pair = Pair::start();
     start(&pair).await.abandon().await;
+    let running = start(&pair).await;
+    assert_eq!(states(&running), [Active, Active]);
+    running.stop().await;
+}
+
+#[actix::test]
+async fn without_a_journal_the_preferred_node_serves_and_an_equal_one_joins() {
+    let pair = Pair::start();
+    start(&pair).await.abandon().await;
+    lose_journal(&pair);
     let running = start(&pair).await;
     assert_eq!(running.shared().membership.load().leader(), Some(A));
     until("b was compared", async || states(&running) == [Active, Active]).await;
@@ -41,9 +55,10 @@ async fn after_an_unclean_stop_the_preferred_node_serves_and_an_equal_one_joins(
 }
 
 #[actix::test]
-async fn after_an_unclean_stop_a_different_node_stays_out() {
+async fn without_a_journal_a_different_node_stays_out() {
     let pair = Pair::start();
     start(&pair).await.abandon().await;
+    lose_journal(&pair);
     pair.servers[1].run("CREATE TABLE half_done (a int)").await;
     let running = start(&pair).await;
     let reason = || running.shared().membership.load().member(B).reason.clone();

@@ -12,6 +12,7 @@ mod ended;
 mod explain;
 mod failover;
 mod harness;
+mod journal;
 mod login;
 mod operator;
 mod recovery;

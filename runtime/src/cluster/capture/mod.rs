@@ -13,6 +13,7 @@ use lockstep_core::catalog::{Catalog, Cell};
 use lockstep_core::effect::capture::CaptureKey;
 use lockstep_core::fault::{Fault, SqlState};
 use lockstep_core::id::NodeId;
+use lockstep_core::journal::{Touched, Unknown};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState as State;
 
@@ -121,7 +122,12 @@ impl Cluster {
             followers.push((node, line));
         }
         catalogs.begin_change();
-        let committed = self.commit((leads, &leader), &followers).await;
+        let unit = self.shared.journal.open(database, Touched::Unknown(Unknown::Capture));
+        let committed = match &unit {
+            Ok(_) => self.commit((leads, &leader), &followers).await,
+            Err(_) => Err(ServiceFault::NoJournal),
+        };
+        unit.into_iter().for_each(|unit| self.shared.journal.close(unit));
         catalogs.end_change();
         committed.map(|()| key).map_err(Trouble::from)
     }

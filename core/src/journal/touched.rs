@@ -1,0 +1,160 @@
+//! The rows of a unit, out of its batch.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::effect::Finder;
+use crate::effect::capture::APPLY;
+use crate::limits;
+use crate::unit::Batch;
+use crate::wire::cursor::Cursor;
+use crate::wire::{Malformed, frame, frontend};
+
+/// What a unit has touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    Rows(Vec<Touch>),
+    Unknown(Unknown),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touch {
+    /// `keys`: the finder's parameters for one row after the other, each with its length before it.
+    ByKey { finder: Arc<Finder>, keys: BytesMut },
+    /// As triggers of ours have told them.
+    Captured(Bytes),
+}
+
+/// Why the rows that a unit has touched are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Unknown {
+    /// DDL, COPY, a command that each node runs by itself, or what is not known and allowed.
+    Statement = 1,
+    TooMany = 2,
+    NoKey = 3,
+    Encoding = 4,
+    /// Triggers of ours were being made.
+    Capture = 5,
+}
+
+impl Unknown {
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Statement => "had changed more than rows that it names",
+            Self::TooMany => "had changed too many rows",
+            Self::NoKey => "had changed a table without a key",
+            Self::Encoding => "came from a client with another encoding than UTF8",
+            Self::Capture => "was to have rows captured",
+        }
+    }
+
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        [Self::Statement, Self::TooMany, Self::NoKey, Self::Encoding, Self::Capture]
+            .into_iter()
+            .find(|unknown| *unknown as u8 == code)
+    }
+}
+
+impl Touched {
+    pub fn of(batch: &Batch) -> Self {
+        if !batch.has_rows_only() {
+            return Self::Unknown(Unknown::Statement);
+        }
+        if batch.spilled() > 0 {
+            return Self::Unknown(Unknown::TooMany);
+        }
+        let mut touches = Touches::default();
+        match touches.gather(batch) {
+            Ok(Ok(())) => Self::Rows(touches.all),
+            Ok(Err(unknown)) => Self::Unknown(unknown),
+            // Of what we have written ourselves.
+            Err(_) => Self::Unknown(Unknown::Statement),
+        }
+    }
+
+    pub fn rows(&self) -> &[Touch] {
+        match self {
+            Self::Rows(touches) => touches,
+            Self::Unknown(_) => &[],
+        }
+    }
+}
+
+#[derive(Default)]
+struct Touches {
+    all: Vec<Touch>,
+    bytes: usize,
+}
+
+impl Touches {
+    fn gather(&mut self, batch: &Batch) -> Result<Result<(), Unknown>, Malformed> {
+        let mut rest = batch.tail().clone();
+        while !rest.is_empty() {
+            let peeked = frame::peek(&rest, limits::MESSAGE).map_err(|_| Malformed::Field("length"))?;
+            let (tag, size) = peeked.filter(|(_, size)| *size <= rest.len()).ok_or(Malformed::Short)?;
+            let message = rest.split_to(size);
+            if tag == frontend::BIND
+                && let Err(unknown) = self.bind(batch, message.slice(frame::HEADER..))?
+            {
+                return Ok(Err(unknown));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// One that binds an unnamed statement sets something.
+    fn bind(&mut self, batch: &Batch, body: Bytes) -> Result<Result<(), Unknown>, Malformed> {
+        let mut cursor = Cursor::new(body);
+        cursor.cstr()?;
+        let name = cursor.cstr()?;
+        if name.is_empty() {
+            return Ok(Ok(()));
+        }
+        for _ in 0..cursor.count()? {
+            cursor.i16()?;
+        }
+        let count = cursor.count()?;
+        let Some(template) = batch.template(&name) else { return Ok(Err(Unknown::Statement)) };
+        let added = match &template.finder {
+            Some(finder) => self.keys(finder, count, cursor)?,
+            None if template.id == APPLY.id => {
+                let rows = cursor.value()?.ok_or(Malformed::Field("captured rows"))?;
+                let bytes = rows.len();
+                self.all.push(Touch::Captured(rows));
+                bytes
+            }
+            None => return Ok(Err(Unknown::NoKey)),
+        };
+        self.bytes += added;
+        Ok(if self.bytes > limits::JOURNALLED { Err(Unknown::TooMany) } else { Ok(()) })
+    }
+
+    fn keys(&mut self, finder: &Arc<Finder>, count: usize, mut cursor: Cursor) -> Result<usize, Malformed> {
+        let known = self.all.iter().position(|touch| match touch {
+            Touch::ByKey { finder: known, .. } => known == finder,
+            Touch::Captured(_) => false,
+        });
+        let at = known.unwrap_or_else(|| {
+            self.all.push(Touch::ByKey { finder: finder.clone(), keys: BytesMut::new() });
+            self.all.len() - 1
+        });
+        let Some(Touch::ByKey { keys, .. }) = self.all.get_mut(at) else { return Err(Malformed::Short) };
+        let before = keys.len();
+        let width = usize::from(finder.width);
+        let mut row = Vec::with_capacity(width);
+        for _ in 0..count / width.max(1) {
+            row.clear();
+            for _ in 0..width {
+                row.push(cursor.value()?);
+            }
+            for (position, _) in &finder.parameters {
+                let value = row.get(usize::from(*position)).and_then(Option::as_ref).ok_or(Malformed::Short)?;
+                keys.put_u32(value.len() as u32);
+                keys.put_slice(value);
+            }
+        }
+        Ok(keys.len() - before)
+    }
+}
