@@ -27,6 +27,7 @@ use super::link::{Link, LinkFault};
 use super::local::Local;
 use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
 use super::look::Lookout;
+use super::oncall::OnCall;
 use super::peer::Peer;
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
@@ -75,7 +76,7 @@ pub struct Driver {
     pub(super) client_open: bool,
     pub(super) leader: Option<Leader>,
     reserved: HashMap<NodeId, Follower>,
-    pub(super) pending: FuturesUnordered<Pending>,
+    pub(super) pending: OnCall<FuturesUnordered<Pending>>,
     pub(super) held: Held,
     /// Whether the unit waits for a clear look.
     pub(super) looks: bool,
@@ -84,7 +85,7 @@ pub struct Driver {
     /// Counts requests for the commit lock: the answer to one that was taken back is let go.
     lock_request: u64,
     spill: Option<Rc<Spill>>,
-    pub(super) inbox: mpsc::Receiver<Control>,
+    pub(super) inbox: OnCall<mpsc::Receiver<Control>>,
     seen: Arc<Membership>,
     /// Until the session has ended.
     _place: Place,
@@ -126,13 +127,13 @@ impl Driver {
             client_open: true,
             leader: Some(Leader { peer: link.peer, pid: link.pid, cancel_key: link.cancel_key }),
             reserved: HashMap::new(),
-            pending: FuturesUnordered::new(),
+            pending: OnCall::new(FuturesUnordered::new()),
             held: Held::default(),
             looks: false,
             busy: false,
             lock_request: 0,
             spill: None,
-            inbox,
+            inbox: OnCall::new(inbox),
             seen,
             _place: place,
             leaving: Leave::No,
@@ -217,12 +218,11 @@ impl Driver {
             }
             Action::Suspect { node, why } => {
                 let server = self.server.clone();
-                self.pending
-                    .push(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
+                self.ask(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
             }
             Action::Degrade { node, why } => {
                 let server = self.server.clone();
-                self.pending.push(Box::pin(async move {
+                self.ask(Box::pin(async move {
                     server.cluster().diverged(node, why).await;
                     Event::Degraded(node)
                 }));
@@ -236,6 +236,11 @@ impl Driver {
                 self.draws = draws;
             }
         }
+    }
+
+    /// The answer will be an event.
+    fn ask(&mut self, answer: Pending) {
+        self.pending.source().push(answer);
     }
 
     fn spill(&mut self) -> std::io::Result<Rc<Spill>> {
@@ -255,7 +260,7 @@ impl Driver {
             return self.locked(Held { _slot: Some(slot), _pass: Some(pass), ..Held::default() });
         }
         let (request, utilities) = (self.lock_request, shared.utilities.clone());
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             if mode == LockMode::Utility {
                 let held = Held { _utility: Some(utilities.read_owned().await), ..Held::default() };
                 return Event::Locked(request, held);
@@ -286,7 +291,7 @@ impl Driver {
             return self.session.reserved(node);
         }
         let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             let dialled = pool::dial(server.node(node), kind, &identity.key, local.keys()).await;
             Event::Reserved(node, dialled.map(Box::new))
         }));
@@ -297,7 +302,7 @@ impl Driver {
             return self.session.broken(node, "its connection was not there any more".into());
         };
         let (server, spill, pid) = (self.server.clone(), self.spill.clone(), follower.link.pid);
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             let exchanged = tokio::select! {
                 biased;
                 exchanged = exchange(follower, batch, spill) => exchanged,
@@ -311,13 +316,13 @@ impl Driver {
         let (server, database) = (self.server.clone(), self.identity.database.clone());
         let (catalogs, backend) = (server.catalogs(&database), self.leader.as_ref().map_or(0, |leader| leader.pid));
         let wish = Wish { database, tables, catalogs, backend };
-        self.pending.push(Box::pin(async move { Event::Captured(server.cluster().capture(wish).await) }));
+        self.ask(Box::pin(async move { Event::Captured(server.cluster().capture(wish).await) }));
     }
 
     fn dial(&mut self) {
         self.leader = None;
         let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             let dialled = dial_leader(&identity, &server, &local).await;
             Event::Dialled(dialled.map(Box::new).map_err(DialLeaderFault::into_fault))
         }));
@@ -325,7 +330,7 @@ impl Driver {
 
     fn watch_membership(&mut self) {
         let (server, seen) = (self.server.clone(), self.seen.clone());
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             server.cluster().changed(&seen).await;
             Event::MembershipChanged
         }));
