@@ -39,6 +39,9 @@ pub const READ_LEAST: usize = 8 << 10;
 /// Messages of an unfinished segment that are kept so that it can be run again on another leader, in bytes.
 pub const SEGMENT_REPLAY: usize = 64 << 10;
 
+/// A buffer for it that is larger does not stay with a session.
+pub const REPLAY_AT_REST: usize = 4 << 10;
+
 /// Rows of a write that wait in a portal until the client asks for them, in bytes. The server would keep them in a file.
 pub const ROWS_KEPT: usize = 16 << 20;
 

@@ -26,8 +26,8 @@ pub struct Owed {
     pub shift: u32,
 }
 
+/// Small, for every message makes one, which goes through a queue: what is seldom there, or large, is in a box.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box for each Execute costs more than the room in a short queue")]
 pub enum What {
     /// ParseComplete, BindComplete or CloseComplete.
     Ack {
@@ -35,7 +35,7 @@ pub enum What {
         undo: Undo,
     },
     /// An error to a message that cannot be parsed; the client is told this instead.
-    Refusal(Fault),
+    Refusal(Box<Fault>),
     /// ParameterDescription, then RowDescription or NoData.
     Statement {
         shape: Shape,
@@ -65,9 +65,9 @@ impl What {
     /// What success of a statement of the client's means besides its answer.
     pub fn marks(&self) -> Marks {
         match self {
-            Self::Execution(Execution::Write(WriteExecution { done, .. }))
-            | Self::Execution(Execution::Pass { done } | Execution::Copy { done, .. })
-            | Self::Raw { done, .. } => done.marks,
+            Self::Execution(Execution::Write(write)) => write.done.marks,
+            Self::Execution(Execution::Pass { done } | Execution::Copy { done, .. }) => done.marks,
+            Self::Raw { done, .. } => done.marks,
             _ => Marks::default(),
         }
     }
@@ -96,23 +96,23 @@ pub enum Execution {
     Pass {
         done: Done,
     },
-    Write(WriteExecution),
+    Write(Box<WriteExecution>),
     /// `ended`: the client's CopyDone or CopyFail has been sent on.
     Copy {
-        source: Source,
+        source: Box<Source>,
         done: Done,
         ended: bool,
     },
     /// DDL whose rows are read next.
     Image,
     /// Those rows.
-    ImageRows(WriteExecution),
+    ImageRows(Box<WriteExecution>),
     /// COPY into the landing table; `ended` as above.
     Landing {
         ended: bool,
     },
     /// COPY that must fail at the leader; if it takes data, the client is told this.
-    Unknown(Fault),
+    Unknown(Box<Fault>),
     /// Rows of a query of ours, in the middle of a client's pipeline.
     Own(Own),
     /// BEGIN put before a string of statements; or the client's own in such a string: what the leader has to remark of it
@@ -148,9 +148,9 @@ pub struct Done {
     pub note: Note,
     pub marks: Marks,
     /// What a new leader must be told, and the statement that says it.
-    pub memory: Option<(Memory, Arc<str>)>,
+    pub memory: Option<Box<(Memory, Arc<str>)>>,
     /// Of a write whose rows are captured: its plan must be that of the schema in which it has run.
-    pub source: Option<Source>,
+    pub source: Option<Box<Source>>,
     /// It should have been refused.
     pub waived: Option<Arc<Waived>>,
 }
@@ -170,7 +170,7 @@ pub enum Note {
     Schema(Arc<str>),
     Prepared {
         name: Bytes,
-        statement: Box<Statement>,
+        statement: Arc<Statement>,
     },
     Deallocated {
         name: Option<String>,
@@ -195,7 +195,7 @@ pub enum Undo {
     /// A statement was thought to be prepared.
     Forget(Bytes),
     /// A statement was thought to be closed.
-    Restore(Bytes, Box<Statement>),
+    Restore(Bytes, Arc<Statement>),
     /// A statement was thought to be made again after a change of the schema: to be done before its next use.
     Outdated(Bytes),
 }

@@ -249,7 +249,7 @@ impl Session {
             Execution::Image => self.image_run(frame),
             Execution::ImageRows(mut write) => self.log_rows(&mut write, true),
             Execution::Copy { done, source, .. } => {
-                self.check_source(source);
+                self.check_source(*source);
                 self.completed(&frame.raw);
                 self.apply(&done);
             }

@@ -37,16 +37,12 @@ impl Session {
     fn remember(&mut self, frame: &Frame) {
         let segment = &mut self.segment;
         segment.begun = true;
-        if !segment.open && segment.replay.is_none() && !segment.told && !segment.failed {
-            segment.replay = (self.block == Block::None).then(Default::default);
+        let fresh = !segment.open && !segment.told && !segment.failed && self.block == Block::None;
+        if fresh && !self.replay.is_kept() {
+            self.replay.begin();
         }
-        if let Some(replay) = &mut segment.replay {
-            if replay.len() + frame.raw.len() > limits::SEGMENT_REPLAY {
-                segment.replay = None;
-                segment.told = true;
-            } else {
-                replay.extend_from_slice(&frame.raw);
-            }
+        if self.replay.is_kept() && !self.replay.add(&frame.raw) {
+            segment.told = true;
         }
     }
 
@@ -82,10 +78,10 @@ impl Session {
         match frame.tag {
             frontend::QUERY => self.query(frontend::read_query(frame.body())?, frame, world),
             frontend::PARSE => self.parse(Parse::read(frame.body())?, frame, world),
-            frontend::BIND => self.bind(Bind::read(frame.body())?, frame, world),
-            frontend::DESCRIBE => self.describe(Named::read(frame.body())?, &frame),
-            frontend::EXECUTE => self.execute(Execute::read(frame.body())?, frame),
-            frontend::CLOSE => self.close_named(&Named::read(frame.body())?, &frame),
+            frontend::BIND => self.bind(&Bind::read(frame.content())?, &frame, world),
+            frontend::DESCRIBE => self.describe(&Named::read(frame.content())?, &frame),
+            frontend::EXECUTE => self.execute(&Execute::read(frame.content())?, &frame),
+            frontend::CLOSE => self.close_named(&Named::read(frame.content())?, &frame),
             frontend::FLUSH => frontend::flush(&mut self.leader_out),
             frontend::SYNC => self.segment_over(),
             frontend::FUNCTION_CALL => self.function_call(&frame)?,
@@ -121,12 +117,17 @@ impl Session {
     /// transaction fails as it would for any error, and its answer is replaced by ours.
     pub(super) fn poison(&mut self, fault: Fault, shift: u32) {
         frontend::parse(&mut self.leader_out, OWN_NAME, b"lockstep refuses this statement", &[]);
-        self.owe(What::Refusal(fault), shift);
+        self.owe(What::Refusal(Box::new(fault)), shift);
     }
 
     pub(super) fn drain(&mut self, then: AfterDrain) {
         self.await_answers();
         self.after_drain = Some(then);
+    }
+
+    /// Handles this message again when all that was sent has been answered.
+    pub(super) fn postpone(&mut self, frame: &Frame) {
+        self.drain(AfterDrain::Frame(frame.clone()));
     }
 
     /// Takes the client's next message when all that was sent has been answered.

@@ -109,7 +109,7 @@ impl Session {
             return self.drain(AfterDrain::Overtaken(via));
         }
         self.gate = Gate::Commit;
-        self.segment.replay = None;
+        self.replay.give_up();
         let mut order = self.unit.order;
         if via.utility().is_some() && self.has_set_role() {
             let why = "this command is refused: it is run on followers by the role of the login, and another is set";

@@ -21,7 +21,7 @@ impl Session {
                 let text = self.begin_landing(copy, &text, marks, source, shift as usize);
                 (text, Execution::Landing { ended: false })
             }
-            Action::CopyUnknown(fault) => (Some(text), Execution::Unknown(fault.clone())),
+            Action::CopyUnknown(fault) => (Some(text), Execution::Unknown(Box::new(fault.clone()))),
             _ => return,
         };
         if let Some(text) = text {
@@ -37,7 +37,7 @@ impl Session {
         self.note_encoding();
         self.note_role();
         self.unit.log.copy_begin(&settings, &copy.follower_sql);
-        Execution::Copy { source, done: Done { marks, ..Done::default() }, ended: false }
+        Execution::Copy { source: Box::new(source), done: Done { marks, ..Done::default() }, ended: false }
     }
 
     /// The settings by which the leader reads COPY data, which it reports.

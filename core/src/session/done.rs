@@ -23,10 +23,11 @@ impl Session {
         marks: Marks,
         source: Source,
         share: Share,
-    ) -> WriteExecution {
+    ) -> Box<WriteExecution> {
         self.writes(source.planned_in);
         let done = Done { marks, ..Done::default() };
-        WriteExecution { write: write.clone(), rows: Rows::default(), source, done, copies: false, share }
+        let rows = Rows::default();
+        Box::new(WriteExecution { write: write.clone(), rows, source, done, copies: false, share })
     }
 
     pub(super) fn apply(&mut self, done: &Done) {
@@ -35,12 +36,12 @@ impl Session {
             self.waived();
         }
         if let Some(source) = &done.source {
-            self.check_source(source.clone());
+            self.check_source(Source::clone(source));
         }
         if marks.holdable {
             self.unit.order = Order::LeaderFirst;
         }
-        self.unit.learned.extend(done.memory.clone());
+        self.unit.learned.extend(done.memory.as_deref().cloned());
         if marks.settings {
             self.unit.renames = true;
             self.forget_names();

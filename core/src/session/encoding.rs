@@ -22,14 +22,10 @@ pub(super) enum Encoding {
 }
 
 impl Session {
-    fn parameter(&self, name: &'static str) -> Bytes {
-        self.parameters.get(name.as_bytes()).cloned().unwrap_or(Bytes::from_static(b"UTF8"))
-    }
-
-    fn encoding(&self) -> Option<Bytes> {
+    fn encoding(&self) -> Option<&Bytes> {
         match &self.encoding {
-            Encoding::Reported => Some(self.parameter("client_encoding")),
-            Encoding::Read(name) => Some(name.clone()),
+            Encoding::Reported => Some(self.parameters.client_encoding()),
+            Encoding::Read(name) => Some(name),
             Encoding::Unknown => None,
         }
     }
@@ -40,13 +36,13 @@ impl Session {
         if self.role == Role::Unknown {
             return None;
         }
-        let (theirs, ours) = (self.encoding()?, self.parameter("server_encoding"));
+        let (theirs, ours) = (self.encoding()?, self.parameters.server_encoding());
         Some(theirs != ours && theirs != "SQL_ASCII" && ours != "SQL_ASCII")
     }
 
     /// The encoding in which followers must read what the unit has taken down as the client sent it.
     pub fn client_encoding(&self) -> Bytes {
-        self.unit.encoding.clone().unwrap_or_else(|| self.parameter("client_encoding"))
+        self.unit.encoding.as_ref().unwrap_or_else(|| self.parameters.client_encoding()).clone()
     }
 
     /// Something goes into the log. All of a unit is read in one encoding.
@@ -55,8 +51,8 @@ impl Session {
             return;
         }
         match (self.encoding(), &self.unit.encoding) {
-            (Some(now), None) => self.unit.encoding = Some(now),
-            (Some(now), Some(before)) if now == *before => {}
+            (Some(now), None) => self.unit.encoding = Some(now.clone()),
+            (Some(now), Some(before)) if now == before => {}
             _ => self.doom(two_encodings()),
         }
     }
@@ -73,7 +69,7 @@ impl Session {
     /// The text as the planner reads it, with every byte in its place. In a client encoding other than UTF-8 each byte of
     /// a letter beyond ASCII becomes one that no keyword has: names with such letters are then unknown, and refused.
     pub(super) fn readable(&self, text: &Bytes) -> Arc<str> {
-        let trail = self.encoding().and_then(|encoding| trail(&encoding));
+        let trail = self.encoding().and_then(|encoding| trail(encoding));
         match std::str::from_utf8(text) {
             Ok(text) if trail.is_none() || text.is_ascii() => text.into(),
             _ => masked(text, trail.unwrap_or(|_| 0)).into(),

@@ -39,11 +39,11 @@ impl Session {
         let epoch = self.planned_in;
         let (sql, types, maker) = (parse.sql, parse.types, Maker::Parse);
         let statement = Statement { sql, readable, types, planned, epoch, renamings, maker };
-        self.send_parse(parse.name, statement);
+        self.send_parse(&parse.name, Arc::new(statement));
     }
 
     /// The leader's Parse, by plan.
-    fn send_parse(&mut self, name: Bytes, statement: Statement) {
+    fn send_parse(&mut self, name: &[u8], statement: Arc<Statement>) {
         match statement.planned.as_ref().map(|p| &p.plan.action) {
             Some(Action::Refuse(fault)) => return self.poison(fault.clone(), 0),
             Some(Action::Ddl(ddl)) if ddl.password.is_some() => {
@@ -53,29 +53,29 @@ impl Session {
                 return self.poison(fault, 0);
             }
             Some(Action::Unparsed) => {
-                frontend::parse(&mut self.leader_out, &name, &statement.sql, &statement.types);
+                frontend::parse(&mut self.leader_out, name, &statement.sql, &statement.types);
                 self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
                 return self.poison(Self::not_understood(), 0);
             }
             _ => {}
         }
         let sql = self.leader_text(&statement);
-        frontend::parse(&mut self.leader_out, &name, &sql, &statement.types);
+        frontend::parse(&mut self.leader_out, name, &sql, &statement.types);
         // A name that exists keeps its statement: the leader refuses the second.
-        let known = !name.is_empty() && self.statements.contains_key(&name);
-        let undo = if known { Undo::Nothing } else { Undo::Forget(name.clone()) };
+        let known = !name.is_empty() && self.statements.contains(name);
+        let undo = if known { Undo::Nothing } else { Undo::Forget(Bytes::copy_from_slice(name)) };
         self.owe(What::Ack { to: To::Client, undo }, 0);
         if !known {
             self.name(name, statement);
         }
     }
 
-    pub(super) fn bind(&mut self, bind: Bind, frame: Frame, world: &mut World<'_>) {
-        if self.segment.unsettled && !self.settle(&frame) {
+    pub(super) fn bind(&mut self, bind: &Bind<&[u8]>, frame: &Frame, world: &mut World<'_>) {
+        if self.segment.unsettled && !self.settle(frame) {
             return;
         }
         let then = || AfterDrain::Frame(frame.clone());
-        let Some(statement) = self.known(&bind.statement, world, then) else { return };
+        let Some(statement) = self.known(bind.statement, world, then) else { return };
         let meaning = match statement.plan().cloned() {
             Some(plan) => match self.meaning(&plan, world, then) {
                 Some(meaning) => meaning,
@@ -84,35 +84,34 @@ impl Session {
             // An empty text.
             None => Meaning { plan: Arc::new(Action::Leader.into()), named: None, prepared: None },
         };
-        self.send_bind(&bind, &statement, &meaning);
+        self.send_bind(bind, frame, &statement, &meaning);
         self.portals_made += 1;
         let portal = Portal { statement, meaning, run: Run::Not, serial: self.portals_made };
         self.portals.insert(bind.portal, portal);
     }
 
-    fn send_bind(&mut self, bind: &Bind, statement: &Statement, meaning: &Meaning) {
-        let formats = match &meaning.plan.action {
-            Action::Write(write) => {
-                self.writes(statement.epoch);
-                // The portal of an EXECUTE whose statement lacks our columns is never executed.
-                if meaning.prepared.is_some() {
-                    bind.result_formats.clone()
-                } else {
-                    self.result_formats(write, &bind.result_formats)
-                }
-            }
-            Action::Ddl(_) | Action::Image(_) | Action::CopyIn(_) | Action::CopyRows(_) | Action::Captured(_) => {
-                self.writes(statement.epoch);
-                bind.result_formats.clone()
-            }
-            _ => bind.result_formats.clone(),
+    fn send_bind(&mut self, bind: &Bind<&[u8]>, frame: &Frame, statement: &Statement, meaning: &Meaning) {
+        use Action::{Captured, CopyIn, CopyRows, Ddl, Image, Write};
+        let action = &meaning.plan.action;
+        if matches!(action, Write(_) | Ddl(_) | Image(_) | CopyIn(_) | CopyRows(_) | Captured(_)) {
+            self.writes(statement.epoch);
+        }
+        let formats = match action {
+            // The portal of an EXECUTE whose statement lacks our columns is never executed.
+            Write(write) if meaning.prepared.is_none() => Some(self.result_formats(write, &bind.result_formats)),
+            _ => None,
         };
         let ours = statement.is_bare_write();
         if ours {
             self.prepare_own(statement);
         }
-        let name = if ours { OWN_PREPARED.as_bytes() } else { &bind.statement };
-        frontend::bind(&mut self.leader_out, &bind.portal, name, &bind.parameters, &formats);
+        if ours || formats.is_some() {
+            let name = if ours { OWN_PREPARED.as_bytes() } else { bind.statement };
+            let formats = formats.as_ref().unwrap_or(&bind.result_formats);
+            frontend::bind(&mut self.leader_out, bind.portal, name, bind.parameters, formats);
+        } else {
+            self.leader_out.extend_from_slice(&frame.raw);
+        }
         self.owe(What::Ack { to: To::Client, undo: Undo::Nothing }, 0);
         if ours {
             self.close_own();
@@ -125,17 +124,17 @@ impl Session {
             self.segment.unsettled = false;
             return true;
         }
-        self.drain(AfterDrain::Frame(frame.clone()));
+        self.postpone(frame);
         false
     }
 
-    pub(super) fn describe(&mut self, named: Named, frame: &Frame) {
+    pub(super) fn describe(&mut self, named: &Named<&[u8]>, frame: &Frame) {
         let what = match named.target {
-            Target::Statement => What::Statement { shape: self.statement_shape(&named.name) },
-            Target::Portal if named.name.is_empty() && !self.portals.contains_key(&named.name) => {
+            Target::Statement => What::Statement { shape: self.statement_shape(named.name) },
+            Target::Portal if named.name.is_empty() && !self.portals.contains(named.name) => {
                 return self.poison(no_portal(), 0);
             }
-            Target::Portal => What::Portal { shape: self.portal_shape(&named.name), to: To::Client },
+            Target::Portal => What::Portal { shape: self.portal_shape(named.name), to: To::Client },
         };
         self.leader_out.extend_from_slice(&frame.raw);
         self.owe(what, 0);
@@ -162,14 +161,14 @@ impl Session {
         }
     }
 
-    pub(super) fn close_named(&mut self, named: &Named, frame: &Frame) {
+    pub(super) fn close_named(&mut self, named: &Named<&[u8]>, frame: &Frame) {
         let undo = match named.target {
-            Target::Statement => match self.statements.remove(&named.name) {
-                Some(statement) => Undo::Restore(named.name.clone(), Box::new(statement)),
+            Target::Statement => match self.statements.remove(named.name) {
+                Some(statement) => Undo::Restore(Bytes::copy_from_slice(named.name), statement),
                 None => Undo::Nothing,
             },
             Target::Portal => {
-                self.portals.remove(&named.name);
+                self.portals.remove(named.name);
                 Undo::Nothing
             }
         };
@@ -177,72 +176,73 @@ impl Session {
         self.owe(What::Ack { to: To::Client, undo }, 0);
     }
 
-    pub(super) fn execute(&mut self, execute: Execute, frame: Frame) {
-        let Some(portal) = self.portals.get(&execute.portal).cloned() else {
+    pub(super) fn execute(&mut self, execute: &Execute<&[u8]>, frame: &Frame) {
+        let Some(portal) = self.portals.get(execute.portal).cloned() else {
             if execute.portal.is_empty() {
                 // The leader may have one of ours.
                 return self.poison(no_portal(), 0);
             }
             // A portal that Bind did not make is a cursor, and reads.
-            return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
+            return self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
         };
-        let Some(Planned { span, plan: outer }) = portal.statement.planned.clone() else {
-            return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
+        let Some(Planned { span, plan: outer }) = &portal.statement.planned else {
+            return self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
         };
-        let text = portal.statement.sql.slice(span.clone());
-        let plan = portal.meaning.plan.clone();
+        let text = || portal.statement.sql.slice(span.clone());
+        let plan = &portal.meaning.plan;
         let marks = outer.marks.or(plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
-        self.waive(&plan, portal.statement.epoch);
+        self.waive(plan, portal.statement.epoch);
         match &plan.action {
             Action::Write(write) if matches!(portal.run, Run::Not) => {
-                self.execute_write(&execute, portal, write, marks)
+                self.execute_write(execute, &portal, write, marks)
             }
-            Action::Write(write) => self.execute_again(&execute, &portal, write, frame),
+            Action::Write(write) => self.execute_again(execute, &portal, write, frame),
             Action::Captured(captured) if captured.copies && !self.owed.is_empty() => {
-                self.drain(AfterDrain::Frame(frame));
+                self.postpone(frame);
             }
-            Action::Captured(captured) => self.execute_captured(captured, marks, portal.source(), &frame),
+            Action::Captured(captured) => self.execute_captured(captured, marks, portal.source(), frame),
             Action::Transaction(Transaction::Commit { chain }) => self.execute_commit(*chain, frame),
             Action::Ddl(ddl) => {
-                let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Frame(frame.clone())) else { return };
+                let Some(text) = self.ready_for_ddl(ddl, &text(), AfterDrain::Frame(frame.clone())) else { return };
                 self.segment.unsettled = true;
                 let done = Done { note: Note::Schema(text), marks, waived: plan.waived.clone(), ..Done::default() };
-                self.execute_on_leader(&frame, Execution::Pass { done });
+                self.execute_on_leader(frame, Execution::Pass { done });
             }
             Action::Image(image) => {
                 let then = AfterDrain::Frame(frame.clone());
-                if self.begin_image(image, &text, marks, portal.source(), then) {
+                if self.begin_image(image, &text(), marks, portal.source(), then) {
                     self.segment.unsettled = true;
-                    self.execute_on_leader(&frame, Execution::Image);
+                    self.execute_on_leader(frame, Execution::Image);
                     self.drain(AfterDrain::Image);
                 }
             }
-            Action::CopyIn(_) | Action::CopyRows(_) if !self.owed.is_empty() => self.drain(AfterDrain::Frame(frame)),
+            Action::CopyIn(_) | Action::CopyRows(_) if !self.owed.is_empty() => self.postpone(frame),
             Action::CopyIn(copy) => {
                 let execution = self.copy_execution(copy, marks, portal.source());
-                self.execute_on_leader(&frame, execution);
+                self.execute_on_leader(frame, execution);
             }
-            Action::Utility { vacates } => self.execute_utility(text, vacates.clone(), frame),
+            Action::Utility { vacates } => self.execute_utility(text(), vacates.clone(), frame),
             Action::CopyRows(copy) => {
                 let before = portal.statement.readable[..span.start].chars().count();
-                if self.begin_landing(copy, &text, marks, portal.source(), before).is_some() {
-                    self.execute_on_leader(&frame, Execution::Landing { ended: false });
+                if self.begin_landing(copy, &text(), marks, portal.source(), before).is_some() {
+                    self.execute_on_leader(frame, Execution::Landing { ended: false });
                 }
             }
             Action::CopyUnknown(fault) => {
-                self.execute_on_leader(&frame, Execution::Unknown(fault.clone()));
+                self.execute_on_leader(frame, Execution::Unknown(Box::new(fault.clone())));
                 self.await_answers();
             }
             Action::Refuse(fault) => self.poison(fault.clone(), 0),
             action => {
-                let note = self.note_for(&plan, &text, portal.statement.epoch);
+                let text = &portal.statement.sql[span.clone()];
+                let note = self.note_for(plan, text, portal.statement.epoch);
                 if let Action::Transaction(transaction) = action {
                     self.sent_transaction(transaction);
                 }
                 let done =
-                    Done { note, marks, memory: remembered(&plan, &text), waived: plan.waived.clone(), source: None };
-                self.execute_on_leader(&frame, Execution::Pass { done });
+                    Done { note, marks, memory: remembered(plan, text), waived: plan.waived.clone(), source: None };
+                self.execute_on_leader(frame, Execution::Pass { done });
             }
         }
     }
@@ -250,7 +250,7 @@ impl Session {
     fn execute_captured(&mut self, captured: &Arc<Captured>, marks: Marks, source: Source, frame: &Frame) {
         self.before_capture(captured);
         let waived = source.plan.waived.clone();
-        let done = Done { marks, source: Some(source), waived, ..Done::default() };
+        let done = Done { marks, source: Some(Box::new(source)), waived, ..Done::default() };
         self.execute_on_leader(frame, Execution::Pass { done });
         self.capture_rows(captured);
     }
@@ -260,17 +260,17 @@ impl Session {
         self.owe(What::Execution(execution), 0);
     }
 
-    fn execute_write(&mut self, execute: &Execute, portal: Portal, write: &Arc<Write>, marks: Marks) {
+    fn execute_write(&mut self, execute: &Execute<&[u8]>, portal: &Portal, write: &Arc<Write>, marks: Marks) {
         let limit = match write.client_columns {
             crate::plan::ClientColumns::None => 0,
             crate::plan::ClientColumns::Known(_) => usize::try_from(execute.max_rows).unwrap_or(0),
         };
-        let share = Share::of_portal(execute.portal.clone(), portal.serial, limit);
+        let share = Share::of_portal(Bytes::copy_from_slice(execute.portal), portal.serial, limit);
         let execution = Execution::Write(self.write_execution(write, marks, portal.source(), share));
         match &portal.meaning.prepared {
             None => {
                 // A write runs to its end however few rows are asked for, and all of them are needed.
-                frontend::execute(&mut self.leader_out, &execute.portal, 0);
+                frontend::execute(&mut self.leader_out, execute.portal, 0);
                 self.owe(What::Execution(execution), 0);
             }
             Some(prepared) => {
@@ -281,12 +281,12 @@ impl Session {
                 self.close_own();
             }
         }
-        if let Some(portal) = self.portals.get_mut(&execute.portal) {
+        if let Some(portal) = self.portals.get_mut(execute.portal) {
             portal.run = Run::Sent;
         }
     }
 
-    fn execute_commit(&mut self, chain: bool, frame: Frame) {
+    fn execute_commit(&mut self, chain: bool, frame: &Frame) {
         if !chain
             && self.block == Block::Explicit
             && self.has_effects()
@@ -296,28 +296,28 @@ impl Session {
             return self.begin_commit(CommitVia::Unsent { answers: unsent.answers.freeze() });
         }
         if !self.owed.is_empty() {
-            return self.drain(AfterDrain::Frame(frame));
+            return self.postpone(frame);
         }
         let refused = chain && self.block != Block::Explicit;
         if self.has_effects() && !refused {
-            return self.begin_commit(CommitVia::Extended { execute: frame, chain });
+            return self.begin_commit(CommitVia::Extended { execute: frame.clone(), chain });
         }
         let commit = Transaction::Commit { chain };
         self.sent_transaction(&commit);
         let done = Done { note: Note::Transaction(commit), ..Done::default() };
-        self.execute_on_leader(&frame, Execution::Pass { done });
+        self.execute_on_leader(frame, Execution::Pass { done });
     }
 
-    fn execute_utility(&mut self, sql: Bytes, vacates: Option<Arc<str>>, frame: Frame) {
+    fn execute_utility(&mut self, sql: Bytes, vacates: Option<Arc<str>>, frame: &Frame) {
         if !self.owed.is_empty() {
-            return self.drain(AfterDrain::Frame(frame));
+            return self.postpone(frame);
         }
         if self.block != Block::None {
             // The leader's own error: it cannot run inside a transaction block.
             self.wrap();
-            return self.execute_on_leader(&frame, Execution::Pass { done: Done::default() });
+            return self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
         }
-        if self.knows_settings(AfterDrain::Frame(frame)) {
+        if self.knows_settings(AfterDrain::Frame(frame.clone())) {
             self.begin_commit(CommitVia::UtilityExtended(Utility { sql, vacates }));
         }
     }

@@ -8,7 +8,7 @@ use crate::effect::RowKind;
 use crate::fault::SqlState;
 use crate::limits;
 use crate::plan::ClientColumns;
-use crate::reply::{Execution, Own, What, WriteExecution};
+use crate::reply::{Execution, Own, What};
 use crate::wire::backend::{self};
 use crate::wire::frontend;
 use crate::wire::notice::{self, Fields};
@@ -16,7 +16,8 @@ use crate::wire::{Frame, Malformed, frame};
 
 /// An INSERT whose client asks for no row: only we do.
 fn reads_back_alone(what: &What) -> bool {
-    let What::Execution(Execution::Write(WriteExecution { write, .. })) = what else { return false };
+    let What::Execution(Execution::Write(execution)) = what else { return false };
+    let write = &execution.write;
     write.client_columns == ClientColumns::None && write.effect.kind == RowKind::Insert
 }
 

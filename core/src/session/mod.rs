@@ -32,6 +32,8 @@
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
 //! | `names` | prepared statements, by protocol and by SQL |
 //! | `portal` | rows that wait for the client |
+//! | `byname` | both, by name |
+//! | `parameters` | settings that the leader reports |
 //! | `encoding` | the client's encoding |
 //! | `role` | as whom followers apply effects |
 //! | `copying` | COPY … FROM STDIN |
@@ -51,7 +53,7 @@
 //! | `takeover` | another leader |
 //! | `stale` | plans that the schema has overtaken |
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -70,6 +72,7 @@ use crate::wire::{Frame, frontend};
 mod action;
 mod answer;
 mod begin;
+mod byname;
 mod capture;
 mod client;
 mod commit;
@@ -84,6 +87,7 @@ mod leader;
 mod leftover;
 mod names;
 mod outcome;
+mod parameters;
 mod planning;
 mod portal;
 mod role;
@@ -96,12 +100,14 @@ mod waive;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};
+use byname::ByName;
 use capture::Capture;
 use commit::Committing;
 use encoding::Encoding;
+use parameters::Parameters;
 use portal::Portal;
 use role::Role;
-use segment::{AfterDrain, Block, Gate, Script, Segment};
+use segment::{AfterDrain, Block, Gate, Replay, Script, Segment};
 use work::Unit;
 
 pub struct Session {
@@ -120,14 +126,16 @@ pub struct Session {
     gate: Gate,
     after_drain: Option<AfterDrain>,
     segment: Segment,
+    /// What the client has sent of the segment, so that it can be run on another leader.
+    replay: Replay,
     /// As of what was sent; `told_block` as of what was answered.
     block: Block,
     told_block: Block,
     status: Status,
     unit: Unit,
     committing: Option<Committing>,
-    statements: HashMap<Bytes, Statement>,
-    portals: HashMap<Bytes, Portal>,
+    statements: ByName<Arc<Statement>>,
+    portals: ByName<Portal>,
     portals_made: u64,
     /// The schema by which the last text was planned.
     planned_in: SchemaEpoch,
@@ -147,8 +155,7 @@ pub struct Session {
     loader: Option<(SchemaEpoch, Loader)>,
     collected: Vec<Vec<Option<Bytes>>>,
     serializable_by_default: bool,
-    /// About fifteen, looked up for every text: comparing names is quicker than hashing one.
-    parameters: BTreeMap<Bytes, Bytes>,
+    parameters: Parameters,
     memory: takeover::Memory,
     /// A query whose rows are the answer to SHOW pool_nodes.
     pool_nodes: String,
@@ -202,13 +209,14 @@ impl Session {
             gate: Gate::Open,
             after_drain: None,
             segment: Segment::default(),
+            replay: Replay::default(),
             block: Block::None,
             told_block: Block::None,
             status: Status::Idle,
             unit: Unit::default(),
             committing: None,
-            statements: HashMap::new(),
-            portals: HashMap::new(),
+            statements: ByName::default(),
+            portals: ByName::default(),
             portals_made: 0,
             planned_in: birth.catalogs.epoch(),
             catalogs: birth.catalogs,
@@ -224,7 +232,7 @@ impl Session {
             loader: None,
             collected: Vec::new(),
             serializable_by_default: false,
-            parameters: birth.parameters.into_iter().collect(),
+            parameters: Parameters::new(birth.parameters),
             memory: takeover::Memory::default(),
             pool_nodes: String::new(),
             leader: birth.leader,

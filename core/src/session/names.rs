@@ -29,7 +29,7 @@ pub(super) struct Meaning {
     /// What the plan was made of, if EXECUTE has named it.
     pub named: Option<Source>,
     /// The write that PREPARE has made, to be run under our own name.
-    pub prepared: Option<Statement>,
+    pub prepared: Option<Arc<Statement>>,
 }
 
 impl Statement {
@@ -78,7 +78,7 @@ impl Session {
         let statement = self.known(name.as_bytes(), world, then)?;
         let plan = statement.plan().cloned().unwrap_or_else(|| Arc::new(Action::Leader.into()));
         let named = Some(statement.source(&plan));
-        Some(Meaning { plan, named, prepared: Some(statement).filter(Statement::is_bare_write) })
+        Some(Meaning { plan, named, prepared: Some(statement).filter(|statement| statement.is_bare_write()) })
     }
 
     /// The statement of this name, with a plan of the present schema. One that is not known here is never passed on: it
@@ -88,7 +88,7 @@ impl Session {
         name: &[u8],
         world: &mut World<'_>,
         then: impl Fn() -> AfterDrain,
-    ) -> Option<Statement> {
+    ) -> Option<Arc<Statement>> {
         match self.statements.get(name).cloned() {
             Some(statement) => self.current(name, statement, world, then),
             None => {
@@ -102,27 +102,26 @@ impl Session {
     fn current(
         &mut self,
         name: &[u8],
-        mut statement: Statement,
+        statement: Arc<Statement>,
         world: &mut World<'_>,
         then: impl Fn() -> AfterDrain,
-    ) -> Option<Statement> {
+    ) -> Option<Arc<Statement>> {
         self.unit.began_in.get_or_insert(self.catalogs.epoch());
         let as_then = statement.epoch == self.catalogs.epoch() && statement.renamings == self.renamings;
         let settled = as_then && !self.unit.own_schema && !self.temporary;
         if settled || self.in_failed_block() {
             return Some(statement);
         }
-        statement.renamings = self.renamings;
         let plans = self.plan(&statement.readable.clone(), world, then)?;
-        let columns = statement.client_columns();
-        let before = std::mem::replace(&mut statement.planned, Self::single(plans));
-        statement.epoch = self.planned_in;
-        let changed = statement.planned.as_ref().map(|p| &p.plan) != before.as_ref().map(|p| &p.plan);
-        if changed && !self.prepare_again(name, &statement, columns) {
+        let (planned, epoch) = (Self::single(plans), self.planned_in);
+        let now = Statement { planned, epoch, renamings: self.renamings, ..Statement::clone(&statement) };
+        let changed = now.planned.as_ref().map(|p| &p.plan) != statement.planned.as_ref().map(|p| &p.plan);
+        if changed && !self.prepare_again(name, &now, statement.client_columns()) {
             return None;
         }
-        self.statements.insert(Bytes::copy_from_slice(name), statement.clone());
-        Some(statement)
+        let now = Arc::new(now);
+        self.statements.insert(name, now.clone());
+        Some(now)
     }
 
     /// Names may mean something else from here on.
@@ -172,9 +171,9 @@ impl Session {
     }
 
     /// PREPARE as it will be known when it has succeeded.
-    pub(super) fn prepared(&self, text: &[u8], planned_in: SchemaEpoch, plan: &Arc<Plan>) -> Box<Statement> {
+    pub(super) fn prepared(&self, text: &[u8], planned_in: SchemaEpoch, plan: &Arc<Plan>) -> Arc<Statement> {
         let sql = Bytes::copy_from_slice(text);
-        Box::new(Statement {
+        Arc::new(Statement {
             readable: self.readable(&sql),
             planned: Some(Planned { span: 0..sql.len(), plan: plan.clone() }),
             sql,
@@ -202,7 +201,7 @@ impl Session {
     pub(super) fn note_names(&mut self, note: &Note) {
         match note {
             Note::Prepared { name, statement } => {
-                self.name(name.clone(), (**statement).clone());
+                self.name(name, statement.clone());
             }
             Note::Deallocated { name: Some(name) } => {
                 self.statements.remove(name.as_bytes());
@@ -220,10 +219,10 @@ impl Session {
                 self.statements.remove(&name);
             }
             Undo::Restore(name, statement) => {
-                self.statements.insert(name, *statement);
+                self.statements.insert(&name, statement);
             }
             Undo::Outdated(name) => {
-                if let Some(statement) = self.statements.get_mut(&name) {
+                if let Some(statement) = self.statements.get_mut(&name).map(Arc::make_mut) {
                     (statement.planned, statement.epoch) = (None, SchemaEpoch(0));
                 }
             }
@@ -231,7 +230,7 @@ impl Session {
     }
 
     /// Notes a statement under its name.
-    pub(super) fn name(&mut self, name: Bytes, statement: Statement) {
+    pub(super) fn name(&mut self, name: &[u8], statement: Arc<Statement>) {
         if self.statements.len() >= crate::limits::STATEMENTS_PER_SESSION {
             let why = "too many prepared statements in one session";
             return self.end(&Fault::fatal(SqlState::PROGRAM_LIMIT_EXCEEDED, why));

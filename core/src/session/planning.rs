@@ -50,7 +50,7 @@ impl Session {
         world: &mut World<'_>,
         then: impl FnOnce() -> AfterDrain,
     ) -> Option<Plans> {
-        if self.parameters.get(&b"standard_conforming_strings"[..]).is_some_and(|v| v == "off") {
+        if !self.parameters.standard_strings() {
             let why = "standard_conforming_strings is off, so that texts cannot be read reliably";
             self.end(
                 &Fault::fatal(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Set it on for the role or database."),

@@ -5,11 +5,12 @@
 //! is kept in the portal. A write without RETURNING is executed once.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::Session;
 use super::names::Meaning;
-use super::{AfterDrain, Session};
 use crate::fault::{Fault, SqlState};
 use crate::plan::{ClientColumns, Write};
 use crate::reply::share::TooManyWait;
@@ -21,7 +22,7 @@ use crate::wire::frontend::Execute;
 /// A portal that Bind has made.
 #[derive(Debug, Clone)]
 pub(super) struct Portal {
-    pub statement: Statement,
+    pub statement: Arc<Statement>,
     pub meaning: Meaning,
     pub run: Run,
     /// Tells portals apart that have had the same name.
@@ -49,13 +50,13 @@ pub(super) enum Run {
 
 impl Session {
     /// A write that has been executed before, in the same portal: the leader is not asked again.
-    pub(super) fn execute_again(&mut self, execute: &Execute, portal: &Portal, write: &Write, frame: Frame) {
+    pub(super) fn execute_again(&mut self, execute: &Execute<&[u8]>, portal: &Portal, write: &Write, frame: &Frame) {
         if write.client_columns == ClientColumns::None {
-            let message = format!("portal \"{}\" cannot be run", String::from_utf8_lossy(&execute.portal));
+            let message = format!("portal \"{}\" cannot be run", String::from_utf8_lossy(execute.portal));
             return self.poison(Fault::error(SqlState::NOT_IN_PREREQUISITE_STATE, message), 0);
         }
         if !self.owed.is_empty() {
-            return self.drain(AfterDrain::Frame(frame));
+            return self.postpone(frame);
         }
         let Run::Done { mut rows, tag } = portal.run.clone() else { return };
         let asked = usize::try_from(execute.max_rows).unwrap_or(0);
@@ -66,7 +67,7 @@ impl Session {
         } else {
             self.tell(|out| backend::command_complete(out, &counted(&tag, given)));
         }
-        if let Some(portal) = self.portals.get_mut(&execute.portal) {
+        if let Some(portal) = self.portals.get_mut(execute.portal) {
             portal.run = Run::Done { rows, tag };
         }
     }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::Session;
 use super::commit::CommitVia;
 use crate::catalog::SchemaEpoch;
+use crate::limits;
 use crate::plan::Planned;
 use crate::reply::{Owed, Ready, What};
 use crate::wire::backend::{self, Status};
@@ -91,15 +92,54 @@ pub(super) struct Segment {
     pub told: bool,
     /// The client's Sync has come (extended), or the script is over (simple).
     pub synced: bool,
-    pub script: Option<Script>,
+    pub script: Option<Box<Script>>,
     /// The schema by which its writes were planned, if it has any.
     pub planned_in: Option<SchemaEpoch>,
-    /// What the client sent, so that it can be run on another leader; `None`: too much, or not repeatable.
-    pub replay: Option<BytesMut>,
     /// A CommandComplete that is told only with what follows it, so that "done" is not said before the commit.
     pub held: BytesMut,
     /// A statement was sent that may change what later ones mean.
     pub unsettled: bool,
+}
+
+/// What the client has sent of a segment as long as it can be run again: it is not too much, and nothing was told of it.
+/// The buffer stays for the next segment.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    kept: bool,
+    bytes: BytesMut,
+}
+
+impl Replay {
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    pub fn begin(&mut self) {
+        self.kept = true;
+        self.bytes.clear();
+    }
+
+    /// False: it has become too much, and is given up.
+    #[must_use]
+    pub fn add(&mut self, message: &[u8]) -> bool {
+        if self.bytes.len() + message.len() > limits::SEGMENT_REPLAY {
+            self.give_up();
+            return false;
+        }
+        self.bytes.extend_from_slice(message);
+        true
+    }
+
+    pub fn give_up(&mut self) {
+        self.kept = false;
+        if self.bytes.capacity() > limits::REPLAY_AT_REST {
+            self.bytes = BytesMut::new();
+        }
+    }
+
+    pub fn take(&mut self) -> Option<BytesMut> {
+        std::mem::take(&mut self.kept).then(|| std::mem::take(&mut self.bytes))
+    }
 }
 
 impl Session {
@@ -140,7 +180,7 @@ impl Session {
     /// Tells the client something, after what was held back before it.
     pub(super) fn tell(&mut self, write: impl FnOnce(&mut BytesMut)) {
         self.segment.told = true;
-        self.segment.replay = None;
+        self.replay.give_up();
         if !self.segment.held.is_empty() {
             let held = std::mem::take(&mut self.segment.held);
             self.client_out.extend_from_slice(&held);
@@ -155,7 +195,8 @@ impl Session {
     /// Ends the segment: the client is ready for the next.
     pub(super) fn finish_segment(&mut self, status: Status) {
         self.tell(|out| backend::ready_for_query(out, status));
-        let failed = std::mem::take(&mut self.segment).failed;
+        let failed = self.segment.failed;
+        self.segment = Segment::default();
         self.block = if status == Status::Idle { Block::None } else { Block::Explicit };
         self.told_block = self.block;
         if status == Status::Idle {

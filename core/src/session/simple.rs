@@ -111,8 +111,8 @@ impl Session {
 
     /// A Query ends the unnamed statement and the unnamed portal (documentation, "Extended Query").
     fn forget_unnamed(&mut self) {
-        self.statements.remove(&b""[..]);
-        self.portals.remove(&b""[..]);
+        self.statements.remove(b"");
+        self.portals.remove(b"");
     }
 
     /// `outdated`: each statement is to be planned when its turn comes.
@@ -129,7 +129,7 @@ impl Session {
         }
         let (alone, planned_in) = (statements.len() <= 1, self.planned_in);
         let script = Script { text, readable, statements, next: 0, planned_in, outdated, counted: (0, 0), alone };
-        self.segment.script = Some(script);
+        self.segment.script = Some(Box::new(script));
         self.gate = Gate::Ending;
         self.run_script(world);
     }
@@ -286,7 +286,7 @@ impl Session {
         self.writes(source.planned_in);
         self.before_capture(captured);
         let waived = source.plan.waived.clone();
-        let done = Done { marks, source: Some(source), waived, ..Done::default() };
+        let done = Done { marks, source: Some(Box::new(source)), waived, ..Done::default() };
         self.send(text, &[], Shape::Whole, Execution::Pass { done }, shift);
         self.capture_rows(captured);
         if !captured.copies {
@@ -400,8 +400,8 @@ impl Session {
 }
 
 /// What a new leader must be told after this statement.
-pub(super) fn remembered(plan: &Plan, text: &[u8]) -> Option<(Memory, Arc<str>)> {
-    Some((plan.memory.clone()?, String::from_utf8_lossy(text).into()))
+pub(super) fn remembered(plan: &Plan, text: &[u8]) -> Option<Box<(Memory, Arc<str>)>> {
+    Some(Box::new((plan.memory.clone()?, String::from_utf8_lossy(text).into())))
 }
 
 /// The statement with what is put behind its last token.

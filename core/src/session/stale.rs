@@ -23,7 +23,7 @@ impl Session {
     pub(super) fn is_overtaken(&self) -> bool {
         let segment = &self.segment;
         segment.planned_in.is_some_and(|epoch| epoch != self.catalogs.epoch())
-            && segment.replay.is_some()
+            && self.replay.is_kept()
             && !segment.told
             && !segment.failed
             && self.committing.is_none()
@@ -31,7 +31,7 @@ impl Session {
 
     /// Undoes the segment; its messages are handled again when the leader has answered.
     pub(super) fn run_again(&mut self) {
-        let replay = self.segment.replay.take().unwrap_or_default();
+        let replay = self.replay.take().unwrap_or_default();
         let made = self.unnote_owed();
         let out = &mut self.leader_out;
         // For a COPY that has begun; anywhere else it is passed over.
@@ -78,7 +78,7 @@ impl Session {
                 }
                 // Whether the leader still has it is not known.
                 Undo::Restore(name, statement) => {
-                    self.statements.insert(name.clone(), *statement);
+                    self.statements.insert(&name, statement);
                     self.undo(Undo::Outdated(name));
                 }
                 other => self.undo(other),

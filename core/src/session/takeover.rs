@@ -9,6 +9,8 @@
 //!
 //! If the node is healthy and had said why it ends the connection (pg_terminate_backend), the client is told just that.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Action, AfterDrain, Block, Gate, Segment, Session};
@@ -201,7 +203,7 @@ impl Session {
             self.instead = block.then(lost_transaction);
             return;
         }
-        if let Some(replay) = self.segment.replay.take().filter(|_| !block && !self.segment.told) {
+        if let Some(replay) = self.replay.take().filter(|_| !block && !self.segment.told) {
             let rest = std::mem::replace(&mut self.client_in, replay);
             self.client_in.extend_from_slice(&rest);
             self.segment = Segment::default();
@@ -260,7 +262,7 @@ impl Session {
         for sql in settings {
             self.own_query(sql.as_bytes(), Own::Memory);
         }
-        let statements: Vec<(Bytes, Statement)> = self.statements.iter().map(|(n, s)| (n.clone(), s.clone())).collect();
+        let statements: Vec<(Bytes, Arc<Statement>)> = self.statements.iter().map(|(n, s)| (n, s.clone())).collect();
         for (name, statement) in statements {
             if statement.maker == Maker::Sql {
                 self.own_query(&statement.sql, Own::Memory);

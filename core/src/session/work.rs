@@ -83,19 +83,19 @@ impl Session {
 
     /// No transaction is open any more.
     pub(super) fn end_unit(&mut self) {
-        let unit = std::mem::take(&mut self.unit);
-        if unit.spilled {
+        if self.unit.spilled {
             self.actions.push_back(Action::CutSpill(0));
         }
-        if unit.sequences {
+        if self.unit.sequences {
             self.actions.push_back(Action::SequencesMoved);
         }
-        if unit.own_schema {
+        if self.unit.own_schema {
             self.own_catalog = None;
         }
-        if unit.renames {
+        if self.unit.renames {
             self.forget_names();
         }
+        self.unit = Unit::default();
         if self.serializable_by_default {
             self.unit.order = Order::LeaderFirst;
         }

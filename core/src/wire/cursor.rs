@@ -1,17 +1,39 @@
 //! Reading fields inside one frame, without copying and without running past its end.
 
+use std::ops::Deref;
+
 use bytes::{Buf, Bytes};
 
 use super::Malformed;
 
-/// A position in the body of a frame. Slices that it gives out share the frame's memory.
-#[derive(Debug, Clone)]
-pub struct Cursor {
-    rest: Bytes,
+/// The body of a frame, or a part of it: shared, for what is to be kept, or borrowed, which costs nothing.
+pub trait Body: Buf + Deref<Target = [u8]> + Clone {
+    /// Takes the first `len` bytes, which must be there.
+    fn take_first(&mut self, len: usize) -> Self;
 }
 
-impl Cursor {
-    pub fn new(body: Bytes) -> Self {
+impl Body for Bytes {
+    fn take_first(&mut self, len: usize) -> Self {
+        self.split_to(len)
+    }
+}
+
+impl Body for &[u8] {
+    fn take_first(&mut self, len: usize) -> Self {
+        let (first, rest) = self.split_at(len);
+        *self = rest;
+        first
+    }
+}
+
+/// A position in the body of a frame. Slices that it gives out share the frame's memory.
+#[derive(Debug, Clone)]
+pub struct Cursor<B = Bytes> {
+    rest: B,
+}
+
+impl<B: Body> Cursor<B> {
+    pub fn new(body: B) -> Self {
         Self { rest: body }
     }
 
@@ -41,28 +63,28 @@ impl Cursor {
         Ok(usize::from(self.rest.get_u16()))
     }
 
-    pub fn bytes(&mut self, len: usize) -> Result<Bytes, Malformed> {
+    pub fn bytes(&mut self, len: usize) -> Result<B, Malformed> {
         self.need(len)?;
-        Ok(self.rest.split_to(len))
+        Ok(self.rest.take_first(len))
     }
 
     /// Bytes up to a NUL, which is passed over.
-    pub fn cstr(&mut self) -> Result<Bytes, Malformed> {
+    pub fn cstr(&mut self) -> Result<B, Malformed> {
         let end = self.rest.iter().position(|b| *b == 0).ok_or(Malformed::Unterminated)?;
-        let text = self.rest.split_to(end);
+        let text = self.rest.take_first(end);
         self.rest.advance(1);
         Ok(text)
     }
 
     /// A value with its 32-bit length before it; -1 is NULL.
-    pub fn value(&mut self) -> Result<Option<Bytes>, Malformed> {
+    pub fn value(&mut self) -> Result<Option<B>, Malformed> {
         match self.i32()? {
             -1 => Ok(None),
             len => Ok(Some(self.bytes(usize::try_from(len).map_err(|_| Malformed::Negative)?)?)),
         }
     }
 
-    pub fn rest(&self) -> &Bytes {
+    pub fn rest(&self) -> &B {
         &self.rest
     }
 

@@ -17,6 +17,11 @@ impl Frame {
     pub fn body(&self) -> Bytes {
         self.raw.slice(HEADER..)
     }
+
+    /// The same, to be looked at only.
+    pub fn content(&self) -> &[u8] {
+        &self.raw[HEADER..]
+    }
 }
 
 /// The header cannot be right: the stream is out of step and cannot be used further.

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::cursor::Body;
 use super::{Cursor, Malformed};
 
 pub const BIND: u8 = b'B';
@@ -28,7 +29,7 @@ pub enum Target {
 }
 
 impl Target {
-    fn read(cursor: &mut Cursor) -> Result<Self, Malformed> {
+    fn read(cursor: &mut Cursor<impl Body>) -> Result<Self, Malformed> {
         match cursor.u8()? {
             b'S' => Ok(Self::Statement),
             b'P' => Ok(Self::Portal),
@@ -85,26 +86,26 @@ impl Parse {
 
 /// A Bind, read only as far as a proxy needs it: whose, and where its result formats stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bind {
-    pub portal: Bytes,
-    pub statement: Bytes,
+pub struct Bind<B = Bytes> {
+    pub portal: B,
+    pub statement: B,
     /// Parameter formats and values as they came, with their counts: everything between the names and `result_formats`.
-    pub parameters: Bytes,
+    pub parameters: B,
     pub result_formats: Vec<i16>,
 }
 
-impl Bind {
-    pub fn read(body: Bytes) -> Result<Self, Malformed> {
+impl<B: Body> Bind<B> {
+    pub fn read(body: B) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(body);
         let portal = cursor.cstr()?;
         let statement = cursor.cstr()?;
-        let from = cursor.rest().clone();
+        let mut from = cursor.rest().clone();
         let formats = cursor.count()?;
         cursor.bytes(formats * 2)?;
         for _ in 0..cursor.count()? {
             cursor.value()?;
         }
-        let parameters = from.slice(..from.len() - cursor.rest().len());
+        let parameters = from.take_first(from.len() - cursor.rest().len());
         let mut result_formats = Vec::new();
         for _ in 0..cursor.count()? {
             result_formats.push(cursor.i16()?);
@@ -115,14 +116,14 @@ impl Bind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct Named<B = Bytes> {
     pub target: Target,
-    pub name: Bytes,
+    pub name: B,
 }
 
-impl Named {
+impl<B: Body> Named<B> {
     /// The body of a Describe or a Close.
-    pub fn read(body: Bytes) -> Result<Self, Malformed> {
+    pub fn read(body: B) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(body);
         let target = Target::read(&mut cursor)?;
         let name = cursor.cstr()?;
@@ -132,14 +133,14 @@ impl Named {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Execute {
-    pub portal: Bytes,
+pub struct Execute<B = Bytes> {
+    pub portal: B,
     /// Rows to return at most; 0 is all.
     pub max_rows: i32,
 }
 
-impl Execute {
-    pub fn read(body: Bytes) -> Result<Self, Malformed> {
+impl<B: Body> Execute<B> {
+    pub fn read(body: B) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(body);
         let portal = cursor.cstr()?;
         let max_rows = cursor.i32()?;

@@ -29,6 +29,7 @@ use super::link::{Link, LinkFault};
 use super::local::Local;
 use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
 use super::look::Lookout;
+use super::oncall::OnCall;
 use super::peer::Peer;
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
@@ -82,7 +83,7 @@ pub struct Driver {
     pub(super) client_open: bool,
     pub(super) leader: Option<Leader>,
     reserved: HashMap<NodeId, Follower>,
-    pub(super) pending: FuturesUnordered<Pending>,
+    pub(super) pending: OnCall<FuturesUnordered<Pending>>,
     pub(super) held: Held,
     /// Whether the unit waits for a clear look.
     pub(super) looks: bool,
@@ -91,7 +92,7 @@ pub struct Driver {
     /// Counts requests for the commit lock: the answer to one that was taken back is let go.
     lock_request: u64,
     spill: Option<Rc<Spill>>,
-    pub(super) inbox: mpsc::Receiver<Control>,
+    pub(super) inbox: OnCall<mpsc::Receiver<Control>>,
     seen: Arc<Membership>,
     /// Until the session has ended.
     _place: Place,
@@ -133,13 +134,13 @@ impl Driver {
             client_open: true,
             leader: Some(Leader { peer: link.peer, pid: link.pid, cancel_key: link.cancel_key }),
             reserved: HashMap::new(),
-            pending: FuturesUnordered::new(),
+            pending: OnCall::new(FuturesUnordered::new()),
             held: Held::default(),
             looks: false,
             busy: false,
             lock_request: 0,
             spill: None,
-            inbox,
+            inbox: OnCall::new(inbox),
             seen,
             _place: place,
             leaving: Leave::No,
@@ -227,12 +228,11 @@ impl Driver {
             }
             Action::Suspect { node, why } => {
                 let server = self.server.clone();
-                self.pending
-                    .push(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
+                self.ask(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
             }
             Action::Degrade { node, why } => {
                 let server = self.server.clone();
-                self.pending.push(Box::pin(async move {
+                self.ask(Box::pin(async move {
                     server.cluster().diverged(node, why).await;
                     Event::Degraded(node)
                 }));
@@ -246,6 +246,11 @@ impl Driver {
                 self.draws = draws;
             }
         }
+    }
+
+    /// The answer will be an event.
+    fn ask(&mut self, answer: Pending) {
+        self.pending.source().push(answer);
     }
 
     fn spill(&mut self) -> std::io::Result<Rc<Spill>> {
@@ -265,7 +270,7 @@ impl Driver {
             return self.locked(Held { _slot: Some(slot), _pass: Some(pass), ..Held::default() });
         }
         let (request, utilities) = (self.lock_request, shared.utilities.clone());
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             if mode == LockMode::Utility {
                 let held = Held { _utility: Some(utilities.read_owned().await), ..Held::default() };
                 return Event::Locked(request, held);
@@ -310,7 +315,7 @@ impl Driver {
             return self.session.reserved(node);
         }
         let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             let dialled = pool::dial(server.node(node), kind, &identity.key, local.keys()).await;
             Event::Reserved(node, dialled.map(Box::new))
         }));
@@ -321,7 +326,7 @@ impl Driver {
             return self.session.broken(node, "its connection was not there any more".into());
         };
         let (server, spill, pid) = (self.server.clone(), self.spill.clone(), follower.link.pid);
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             let exchanged = tokio::select! {
                 biased;
                 exchanged = exchange(follower, batch, spill) => exchanged,
@@ -335,13 +340,13 @@ impl Driver {
         let (server, database) = (self.server.clone(), self.identity.database.clone());
         let (catalogs, backend) = (server.catalogs(&database), self.leader.as_ref().map_or(0, |leader| leader.pid));
         let wish = Wish { database, tables, catalogs, backend };
-        self.pending.push(Box::pin(async move { Event::Captured(server.cluster().capture(wish).await) }));
+        self.ask(Box::pin(async move { Event::Captured(server.cluster().capture(wish).await) }));
     }
 
     fn dial(&mut self) {
         self.leader = None;
         let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             let dialled = dial_leader(&identity, &server, &local).await;
             Event::Dialled(dialled.map(Box::new).map_err(DialLeaderFault::into_fault))
         }));
@@ -349,7 +354,7 @@ impl Driver {
 
     fn watch_membership(&mut self) {
         let (server, seen) = (self.server.clone(), self.seen.clone());
-        self.pending.push(Box::pin(async move {
+        self.ask(Box::pin(async move {
             server.cluster().changed(&seen).await;
             Event::MembershipChanged
         }));

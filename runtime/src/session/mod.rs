@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `login` | from the first byte to a session |
 //! | `drive`, `wait`, `leave` | the driver: act, flush, wait; and its end |
+//! | `oncall` | what seldom has anything |
 //! | `peer` | one socket |
 //! | `look` | whether anybody's leader connection has something to say |
 //! | `link` | a node connection |
@@ -31,6 +32,7 @@ pub(crate) mod link;
 mod local;
 mod login;
 mod look;
+mod oncall;
 mod peer;
 mod pool;
 mod spill;

@@ -72,8 +72,8 @@ impl Peer {
     /// By `poll_read` and not by `try_read`: a read that does not fill the buffer then tells the runtime that nothing is
     /// left, where the other would ask the kernel again.
     pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<Read>> {
-        ready!(self.poll_readable(context))?;
         if buffer.capacity() - buffer.len() < limits::READ_LEAST {
+            ready!(self.poll_readable(context))?;
             buffer.reserve(limits::READ_CHUNK);
         }
         let read = ready!(match self {

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use futures_util::StreamExt;
+use tokio::sync::mpsc;
 
 use super::drive::Driver;
 use super::peer::Read;
@@ -18,7 +19,9 @@ impl Driver {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Poll::Ready(Some(event)) = self.pending.poll_next_unpin(context) {
+        if let Poll::Ready(Some(event)) =
+            self.pending.poll(context, |pending, context| pending.poll_next_unpin(context))
+        {
             self.happened(event);
             return Poll::Ready(());
         }
@@ -29,7 +32,7 @@ impl Driver {
         {
             return Poll::Ready(());
         }
-        if let Poll::Ready(Some(control)) = self.inbox.poll_recv(context) {
+        if let Poll::Ready(Some(control)) = self.inbox.poll(context, mpsc::Receiver::poll_recv) {
             self.control(control);
             return Poll::Ready(());
         }
