@@ -14,6 +14,7 @@ pub struct Config {
     /// The file that this came from; part of every remedy that names a setting.
     pub file: PathBuf,
     pub listen: Listen,
+    pub limits: LiveLimits,
     pub control: Control,
     pub cluster: Cluster,
     pub service: Service,
@@ -29,10 +30,19 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Directory of a Unix socket `.s.PGSQL.<port>`, as libpq looks for it.
     pub unix_directory: Option<PathBuf>,
+}
+
+/// What a client may ask for, and how long it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
     /// Clients beyond this get 53300.
     pub max_clients: usize,
     /// How long a client may take to log in.
     pub authentication_timeout: Duration,
+    /// How long a client waits for a server when there is none.
+    pub hold_timeout: Duration,
+    /// How long a transaction may wait for its client's next statement; `None`: for ever.
+    pub idle_in_transaction_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,27 +77,24 @@ pub struct Auth {
     pub users_file: PathBuf,
 }
 
-/// The health settings of the moment: a reload changes them for all who look.
+/// Settings of the moment: a reload changes them for all who look.
 #[derive(Debug, Clone)]
-pub struct LiveHealth(Arc<ArcSwap<Health>>);
+pub struct Live<T>(Arc<ArcSwap<T>>);
 
-impl LiveHealth {
-    pub fn new(health: Health) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(health)))
+pub type LiveHealth = Live<Health>;
+pub type LiveLimits = Live<Limits>;
+
+impl<T: Copy> Live<T> {
+    pub fn new(settings: T) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(settings)))
     }
 
-    pub fn now(&self) -> Health {
+    pub fn now(&self) -> T {
         **self.0.load()
     }
 
-    pub fn set(&self, health: Health) {
-        self.0.store(Arc::new(health));
-    }
-}
-
-impl PartialEq for LiveHealth {
-    fn eq(&self, other: &Self) -> bool {
-        self.now() == other.now()
+    pub fn set(&self, settings: T) {
+        self.0.store(Arc::new(settings));
     }
 }
 

@@ -113,6 +113,7 @@ impl Service {
         }
         self.server.set_users(users);
         self.server.config().health.set(config.health.now());
+        self.server.config().limits.set(config.limits.now());
         Ok(count)
     }
 
@@ -120,6 +121,7 @@ impl Service {
     /// left, whose open transactions are rolled back, and notes that the stop was orderly.
     pub async fn drain(self, patience: Duration) {
         self.accepting.abort();
+        self.server.shared().intake.stop();
         if !self.ask_to_leave(Control::Drain, patience).await {
             let clients = self.clients();
             tracing::warn!(clients, after = ?patience, "ending the sessions that have not finished their transactions");

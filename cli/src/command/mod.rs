@@ -6,6 +6,7 @@ mod check;
 mod explain;
 mod help;
 mod node;
+mod order;
 mod probe;
 mod reload;
 mod run;
@@ -16,7 +17,7 @@ use std::future::Future;
 
 use lockstep_runtime::door::protocol::Request;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Pause};
 use crate::config;
 use crate::demo;
 use crate::exit::{Exit, Stop};
@@ -39,6 +40,8 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
         Command::Status(json) => block_on(status::status(load()?, json.json)),
         Command::Reload(json) => block_on(reload::reload(load()?, json.json)),
         Command::Verify(verify) => block_on(verify::verify(load()?, verify)),
+        Command::Pause(Pause { wait }) => block_on(order::give(load()?, Request::Pause { patience: wait })),
+        Command::Resume => block_on(order::give(load()?, Request::Resume)),
         Command::Recover(node) => block_on(node::change(load()?, node.name, |node| Request::Recover { node })),
         Command::Attach(node) => block_on(node::change(load()?, node.name, |node| Request::Attach { node })),
         Command::Detach(node) => block_on(node::change(load()?, node.name, |node| Request::Detach { node })),

@@ -63,7 +63,7 @@ fn reload(server: &Running, file: &Path, asked: &str) -> Outcome {
         Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     };
     match &outcome {
-        Ok(users) => tracing::info!(users, asked, "the users file and [health] have been taken on"),
+        Ok(users) => tracing::info!(users, asked, "the configuration has been taken on"),
         Err(why) => tracing::error!(why, asked, "the configuration is not taken on; the old one holds"),
     }
     outcome

@@ -20,6 +20,7 @@
 //! | [`compare`], [`sequence`] | what differs; where sequences are to be put |
 //! | [`pieces`] | how a table is compared piece by piece |
 //! | [`recovery`] | the steps of a recovery, and what undoes them |
+//! | [`intake`] | whether clients may begin something |
 //! | [`lineage`], [`opening`] | whose data is what it was; who serves at a start |
 
 use crate::id::{Epoch, NodeId};
@@ -27,6 +28,7 @@ use crate::id::{Epoch, NodeId};
 pub mod change;
 pub mod compare;
 pub mod health;
+pub mod intake;
 pub mod lineage;
 pub mod membership;
 pub mod opening;
@@ -35,6 +37,7 @@ pub mod recovery;
 pub mod sequence;
 
 pub use change::{Event, Refusal};
+pub use intake::Intake;
 pub use lineage::{ClusterId, Lineage};
 pub use membership::{Member, MemberState, Membership};
 pub use opening::Record;

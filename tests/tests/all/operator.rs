@@ -72,7 +72,8 @@ fn a_reload_by_command_says_what_was_taken_on_or_why_not() {
     assert_eq!((&said["taken_on"], &said["users"]), (&Value::Bool(true), &Value::from(2)));
     cluster.proxy.connect_as(&APP, "postgres");
 
-    std::fs::write(&path, config.replace("[listen]", "[listen]\nmax_clients = 3")).expect("write the configuration");
+    std::fs::write(&path, config.replace("[listen]", "[listen]\nunix_socket = \"doors\""))
+        .expect("write the configuration");
     let refused = cluster.proxy.run(&["reload"]);
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
