@@ -134,7 +134,7 @@ impl Config {
             ("cluster", self.cluster == other.cluster),
             ("service", self.service == other.service),
             ("replication", self.replication == other.replication),
-            ("node", self.nodes == other.nodes),
+            ("node", self.nodes.iter().map(Node::unweighed).eq(other.nodes.iter().map(Node::unweighed))),
         ]
         .into_iter()
         .filter_map(|(section, same)| (!same).then_some(section))
@@ -143,6 +143,11 @@ impl Config {
 }
 
 impl Node {
+    /// What cannot change while it serves.
+    fn unweighed(&self) -> (&str, &str, u16, &Option<Recovery>) {
+        (&self.name, &self.host, self.port, &self.recovery)
+    }
+
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }

@@ -99,9 +99,10 @@ impl Server {
                 return Ok(leader);
             }
             // Who is held by an operator is in no hurry: the time begins anew when clients are let go.
-            match self.shared.intake.pausing() {
-                Some(pause) => self.shared.intake.not(Some(pause)).await,
-                None => return Err(nobody_serves(patience)),
+            let Some(pause) = self.shared.intake.pausing() else { return Err(nobody_serves(patience)) };
+            tokio::select! {
+                leader = self.cluster().leader() => return Ok(leader),
+                () = self.shared.intake.not(Some(pause)) => {}
             }
         }
     }
