@@ -109,7 +109,7 @@ Examples:
   lockstep status
   lockstep status --json | jq -r '.nodes[] | select(.state != \"active\") | .name'")]
     Status(Json),
-    /// Let the running proxy take on a changed users file and [health]; nobody is disturbed
+    /// Let the running proxy take on what has changed in its configuration; nobody is disturbed
     #[command(after_help = "\
 The same as SIGHUP, with an answer: takes on all that has changed, or nothing, and says why not. Ends with 1 when \
 something has changed that needs a restart, and with 2 when the file is wrong.
@@ -153,6 +153,21 @@ Example:
 Example:
   lockstep detach alp")]
     Detach(Node),
+    /// Hold clients without disconnecting them: open transactions finish, and nothing else begins
+    #[command(after_help = "\
+Statements outside an open transaction, reads too, wait where they are, and so do new connections; nobody is told an error. \
+Ends when nothing is under way any more. If that has not come about after --wait, or at Ctrl-C, clients go on as before \
+and the command ends with 1. A restart of the proxy ends a pause.
+
+Examples:
+  lockstep pause && ssh router reboot; lockstep resume
+  lockstep pause --wait 5m")]
+    Pause(Pause),
+    /// Let clients go on that `lockstep pause` has held
+    #[command(after_help = "\
+Example:
+  lockstep resume")]
+    Resume,
     /// Ask and write four times a second through the proxy and count what fails
     #[command(after_help = "\
 Each client keeps one connection and reconnects when it breaks. Writes go to a table of its own, lockstep_probe, which \
@@ -254,6 +269,13 @@ pub struct Node {
 }
 
 #[derive(Debug, Clone, Group)]
+pub struct Pause {
+    /// How long transactions that are open may take to finish
+    #[arg(long, default_value = "30s", value_parser = time, value_name = "TIME")]
+    pub wait: Duration,
+}
+
+#[derive(Debug, Clone, Group)]
 pub struct Demo {
     /// End after the story, with 0 only if every claim that it printed was checked
     #[arg(long)]
@@ -340,6 +362,8 @@ mod tests {
             "status",
             "reload",
             "verify",
+            "pause",
+            "resume",
             "recover alp",
             "attach alp",
             "detach alp",
@@ -353,7 +377,7 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_are_not_offered() {
-        for command in ["pause", "resume", "top"] {
+        for command in ["top"] {
             assert_eq!(parse(&format!("lockstep {command}")).unwrap_err().exit_code(), 2, "{command}");
         }
     }

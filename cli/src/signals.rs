@@ -33,7 +33,7 @@ impl Signals {
         self.next().await;
     }
 
-    async fn next(&mut self) -> Asked {
+    pub async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.terminate.recv() => Asked::ToStop,
             _ = self.interrupt.recv() => Asked::ToStop,
@@ -42,8 +42,8 @@ impl Signals {
     }
 }
 
-#[derive(PartialEq, Eq)]
-enum Asked {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
     ToStop,
     ToLookAgain,
 }

@@ -17,6 +17,7 @@ impl SqlState {
     pub const INVALID_PASSWORD: Self = Self("28P01");
     pub const NO_ACTIVE_TRANSACTION: Self = Self("25P01");
     pub const READ_ONLY_TRANSACTION: Self = Self("25006");
+    pub const IDLE_IN_TRANSACTION_TIMEOUT: Self = Self("25P03");
     pub const IN_FAILED_TRANSACTION: Self = Self("25P02");
     pub const UNDEFINED_STATEMENT: Self = Self("26000");
     pub const UNDEFINED_PORTAL: Self = Self("34000");

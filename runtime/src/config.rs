@@ -16,6 +16,7 @@ pub struct Config {
     /// It waits while another proxy serves. Said on the command line.
     pub standby: bool,
     pub listen: Listen,
+    pub limits: LiveLimits,
     pub control: Control,
     pub cluster: Cluster,
     pub service: Service,
@@ -31,10 +32,19 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Directory of a Unix socket `.s.PGSQL.<port>`, as libpq looks for it.
     pub unix_directory: Option<PathBuf>,
+}
+
+/// What a client may ask for, and how long it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
     /// Clients beyond this get 53300.
     pub max_clients: usize,
     /// How long a client may take to log in.
     pub authentication_timeout: Duration,
+    /// How long a client waits for a server when there is none.
+    pub hold_timeout: Duration,
+    /// How long a transaction may wait for its client's next statement; `None`: for ever.
+    pub idle_in_transaction_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,27 +79,24 @@ pub struct Auth {
     pub users_file: PathBuf,
 }
 
-/// The health settings of the moment: a reload changes them for all who look.
+/// Settings of the moment: a reload changes them for all who look.
 #[derive(Debug, Clone)]
-pub struct LiveHealth(Arc<ArcSwap<Health>>);
+pub struct Live<T>(Arc<ArcSwap<T>>);
 
-impl LiveHealth {
-    pub fn new(health: Health) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(health)))
+pub type LiveHealth = Live<Health>;
+pub type LiveLimits = Live<Limits>;
+
+impl<T: Copy> Live<T> {
+    pub fn new(settings: T) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(settings)))
     }
 
-    pub fn now(&self) -> Health {
+    pub fn now(&self) -> T {
         **self.0.load()
     }
 
-    pub fn set(&self, health: Health) {
-        self.0.store(Arc::new(health));
-    }
-}
-
-impl PartialEq for LiveHealth {
-    fn eq(&self, other: &Self) -> bool {
-        self.now() == other.now()
+    pub fn set(&self, settings: T) {
+        self.0.store(Arc::new(settings));
     }
 }
 
@@ -129,7 +136,7 @@ impl Config {
             ("cluster", self.cluster == other.cluster),
             ("service", self.service == other.service),
             ("replication", self.replication == other.replication),
-            ("node", self.nodes == other.nodes),
+            ("node", self.nodes.iter().map(Node::unweighed).eq(other.nodes.iter().map(Node::unweighed))),
         ]
         .into_iter()
         .filter_map(|(section, same)| (!same).then_some(section))
@@ -138,6 +145,11 @@ impl Config {
 }
 
 impl Node {
+    /// What cannot change while it serves.
+    fn unweighed(&self) -> (&str, &str, u16, &Option<Recovery>) {
+        (&self.name, &self.host, self.port, &self.recovery)
+    }
+
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }

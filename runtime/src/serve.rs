@@ -43,8 +43,11 @@ pub enum ReloadFault {
     Users(ServeFault),
     #[error("{} names nobody: everybody would be shut out; write a line user:secret for each user", .0.display())]
     Nobody(PathBuf),
-    #[error("what has changed in [{}] needs a restart; only [auth] and [health] can change while it serves", .0.join("], ["))]
+    #[error("what has changed in [{}] needs a restart; while it serves, only [auth], [health], \
+             max_clients and the times in [listen], and the weights of nodes can change", .0.join("], ["))]
     Fixed(Vec<&'static str>),
+    #[error("the weights of the nodes cannot change: {0}")]
+    Weights(String),
 }
 
 /// A proxy that serves. To be stopped with [`Service::drain`]; dropped, it leaves what a crash would leave.
@@ -94,9 +97,9 @@ impl Service {
         self.running.reloads()
     }
 
-    /// Takes on all of a changed configuration, or nothing of it: who may log in from now on, and the health settings. It
-    /// says how many users there are.
-    pub fn reload(&self, config: &Config) -> Result<usize, ReloadFault> {
+    /// Takes on all of a changed configuration, or nothing of it: who may log in from now on, weights, health settings and
+    /// limits. It says how many users there are.
+    pub async fn reload(&self, config: &Config) -> Result<usize, ReloadFault> {
         let unlike = self.server.config().fixed_sections_unlike(config);
         if !unlike.is_empty() {
             return Err(ReloadFault::Fixed(unlike));
@@ -106,8 +109,11 @@ impl Service {
         if users.is_empty() {
             return Err(ReloadFault::Nobody(config.auth.users_file.clone()));
         }
+        let weights = config.nodes.iter().map(|node| node.weight).collect();
+        self.server.cluster().weigh(weights).await.map_err(ReloadFault::Weights)?;
         self.server.set_users(users);
         self.server.config().health.set(config.health.now());
+        self.server.config().limits.set(config.limits.now());
         Ok(count)
     }
 
@@ -115,6 +121,7 @@ impl Service {
     /// left, whose open transactions are rolled back, and notes that the stop was orderly.
     pub async fn drain(self, patience: Duration) {
         self.accepting.abort();
+        self.server.shared().intake.stop();
         if !self.ask_to_leave(Control::Drain, patience).await {
             let clients = self.clients();
             tracing::warn!(clients, after = ?patience, "ending the sessions that have not finished their transactions");

@@ -18,9 +18,6 @@ use crate::config::{Config, Node};
 use crate::session::SessionActor;
 use crate::shared::Shared;
 
-/// How long a client waits for a server when there is none.
-const HOLD: Duration = Duration::from_secs(10);
-
 /// One per process.
 pub struct Server {
     shared: Arc<Shared>,
@@ -78,40 +75,49 @@ impl Server {
 
     /// Whether one more client may log in, as far as that can be said before it has.
     pub fn admit(&self) -> Result<(), Fault> {
-        if self.shared.clients.load(Ordering::Relaxed) < self.config().listen.max_clients {
+        if self.shared.clients.load(Ordering::Relaxed) < self.config().limits.now().max_clients {
             return Ok(());
         }
         Err(full())
     }
 
-    /// For a client that has logged in, before it is told so.
+    /// For a client that has shown who it is, before it is told so.
     pub fn take_place(&self) -> Result<Place, Fault> {
-        let (clients, most) = (&self.shared.clients, self.config().listen.max_clients);
+        let (clients, most) = (&self.shared.clients, self.config().limits.now().max_clients);
         let taken = clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1));
         taken.map(|_| Place(self.shared.clone())).map_err(|_| full())
     }
 
     /// The leader of the moment; when nobody leads, or nobody may log in yet, the next one, for a while.
     pub async fn wait_for_leader(&self) -> Result<NodeId, Fault> {
-        let (admission, membership) = (&self.shared.admission, &self.shared.membership);
-        let leads = async {
-            loop {
-                let leader = match membership.load().leader() {
-                    Some(leader) => leader,
-                    None => self.cluster().leader().await,
-                };
-                // Whether a leader is new to clients is known before it leads.
-                if admission.keeps_clients().is_none() {
-                    return leader;
-                }
-                admission.open_to_clients().await;
+        loop {
+            let patience = self.config().limits.now().hold_timeout;
+            if let Ok(leader) = tokio::time::timeout(patience, self.leader_for_clients()).await {
+                return Ok(leader);
             }
-        };
-        tokio::time::timeout(HOLD, leads).await.map_err(|_| {
-            admission.keeps_clients().unwrap_or_else(|| {
-                Fault::fatal(SqlState::CANNOT_CONNECT_NOW, "no server is active").with_hint("See \"lockstep status\".")
-            })
-        })
+            // Who is held by an operator is in no hurry: the time begins anew when clients are let go.
+            let Some(pause) = self.shared.intake.pausing() else {
+                return Err(self.shared.admission.keeps_clients().unwrap_or_else(|| nobody_serves(patience)));
+            };
+            tokio::select! {
+                leader = self.leader_for_clients() => return Ok(leader),
+                () = self.shared.intake.not(Some(pause)) => {}
+            }
+        }
+    }
+
+    async fn leader_for_clients(&self) -> NodeId {
+        loop {
+            let leader = match self.shared.membership.load().leader() {
+                Some(leader) => leader,
+                None => self.cluster().leader().await,
+            };
+            // Whether a leader is new to clients is known before it leads.
+            if self.shared.admission.keeps_clients().is_none() {
+                return leader;
+            }
+            self.shared.admission.open_to_clients().await;
+        }
     }
 
     pub fn new_session(&self) -> SessionId {
@@ -139,13 +145,19 @@ impl Server {
     }
 }
 
-/// A client's among [`crate::config::Listen::max_clients`], for as long as it is held.
+/// A client's among [`crate::config::Limits::max_clients`], for as long as it is held.
 pub struct Place(Arc<Shared>);
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.clients.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn nobody_serves(patience: Duration) -> Fault {
+    Fault::fatal(SqlState::CANNOT_CONNECT_NOW, "no server is active")
+        .with_detail(format!("None has become active within {patience:?}."))
+        .with_hint("See \"lockstep status\".")
 }
 
 fn full() -> Fault {

@@ -13,6 +13,7 @@ use crate::cluster::{Admission, ClusterClient, Succession};
 use crate::config::Config;
 use crate::door::protocol::Scrubbed;
 use crate::door::reload::Asking;
+use crate::intake::Intake;
 use crate::journal::Journal;
 use crate::session::Lookout;
 
@@ -22,6 +23,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// The newest membership. Whoever commits reads it *after* entering the commit lock.
     pub membership: Arc<ArcSwap<Membership>>,
+    /// Whether clients may begin something.
+    pub intake: Arc<Intake>,
     pub commit_lock: CommitLock,
     pub succession: Succession,
     /// Commits whose batches are under way to followers.

@@ -94,7 +94,7 @@ fn version(report: &mut Report, name: &str, facts: &Facts) {
 fn connections(report: &mut Report, config: &Config, (node, facts): Known<'_>) {
     let number = |setting: &str| facts.settings.get(setting).and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
     let usable = number("max_connections").saturating_sub(number("superuser_reserved_connections"));
-    let clients = config.listen.max_clients;
+    let clients = config.limits.now().max_clients;
     if usable < clients {
         let found =
             format!("takes {usable} connections, fewer than listen.max_clients ({clients}): clients beyond get 53300");

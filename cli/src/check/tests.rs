@@ -45,16 +45,17 @@ pub fn facts() -> Facts {
 }
 
 pub fn config() -> Config {
-    use lockstep_runtime::config::{Auth, Cluster, Control, Health, Listen, LiveHealth, Service};
+    use lockstep_runtime::config::{Auth, Cluster, Control, Health, Limits, Listen, LiveHealth, LiveLimits, Service};
     Config {
         file: "/etc/lockstep/lockstep.toml".into(),
         standby: false,
-        listen: Listen {
-            address: ([127, 0, 0, 1], 5433).into(),
-            unix_directory: None,
+        listen: Listen { address: ([127, 0, 0, 1], 5433).into(), unix_directory: None },
+        limits: LiveLimits::new(Limits {
             max_clients: 1000,
             authentication_timeout: Duration::from_secs(60),
-        },
+            hold_timeout: Duration::from_secs(10),
+            idle_in_transaction_timeout: None,
+        }),
         control: Control { socket: "/nowhere/control.sock".into(), http: None },
         cluster: Cluster { name: "main".into(), state_dir: "/nowhere/state".into() },
         service: Service { user: "postgres".into(), password: None, database: "postgres".into() },

@@ -6,6 +6,7 @@ mod check;
 mod explain;
 mod help;
 mod node;
+mod order;
 mod probe;
 mod reload;
 mod run;
@@ -17,7 +18,7 @@ use std::future::Future;
 
 use lockstep_runtime::door::protocol::Request;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Pause};
 use crate::config::{self, UsersFile};
 use crate::demo;
 use crate::exit::{Exit, Stop};
@@ -43,6 +44,8 @@ pub fn perform(args: Args) -> Result<Exit, Stop> {
         Command::Status(json) => block_on(status::status(&socket()?, json.json)),
         Command::Reload(json) => block_on(reload::reload(&load(UsersFile::Needed)?, json.json)),
         Command::Verify(verify) => block_on(verify::verify(&socket()?, verify)),
+        Command::Pause(Pause { wait }) => block_on(order::give(&socket()?, Request::Pause { patience: wait })),
+        Command::Resume => block_on(order::give(&socket()?, Request::Resume)),
         Command::Recover(node) => block_on(node::change(&socket()?, node.name, |node| Request::Recover { node })),
         Command::Attach(node) => block_on(node::change(&socket()?, node.name, |node| Request::Attach { node })),
         Command::Detach(node) => block_on(node::change(&socket()?, node.name, |node| Request::Detach { node })),

@@ -4,32 +4,20 @@ use std::path::Path;
 
 use lockstep_runtime::door::protocol::{Reply, Request};
 
+use super::order;
 use crate::control;
 use crate::exit::{Exit, Stop};
-use crate::progress::Display;
-use crate::show::{self, Paint};
 use crate::signals::Signals;
 
 pub async fn change(socket: &Path, node: String, request: impl FnOnce(String) -> Request) -> Result<Exit, Stop> {
     known(socket, &node).await?;
     let mut signals = Signals::listen()?;
-    let mut display = Display::new();
-    let request = request(node);
-    let reply = tokio::select! {
-        reply = control::ask(socket, &request, |progress| display.show(&progress)) => reply,
+    tokio::select! {
+        outcome = order::give(socket, request(node)) => outcome,
         () = signals.any() => {
-            drop(display);
-            return Err(Stop::bad("this program no longer waits, but the proxy goes on with what it was asked")
-                .remedy("`lockstep status` and the proxy's log say what becomes of it"));
+            Err(Stop::bad("this program no longer waits, but the proxy goes on with what it was asked")
+                .remedy("`lockstep status` and the proxy's log say what becomes of it"))
         }
-    };
-    drop(display);
-    match reply? {
-        Reply::Done { text } => {
-            show::line(&format!("{} {text}", Paint::for_stdout().mark(true)));
-            Ok(Exit::Good)
-        }
-        other => Err(control::unexpected(other)),
     }
 }
 

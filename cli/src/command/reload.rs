@@ -31,7 +31,7 @@ pub async fn reload(config: &Config, json: bool) -> Result<Exit, Stop> {
             1 => "1 user".into(),
             users => format!("{users} users"),
         };
-        show::line(&format!("{} taken on: [auth] with {users}, and [health]", Paint::for_stdout().mark(true)));
+        show::line(&format!("{} the configuration has been taken on, with {users}", Paint::for_stdout().mark(true)));
     }
     Ok(exit)
 }

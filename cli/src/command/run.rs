@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use lockstep_runtime::config::Config;
-use lockstep_runtime::door::reload::{Outcome, Reloads};
+use lockstep_runtime::door::reload::{Outcome, Reloads, Wish};
 use sd_notify::NotifyState;
 
 use crate::config::{self, UsersFile};
 use crate::exit::{Exit, Stop};
 use crate::server::{self, Running};
-use crate::signals::Signals;
+use crate::signals::{Asked, Signals};
 
 /// How long clients may take to finish their transactions at a stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -33,10 +33,7 @@ pub async fn serve(config: Config) -> Result<Exit, Stop> {
     notify(&[NotifyState::Ready]);
     tracing::info!(address = %listen, "serving");
     let wishes = server.reloads();
-    tokio::select! {
-        () = signals.stop(|| drop(reload(&server, &file, "SIGHUP"))) => {}
-        () = grant(wishes, &server, &file) => {}
-    }
+    until_stopped(&mut signals, wishes, &server, &file).await;
     tracing::info!("stopping: no new clients, those at work may finish; a second signal ends them");
     notify(&[NotifyState::Stopping]);
     let deaf = || tracing::warn!("SIGHUP: it is stopping and takes on no configuration");
@@ -47,24 +44,44 @@ pub async fn serve(config: Config) -> Result<Exit, Stop> {
     Ok(Exit::Good)
 }
 
-/// Answers `lockstep reload` for as long as it is not dropped.
-async fn grant(wishes: Option<Reloads>, server: &Running, file: &Path) {
-    if let Some(mut wishes) = wishes {
-        while let Some(wish) = wishes.next().await {
-            wish.answer(reload(server, file, "lockstep reload"));
+/// Takes on the configuration whenever somebody asks for that. A stop waits for nothing of it.
+async fn until_stopped(signals: &mut Signals, mut wishes: Option<Reloads>, server: &Running, file: &Path) {
+    loop {
+        let wish = tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::ToStop => return,
+                Asked::ToLookAgain => None,
+            },
+            wish = next(&mut wishes) => Some(wish),
+        };
+        let asked = if wish.is_some() { "lockstep reload" } else { "SIGHUP" };
+        let outcome = tokio::select! {
+            outcome = reload(server, file, asked) => outcome,
+            () = signals.stop(|| tracing::warn!("SIGHUP: it is taking on the configuration already")) => return,
+        };
+        if let Some(wish) = wish {
+            wish.answer(outcome);
         }
+    }
+}
+
+async fn next(wishes: &mut Option<Reloads>) -> Wish {
+    if let Some(wishes) = wishes
+        && let Some(wish) = wishes.next().await
+    {
+        return wish;
     }
     std::future::pending().await
 }
 
 /// Takes on the file as it is now, or says why not and goes on as before.
-fn reload(server: &Running, file: &Path, asked: &str) -> Outcome {
+async fn reload(server: &Running, file: &Path, asked: &str) -> Outcome {
     let outcome = match config::load(Some(file), UsersFile::Needed) {
-        Ok(config) => server.reload(&config).map_err(|why| why.to_string()),
+        Ok(config) => server.reload(&config).await.map_err(|why| why.to_string()),
         Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     };
     match &outcome {
-        Ok(users) => tracing::info!(users, asked, "the users file and [health] have been taken on"),
+        Ok(users) => tracing::info!(users, asked, "the configuration has been taken on"),
         Err(why) => tracing::error!(why, asked, "the configuration is not taken on; the old one holds"),
     }
     outcome

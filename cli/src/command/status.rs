@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lockstep_runtime::door::protocol::{Comparing, NodeStatus, Reply, Request, Scrubbed, Status};
+use lockstep_runtime::door::protocol::{Comparing, NodeStatus, PauseStatus, Reply, Request, Scrubbed, Status};
 
 use crate::control;
 use crate::exit::{Exit, Stop};
@@ -22,7 +22,7 @@ pub async fn status(socket: &Path, json: bool) -> Result<Exit, Stop> {
 }
 
 fn judge(status: &Status) -> Exit {
-    if status.nodes.iter().all(is_active) { Exit::Good } else { Exit::Bad }
+    if status.nodes.iter().all(is_active) && status.pause.is_none() { Exit::Good } else { Exit::Bad }
 }
 
 fn is_active(node: &NodeStatus) -> bool {
@@ -48,11 +48,19 @@ fn text(status: &Status, paint: Paint) -> String {
     let mut lines: Vec<String> = painted.collect();
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
+    lines.extend(status.pause.as_ref().map(paused));
     lines.extend(inexact(status.unsafe_statements));
     lines.extend(status.comparing.as_ref().map(comparing));
     lines.extend(status.scrub.as_ref().map(scrubbed));
     lines.extend(remedies(status));
     lines.join("\n")
+}
+
+fn paused(pause: &PauseStatus) -> String {
+    match &pause.since {
+        Some(since) => format!("clients have been held since {since}; let them go on: lockstep resume"),
+        None => "clients are being held, as soon as open transactions have finished".into(),
+    }
 }
 
 /// What the operator has allowed with `[replication] unsafe`.
@@ -116,6 +124,7 @@ mod tests {
             epoch: 3,
             clients: 1_200,
             unsafe_statements: 0,
+            pause: None,
             nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
             comparing: None,
             scrub: None,
@@ -128,6 +137,15 @@ mod tests {
         for state in ["degraded", "detached", "new", "recovering"] {
             assert_eq!(judge(&status_of(state)), Exit::Bad, "{state}");
         }
+    }
+
+    #[test]
+    fn a_pause_that_was_forgotten_is_seen() {
+        let mut status = status_of("active");
+        status.pause = Some(PauseStatus { since: Some("2025-01-01T00:00:00Z".into()) });
+        assert_eq!(judge(&status), Exit::Bad);
+        let text = text(&status, Paint::none());
+        assert!(text.contains("held since 2025-01-01T00:00:00Z; let them go on: lockstep resume"), "{text}");
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Listen {
     pub unix_socket: Option<Spanned<PathBuf>>,
     pub max_clients: Option<Spanned<i64>>,
     pub authentication_timeout: Option<Spanned<Time>>,
+    pub hold_timeout: Option<Spanned<Time>>,
+    pub idle_in_transaction_timeout: Option<Spanned<Time>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

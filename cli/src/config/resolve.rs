@@ -9,7 +9,8 @@ use lockstep_core::auth::Users;
 use lockstep_core::plan::policy::{Capturing, Inexact, Policy};
 use lockstep_core::unit::stall::Strangers;
 use lockstep_runtime::config::{
-    Auth, Cluster, Config, Control, Health, Listen, LiveHealth, Node, Recovery, Replication, Service,
+    Auth, Cluster, Config, Control, Health, Limits, Listen, LiveHealth, LiveLimits, Node, Recovery, Replication,
+    Service,
 };
 use toml::Spanned;
 
@@ -22,6 +23,10 @@ use super::time::Time;
 /// As many as PostgreSQL's own connection table can be asked for.
 const MOST_CLIENTS: i64 = 262_143;
 const DEFAULT_CLIENTS: i64 = 1_000;
+/// A server's restart, and that of most machines, takes less.
+const DEFAULT_HOLD: Duration = Duration::from_secs(30);
+/// For what may take as long as somebody likes.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 const DEFAULT_WEIGHT: i64 = 1;
 const MOST_RETRIES: i64 = 100;
 /// `sun_path` of Linux, without the NUL.
@@ -61,7 +66,7 @@ const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4A
 
 impl Resolver<'_> {
     fn file(&mut self, raw: raw::File, environment: &Environment, users: UsersFile) -> Config {
-        let listen = self.listen(raw.listen);
+        let (listen, limits) = self.listen(raw.listen);
         let nodes = self.nodes(raw.node, listen.address);
         let state_dir = self.given_path("cluster.state_dir", &raw.cluster.state_dir);
         Config {
@@ -74,19 +79,18 @@ impl Resolver<'_> {
             health: LiveHealth::new(self.health(raw.health)),
             replication: self.replication(raw.replication),
             listen,
+            limits: LiveLimits::new(limits),
             nodes,
         }
     }
 
-    fn listen(&mut self, raw: raw::Listen) -> Listen {
+    fn listen(&mut self, raw: raw::Listen) -> (Listen, Limits) {
         let address = self.address("listen.address", &raw.address);
         if let Some(directory) = &raw.unix_socket {
             let socket = self.given_path("listen.unix_socket", directory).join(format!(".s.PGSQL.{}", address.port()));
             self.socket_path("listen.unix_socket", directory, &socket);
         }
-        Listen {
-            address,
-            unix_directory: raw.unix_socket.map(|directory| self.path(directory.into_inner())),
+        let limits = Limits {
             max_clients: self.number("listen.max_clients", raw.max_clients, DEFAULT_CLIENTS, 1..=MOST_CLIENTS) as usize,
             authentication_timeout: self.time(
                 "listen.authentication_timeout",
@@ -94,7 +98,14 @@ impl Resolver<'_> {
                 Duration::from_secs(60),
                 Duration::from_secs(1)..=Duration::from_secs(600),
             ),
-        }
+            hold_timeout: self.time("listen.hold_timeout", raw.hold_timeout, DEFAULT_HOLD, Duration::ZERO..=LONGEST),
+            idle_in_transaction_timeout: raw.idle_in_transaction_timeout.map(|written| {
+                let (key, least) = ("listen.idle_in_transaction_timeout", Duration::from_millis(10));
+                self.time(key, Some(written), least, least..=LONGEST)
+            }),
+        };
+        let unix_directory = raw.unix_socket.map(|directory| self.path(directory.into_inner()));
+        (Listen { address, unix_directory }, limits)
     }
 
     fn control(&mut self, raw: raw::Control, state_dir: &Path, listen: SocketAddr) -> Control {
@@ -162,9 +173,7 @@ impl Resolver<'_> {
 
     fn replication(&mut self, raw: raw::Replication) -> Replication {
         let least = Duration::from_secs(1);
-        let scrub = raw.scrub.map(|written| {
-            self.time("replication.scrub", Some(written), least, least..=Duration::from_secs(366 * 24 * 3600))
-        });
+        let scrub = raw.scrub.map(|written| self.time("replication.scrub", Some(written), least, least..=LONGEST));
         let inexact = match raw.r#unsafe {
             Some(raw::Inexact::Reject) | None => Inexact::Reject,
             Some(raw::Inexact::Warn) => Inexact::Warn,

@@ -123,8 +123,10 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(config.control.socket, Path::new("/var/lib/lockstep/control.sock"));
     assert_eq!(config.control.http, None);
     assert_eq!(config.service.database, "postgres");
-    assert_eq!(config.listen.max_clients, 1000);
-    assert_eq!(config.listen.authentication_timeout, Duration::from_secs(60));
+    let limits = config.limits.now();
+    assert_eq!(limits.max_clients, 1000);
+    assert_eq!(limits.authentication_timeout, Duration::from_secs(60));
+    assert_eq!((limits.hold_timeout, limits.idle_in_transaction_timeout), (Duration::from_secs(30), None));
     let health = config.health.now();
     assert_eq!(health.interval, Duration::from_millis(500));
     assert_eq!((health.timeout, health.retries), (Duration::from_secs(1), 2));
@@ -238,6 +240,7 @@ fn a_bad_value_is_named_with_what_would_be_good() {
     );
     one_problem("[listen]\n", "[listen]\nmax_clients = 0\n", "listen.max_clients: 0 is not between 1 and 262143");
     one_problem("[listen]\n", "[listen]\nauthentication_timeout = \"1h\"\n", "1h is not between 1s and 10m");
+    one_problem("[listen]\n", "[listen]\nidle_in_transaction_timeout = \"0s\"\n", "0s is not between 10ms and");
     one_problem("\"main\"", "\"the main one\"", "cluster.name: `the main one` is not a name; use letters");
     one_problem("user     = \"postgres\"", "user = \"\"", "service.user: is empty; give it a value");
 }

@@ -25,6 +25,9 @@ pub enum Event {
     Stayed { node: NodeId, why: String },
     /// Nothing is under way that a change of leader would disturb.
     HandBack,
+    /// The operator has given the nodes these weights, in the order of their ids. Who leads goes on to do so until
+    /// leadership is handed back.
+    Weighed { weights: Vec<u32> },
 }
 
 /// Why an event changes nothing.
@@ -95,6 +98,11 @@ impl Membership {
                 }
                 _ => Err(Refusal::Idle),
             },
+            Event::Weighed { weights } => {
+                let mut next = self.clone();
+                next.members.iter_mut().zip(weights).for_each(|(member, weight)| member.weight = weight);
+                if next == *self { Err(Refusal::Idle) } else { Ok(next) }
+            }
         }
     }
 
@@ -195,6 +203,15 @@ mod tests {
         let back = next.after(Event::HandBack, 9).unwrap();
         assert_eq!((back.leader(), back.epoch), (Some(A), next.epoch));
         assert_eq!(back.after(Event::HandBack, 9), Err(Refusal::Idle));
+    }
+
+    #[test]
+    fn a_node_that_has_become_the_heaviest_leads_when_leadership_is_handed_back() {
+        let before = membership([Active, Active]);
+        let next = before.after(Event::Weighed { weights: vec![1, 5] }, 9).unwrap();
+        assert_eq!((next.leader(), next.preferred(), next.epoch), (Some(A), Some(B), before.epoch));
+        assert_eq!(next.after(Event::HandBack, 9).unwrap().leader(), Some(B));
+        assert_eq!(next.after(Event::Weighed { weights: vec![1, 5] }, 9), Err(Refusal::Idle));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 //! | [`compare`], [`sequence`] | what differs; where sequences are to be put |
 //! | [`pieces`] | how a table is compared piece by piece |
 //! | [`recovery`] | the steps of a recovery, and what undoes them |
+//! | [`intake`] | whether clients may begin something |
 //! | [`lineage`], [`opening`] | whose data is what it was; who serves at a start |
 //! | [`takeover`] | whose data goes on when a machine is gone |
 
@@ -28,6 +29,7 @@ use crate::id::{Epoch, NodeId};
 pub mod change;
 pub mod compare;
 pub mod health;
+pub mod intake;
 pub mod lineage;
 pub mod membership;
 pub mod opening;
@@ -37,6 +39,7 @@ pub mod sequence;
 pub mod takeover;
 
 pub use change::{Event, Refusal};
+pub use intake::Intake;
 pub use lineage::{ClusterId, Lineage};
 pub use membership::{Member, MemberState, Membership};
 pub use opening::Record;

@@ -64,6 +64,8 @@ pub type Settings = Arc<[(Bytes, Bytes)]>;
 pub struct World<'a> {
     pub plans: &'a mut PlanCache,
     pub membership: &'a Membership,
+    /// Clients are held: nothing is to begin outside a transaction block.
+    pub held: bool,
     /// Fills a buffer with random bytes.
     pub random: &'a mut dyn FnMut(&mut [u8]),
 }

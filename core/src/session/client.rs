@@ -11,7 +11,7 @@ use crate::wire::{Cursor, Frame, Malformed, take_frame};
 
 impl Session {
     pub(super) fn takes_client(&self) -> bool {
-        self.gate == Gate::Open
+        self.gate == Gate::Open && !self.is_held()
     }
 
     /// Takes messages while the gate is open. True when something was done.

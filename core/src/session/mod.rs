@@ -51,6 +51,7 @@
 //! | `capture` | rows that triggers of ours tell |
 //! | `waive` | statements that are not exact and allowed |
 //! | `takeover` | another leader |
+//! | `rest` | between two segments: held, idle |
 //! | `stale` | plans that the schema has overtaken |
 
 use std::collections::VecDeque;
@@ -90,6 +91,7 @@ mod outcome;
 mod parameters;
 mod planning;
 mod portal;
+mod rest;
 mod role;
 mod segment;
 mod simple;
@@ -181,6 +183,8 @@ pub struct Session {
     landing: Option<landing::Landing>,
     imaging: Option<image::Imaging>,
     client_gone: bool,
+    /// Nothing is to begin outside a transaction block.
+    held: bool,
 }
 
 /// What a session begins with, when both logins are done.
@@ -250,6 +254,7 @@ impl Session {
             landing: None,
             imaging: None,
             client_gone: false,
+            held: false,
         };
         session.introduce();
         session
@@ -290,6 +295,7 @@ impl Session {
     /// Works off all that has arrived. To be called again, with the membership of that moment, when actions came of it.
     pub fn turn(&mut self, world: &mut World<'_>) {
         self.leads = world.membership.leader() == Some(self.leader);
+        self.held = world.held;
         loop {
             let leader = self.leader_frames(world);
             let client = self.client_frames(world);
@@ -320,11 +326,6 @@ impl Session {
     /// The node on which a CancelRequest of the client has something to cancel: not while the session commits.
     pub fn cancellable(&self) -> bool {
         self.committing.is_none() && self.gate != Gate::Leaderless && (self.segment.open || self.gate == Gate::Ending)
-    }
-
-    /// Idle and outside a transaction: the session can be ended without losing anything of the client's.
-    pub fn is_idle(&self) -> bool {
-        self.gate == Gate::Open && !self.segment.open && self.block == Block::None && self.client_in.is_empty()
     }
 
     /// A session must not be ended now: its unit is on its way to the nodes.

@@ -69,7 +69,8 @@ impl World {
         loop {
             let rng = &mut self.rng;
             let mut random = |bytes: &mut [u8]| bytes.fill_with(|| rng.next() as u8);
-            let mut sight = Sight { plans: &mut self.plans, membership: &self.cluster.membership, random: &mut random };
+            let (plans, membership) = (&mut self.plans, &self.cluster.membership);
+            let mut sight = Sight { plans, membership, held: false, random: &mut random };
             self.seats[seat].session.turn(&mut sight);
             let Some(action) = self.seats[seat].session.poll_action() else { break };
             self.act(seat, action);

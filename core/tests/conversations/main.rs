@@ -3,6 +3,7 @@
 //! The leader is a small imitation of PostgreSQL ([`leader`]), the followers take whatever they are sent. What is tried here
 //! is what no real server can be brought to do on purpose: bytes that are cut anywhere, answers that come in any order.
 
+mod hold;
 mod leader;
 mod order;
 mod rules;

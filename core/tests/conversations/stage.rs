@@ -39,6 +39,8 @@ pub struct Stage {
     pub events: Vec<Event>,
     /// The session has ended.
     pub closed: bool,
+    /// Nothing is to begin outside a transaction block.
+    pub held: bool,
     /// What the session wants to have answered.
     wanted: VecDeque<Action>,
     plans: PlanCache,
@@ -109,6 +111,7 @@ impl Stage {
             told: BytesMut::new(),
             events: Vec::new(),
             closed: false,
+            held: false,
             wanted: VecDeque::new(),
             plans: PlanCache::new(1 << 20),
             membership: Membership {
@@ -191,6 +194,15 @@ impl Stage {
         self
     }
 
+    /// Clients are held from here on, or let go; returns what the client was told.
+    pub fn holds(&mut self, held: bool) -> Vec<u8> {
+        let before = self.told.len();
+        self.held = held;
+        self.turn();
+        self.settle();
+        self.told[before..].to_vec()
+    }
+
     /// Lets everything happen that can, and returns what the client was told meanwhile.
     pub fn settle(&mut self) -> Vec<u8> {
         let before = self.told.len();
@@ -230,7 +242,8 @@ impl Stage {
     fn turn(&mut self) {
         loop {
             let mut random = |bytes: &mut [u8]| bytes.fill(7);
-            let mut world = World { plans: &mut self.plans, membership: &self.membership, random: &mut random };
+            let (plans, membership) = (&mut self.plans, &self.membership);
+            let mut world = World { plans, membership, held: self.held, random: &mut random };
             self.session.turn(&mut world);
             self.told.extend_from_slice(&self.session.client_out.split());
             let Some(action) = self.session.poll_action() else { return };

@@ -105,6 +105,9 @@ impl Cluster {
             Command::Capture { wish, answer } => {
                 let _ = answer.send(self.capture(&wish).await);
             }
+            Command::Weigh { weights, answer } => {
+                let _ = answer.send(self.weigh(weights).await);
+            }
             Command::Judged { node, judgement } => self.judged(node, judgement).await,
             Command::Operator { request, replies } => self.operate(request, replies).await,
         }
@@ -133,6 +136,20 @@ impl Cluster {
             Err(refusal) => {
                 tracing::error!(node = self.name(node), why, %refusal, "a node diverged but cannot be taken out")
             }
+        }
+    }
+
+    async fn weigh(&self, weights: Vec<u32>) -> Result<(), String> {
+        if self.shared.membership.load().members.iter().map(|member| member.weight).eq(weights.iter().copied()) {
+            return Ok(());
+        }
+        if self.registry.record().await.is_none() {
+            return Err("no node has served yet; start again".into());
+        }
+        self.registry.can_change().await.map_err(|fault| format!("the state file cannot be written: {fault}"))?;
+        match self.registry.change(Event::Weighed { weights }).await {
+            Ok(_) | Err(Refusal::Idle) => Ok(()),
+            Err(refusal) => Err(refusal.to_string()),
         }
     }
 

@@ -35,6 +35,11 @@ pub enum Command {
         wish: Wish,
         answer: oneshot::Sender<Result<CaptureKey, Fault>>,
     },
+    /// The weights of the nodes, as the configuration has them now.
+    Weigh {
+        weights: Vec<u32>,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
     /// A node actor's finding in its own rounds.
     Judged {
         node: NodeId,
@@ -77,6 +82,12 @@ impl ClusterClient {
     pub async fn capture(&self, wish: Wish) -> Result<CaptureKey, Fault> {
         let stopping = Fault::error(SqlState::CANNOT_CONNECT_NOW, "the proxy is being stopped");
         self.ask(Err(stopping), |answer| Command::Capture { wish: wish.clone(), answer }).await
+    }
+
+    /// Gives the nodes other weights. Returns when they are in force.
+    pub async fn weigh(&self, weights: Vec<u32>) -> Result<(), String> {
+        let stopping = "the proxy is being stopped".to_owned();
+        self.ask(Err(stopping), |answer| Command::Weigh { weights: weights.clone(), answer }).await
     }
 
     /// A sequence of `database` may have moved on the leader. To be called before a client can see the value: at a

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::actor::Cluster;
 use super::report::Report;
 use crate::clock;
-use crate::door::protocol::{NodeStatus, Reply, Request, Status};
+use crate::door::protocol::{NodeStatus, PauseStatus, Reply, Request, Status};
 use crate::shared::Shared;
 
 /// Why a command failed, and what to do.
@@ -65,6 +65,8 @@ impl Cluster {
                     () = replies.closed() => Err("whoever asked for the comparison has left".into()),
                 }
             }
+            Request::Pause { patience } => self.pause(patience, report, replies).await.map(done),
+            Request::Resume => Ok(done(self.resume())),
             Request::Recover { node } => {
                 let node = self.find(&node)?;
                 self.in_turn(&format!("recover {}", self.name(node)), self.recover(node, report)).await.map(done)
@@ -154,6 +156,7 @@ pub fn status(shared: &Shared) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: membership.epoch.0,
         clients: shared.clients.load(Ordering::Relaxed),
+        pause: shared.intake.pausing().map(|_| PauseStatus { since: shared.intake.held_since().map(clock::rfc3339) }),
         unsafe_statements: shared.waived.load(Ordering::Relaxed),
         nodes: membership.ids().map(|node| node_status(&membership, node)).collect(),
         comparing: shared.admission.now(),

@@ -16,6 +16,7 @@
 //! | `takeover` | serving without the nodes that are gone |
 //! | `succession` | when a new leader may be asked for the first time |
 //! | `command` | what an operator can ask for |
+//! | `pause` | clients held, and let go on |
 //! | `compare`, `recover` | full comparison under held commits; making a node equal |
 //! | `verify` | comparison of the active nodes while clients write |
 //! | `capture` | what makes rows known that triggers and functions change |
@@ -53,6 +54,7 @@ mod hold;
 mod level;
 mod lineage;
 mod open;
+mod pause;
 mod recover;
 mod registry;
 mod report;
@@ -140,6 +142,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     let shared = Arc::new(Shared {
         config,
         membership: registry.membership().clone(),
+        intake: Arc::default(),
         commit_lock: CommitLock::new(),
         succession: Succession::default(),
         in_flight: InFlight::new(),

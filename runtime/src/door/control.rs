@@ -91,7 +91,7 @@ async fn converse(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     let mut watched = false;
     match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
-            watched = matches!(request, Request::Verify(_));
+            watched = matches!(request, Request::Verify(_) | Request::Pause { .. });
             shared.cluster.operate(request, replies).await;
         }
         Err(error) => {
@@ -101,7 +101,7 @@ async fn converse(stream: UnixStream, shared: &Shared) -> io::Result<()> {
             drop(replies);
         }
     }
-    // An operator who hangs up in a comparison drops `answers`, by which it ends; other commands go on.
+    // An operator who hangs up in a comparison or a pause drops `answers`, by which it ends; other commands go on.
     loop {
         let reply = tokio::select! {
             biased;

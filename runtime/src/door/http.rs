@@ -61,7 +61,10 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     }
     let membership = shared.membership.load();
     match membership.leader() {
-        Some(leader) => (StatusCode::OK, format!("ok: {} leads\n", membership.member(leader).name)),
+        Some(leader) => {
+            let held = if shared.intake.pausing().is_some() { ", and clients are held by an operator" } else { "" };
+            (StatusCode::OK, format!("ok: {} leads{held}\n", membership.member(leader).name))
+        }
         None => {
             let reasons: Vec<_> = membership
                 .members

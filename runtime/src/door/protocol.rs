@@ -1,6 +1,8 @@
 //! What the command line and the proxy say to each other over the control socket: one JSON object a line. The client
 //! sends one [`Request`]; the proxy answers with any number of [`Reply::Progress`] and then one final reply.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,9 +11,20 @@ pub enum Request {
     Status,
     Reload,
     Verify(VerifyScope),
-    Recover { node: String },
-    Attach { node: String },
-    Detach { node: String },
+    /// Hold clients; give up when transactions are still open after so long.
+    Pause {
+        patience: Duration,
+    },
+    Resume,
+    Recover {
+        node: String,
+    },
+    Attach {
+        node: String,
+    },
+    Detach {
+        node: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +64,9 @@ pub struct Status {
     /// Statements that could not be replicated exactly and were allowed, since the start.
     #[serde(default)]
     pub unsafe_statements: u64,
+    /// Clients are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseStatus>,
     pub nodes: Vec<NodeStatus>,
     /// Who is being compared before it may come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +84,13 @@ pub struct Comparing {
     pub progress: String,
     /// It is the cluster's first: clients are let in when it has ended.
     pub clients_wait: bool,
+}
+
+/// A pause of an operator's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseStatus {
+    /// RFC 3339, UTC: since when nothing has been under way. Absent while transactions finish.
+    pub since: Option<String>,
 }
 
 /// What a comparison in the background came to.

@@ -23,6 +23,7 @@ use lockstep_core::session::{Action, Birth, LockMode, Session, Settings, World};
 use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::ReserveFault;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, mpsc};
+use tokio::time::Sleep;
 
 use super::exchange::{Exchanged, exchange};
 use super::link::{Link, LinkFault};
@@ -37,6 +38,7 @@ use super::watchdog::watch;
 use super::{Control, shutting_down};
 use crate::cluster::Wish;
 use crate::entropy;
+use crate::intake::Seat;
 use crate::server::{Place, Server};
 
 /// The answer to something that was asked for.
@@ -48,7 +50,8 @@ pub(super) enum Event {
     Degraded(NodeId),
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
     Captured(Result<CaptureKey, Fault>),
-    MembershipChanged,
+    /// The membership, or whether clients are held.
+    WorldChanged,
 }
 
 /// What a commit holds of what the sessions share; all of it is let go by dropping it.
@@ -96,6 +99,9 @@ pub struct Driver {
     seen: Arc<Membership>,
     /// Until the session has ended.
     _place: Place,
+    seat: Seat,
+    /// When the client has had its turn for too long, in an open transaction.
+    pub(super) idle_until: Option<Pin<Box<Sleep>>>,
     leaving: Leave,
     closing: bool,
     /// A statement that draws from a sequence may go on at the leader when the session has ended.
@@ -125,6 +131,7 @@ impl Driver {
         session.client_in = rest;
         session.leader_in = link.rest;
         let seen = server.shared().membership.load_full();
+        let seat = server.shared().intake.seat(id);
         Self {
             session,
             identity: Rc::new(identity),
@@ -143,6 +150,8 @@ impl Driver {
             inbox: OnCall::new(inbox),
             seen,
             _place: place,
+            seat,
+            idle_until: None,
             leaving: Leave::No,
             closing: false,
             draws: false,
@@ -150,7 +159,7 @@ impl Driver {
     }
 
     pub async fn run(mut self) {
-        self.watch_membership();
+        self.watch_world();
         while !self.closing {
             self.turn();
             self.be_trusted();
@@ -172,7 +181,8 @@ impl Driver {
         loop {
             let membership = self.server.shared().membership.load();
             let mut plans = self.local.plans();
-            let mut world = World { plans: &mut plans, membership: &membership, random: &mut entropy::fill };
+            let held = self.seat.pausing().is_some();
+            let mut world = World { plans: &mut plans, membership: &membership, held, random: &mut entropy::fill };
             self.session.turn(&mut world);
             drop(plans);
             drop(membership);
@@ -181,6 +191,9 @@ impl Driver {
             while let Some(action) = self.session.poll_action() {
                 self.act(action);
             }
+        }
+        if let Some(pause) = self.seat.pausing().filter(|_| self.session.stands_still()) {
+            self.seat.stands_still(pause);
         }
         let leaves = match self.leaving {
             Leave::No => false,
@@ -290,7 +303,7 @@ impl Driver {
         });
         if let Some(Err(_)) = journalled {
             let request = self.lock_request;
-            self.pending.push(Box::pin(async move {
+            self.ask(Box::pin(async move {
                 tokio::time::sleep(JOURNAL_PAUSE).await;
                 Event::Locked(request, held)
             }));
@@ -352,11 +365,13 @@ impl Driver {
         }));
     }
 
-    fn watch_membership(&mut self) {
-        let (server, seen) = (self.server.clone(), self.seen.clone());
+    fn watch_world(&mut self) {
+        let (server, seen, pause) = (self.server.clone(), self.seen.clone(), self.seat.pausing());
         self.ask(Box::pin(async move {
-            server.cluster().changed(&seen).await;
-            Event::MembershipChanged
+            tokio::select! {
+                _ = server.cluster().changed(&seen) => Event::WorldChanged,
+                () = server.shared().intake.not(pause) => Event::WorldChanged,
+            }
         }));
     }
 
@@ -391,11 +406,12 @@ impl Driver {
             }
             Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
             Event::Captured(outcome) => self.session.captured(outcome),
-            Event::MembershipChanged => {
-                self.seen = self.server.shared().membership.load_full();
-                let seen = self.seen.clone();
-                self.session.membership_changed(&seen);
-                self.watch_membership();
+            Event::WorldChanged => {
+                let now = self.server.shared().membership.load_full();
+                if !Arc::ptr_eq(&now, &std::mem::replace(&mut self.seen, now.clone())) {
+                    self.session.membership_changed(&now);
+                }
+                self.watch_world();
             }
         }
     }

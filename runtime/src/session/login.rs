@@ -72,21 +72,25 @@ impl From<std::io::Error> for Turned {
 
 pub async fn arrive(peer: Peer, server: &Server, local: &Rc<Local>) -> Arrival {
     let mut arriving = Arriving { peer, input: BytesMut::new(), out: BytesMut::new() };
-    let timeout = server.config().listen.authentication_timeout;
-    let result = match tokio::time::timeout(timeout, arriving.run(server, local)).await {
-        Ok(result) => result,
+    let timeout = server.config().limits.now().authentication_timeout;
+    let introduced = match tokio::time::timeout(timeout, arriving.introduce(server, local)).await {
+        Ok(Ok(Introduced::Cancel { pid, key })) => return Arrival::Cancel { pid, key },
+        Ok(Ok(Introduced::Client(identity))) => Ok(identity),
+        Ok(Err(turned)) => Err(turned),
         Err(_) => {
             Err(Turned::Away(Fault::fatal(SqlState::PROTOCOL_VIOLATION, "canceling authentication due to timeout")))
         }
     };
-    match result {
-        Ok(Some((startup, Some((identity, node, link, place))))) => {
-            let _ = startup;
+    let entered = match introduced {
+        Ok(identity) => arriving.enter(&identity, server, local).await.map(|entered| (identity, entered)),
+        Err(turned) => Err(turned),
+    };
+    match entered {
+        Ok((identity, Entered { node, link, place })) => {
             let Arriving { peer, input, .. } = arriving;
             Arrival::Session(Box::new(LoggedIn { peer, identity, node, link, place, rest: input }))
         }
-        Ok(Some((Startup::Cancel { pid, key }, None))) => Arrival::Cancel { pid, key },
-        Ok(_) | Err(Turned::Gone) => Arrival::Over,
+        Err(Turned::Gone) => Arrival::Over,
         Err(Turned::Away(fault)) => {
             tracing::info!(reason = %fault, "a client was turned away");
             arriving.out.clear();
@@ -116,7 +120,17 @@ fn login_fault(fault: &LinkFault) -> Fault {
     }
 }
 
-type Through = (Startup, Option<(Identity, NodeId, Link, Place)>);
+/// Who somebody has shown to be.
+enum Introduced {
+    Client(Identity),
+    Cancel { pid: u32, key: Bytes },
+}
+
+struct Entered {
+    node: NodeId,
+    link: Link,
+    place: Place,
+}
 
 impl Arriving {
     async fn last_words(&mut self) -> Arrival {
@@ -125,23 +139,35 @@ impl Arriving {
         Arrival::Over
     }
 
-    async fn run(&mut self, server: &Server, local: &Rc<Local>) -> Result<Option<Through>, Turned> {
-        let startup = self.startup().await?;
-        let Startup::Session { version, parameters } = &startup else { return Ok(Some((startup, None))) };
+    async fn introduce(&mut self, server: &Server, local: &Rc<Local>) -> Result<Introduced, Turned> {
+        let (version, parameters) = match self.startup().await? {
+            Startup::Session { version, parameters } => (version, parameters),
+            Startup::Cancel { pid, key } => return Ok(Introduced::Cancel { pid, key }),
+            Startup::Ssl | Startup::GssEnc => return Err(Turned::Gone),
+        };
         server.admit().map_err(Turned::Away)?;
-        let mut asked = read_parameters(parameters)?;
-        if *version > Version::V3_2 || !asked.unknown.is_empty() {
+        let asked = read_parameters(&parameters)?;
+        if version > Version::V3_2 || !asked.unknown.is_empty() {
             backend::negotiate_protocol_version(&mut self.out, version.minor.min(Version::V3_2.minor), &asked.unknown);
         }
         let key = self.authenticate(&asked.user, server, local).await?;
-        let identity = Identity {
-            user: std::mem::take(&mut asked.user),
-            database: std::mem::take(&mut asked.database),
-            key,
-            parameters: asked.parameters,
-        };
-        let (node, link) = lead(&identity, server, local).await?;
+        let Asked { user, database, parameters, .. } = asked;
+        Ok(Introduced::Client(Identity { user, database, key, parameters }))
+    }
+
+    /// Waits for a leader, and while clients are held, for as long as the client does.
+    async fn enter(&mut self, identity: &Identity, server: &Server, local: &Rc<Local>) -> Result<Entered, Turned> {
         let place = server.take_place().map_err(Turned::Away)?;
+        let intake = &server.shared().intake;
+        let led = async {
+            intake.opened().await;
+            lead(identity, server, local).await
+        };
+        let (node, link) = tokio::select! {
+            led = led => led?,
+            fault = intake.refused() => return Err(Turned::Away(fault)),
+            () = hung_up(&mut self.peer, &mut self.input) => return Err(Turned::Gone),
+        };
         Authentication::Ok.write(&mut self.out);
         for (name, value) in &link.parameters {
             backend::parameter_status(&mut self.out, name, value);
@@ -149,8 +175,10 @@ impl Arriving {
         link.notices.iter().for_each(|notice| self.out.extend_from_slice(&notice.raw));
         backend::key_data(&mut self.out, link.pid, &link.cancel_key);
         backend::ready_for_query(&mut self.out, Status::Idle);
-        self.peer.write_all(&mut self.out).await?;
-        Ok(Some((startup, Some((identity, node, link, place)))))
+        let greeted = self.peer.write_all(&mut self.out);
+        let timeout = server.config().limits.now().authentication_timeout;
+        tokio::time::timeout(timeout, greeted).await.map_err(|_| Turned::Gone)??;
+        Ok(Entered { node, link, place })
     }
 
     /// The startup packet; requests for encryption before it are declined, each once at most.
@@ -220,6 +248,16 @@ impl Arriving {
             }
         }
     }
+}
+
+/// The client has closed its end. What it says meanwhile is kept, as much as a session would.
+async fn hung_up(peer: &mut Peer, said: &mut BytesMut) {
+    while said.len() < limits::OUT_HIGH_WATER {
+        if !matches!(peer.read(said).await, Ok(Read::Some)) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 struct Asked {

@@ -49,6 +49,8 @@ impl StdPeer {
             Self::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
                 socket.set_nodelay(true)?;
+                // As PostgreSQL does: a client whose machine has gone leaves its place some day.
+                socket2::SockRef::from(&socket).set_keepalive(true)?;
                 Ok(TcpStream::from_std(socket)?.into())
             }
             Self::Unix(socket) => {

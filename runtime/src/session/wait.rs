@@ -3,7 +3,7 @@
 //! By hand and not by `select!`, for this is where a session spends its life: nothing is made, queued and dropped again for
 //! each source at each wait.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, ready};
 
 use futures_util::StreamExt;
@@ -15,6 +15,7 @@ use super::peer::Read;
 impl Driver {
     /// Waits until something happens, and tells the core.
     pub(super) async fn wait(&mut self) {
+        self.mind_idleness();
         poll_fn(|context| self.poll(context)).await;
     }
 
@@ -32,11 +33,29 @@ impl Driver {
         {
             return Poll::Ready(());
         }
+        if let Some(until) = &mut self.idle_until
+            && until.as_mut().poll(context).is_ready()
+        {
+            self.idle_until = None;
+            self.session.idled_too_long();
+            return Poll::Ready(());
+        }
         if let Poll::Ready(Some(control)) = self.inbox.poll(context, mpsc::Receiver::poll_recv) {
             self.control(control);
             return Poll::Ready(());
         }
         Poll::Pending
+    }
+
+    /// Its time begins when it is the client's turn in an open transaction, and ends when that has sent a whole message.
+    fn mind_idleness(&mut self) {
+        if !self.session.idles_in_transaction() {
+            self.idle_until = None;
+        } else if self.idle_until.is_none()
+            && let Some(limit) = self.server.config().limits.now().idle_in_transaction_timeout
+        {
+            self.idle_until = Some(Box::pin(tokio::time::sleep(limit)));
+        }
     }
 
     fn poll_leader(&mut self, context: &mut Context<'_>) -> Poll<()> {

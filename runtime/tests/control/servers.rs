@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use lockstep_core::cluster::MemberState;
 use lockstep_core::unit::stall::Strangers;
 use lockstep_runtime::cluster::{self, Running};
-use lockstep_runtime::config::{Auth, Cluster, Config, Control, Health, Listen, LiveHealth, Node, Recovery, Service};
+use lockstep_runtime::config::{
+    Auth, Cluster, Config, Control, Health, Limits, Listen, LiveHealth, LiveLimits, Node, Recovery, Service,
+};
 use lockstep_runtime::door::protocol::{Reply, Request};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -113,12 +115,13 @@ impl Pair {
         Config {
             file: self.scratch.0.join("lockstep.toml"),
             standby: false,
-            listen: Listen {
-                address: "127.0.0.1:0".parse().expect("an address"),
-                unix_directory: None,
+            listen: Listen { address: "127.0.0.1:0".parse().expect("an address"), unix_directory: None },
+            limits: LiveLimits::new(Limits {
                 max_clients: 10,
                 authentication_timeout: Duration::from_secs(5),
-            },
+                hold_timeout: Duration::from_secs(10),
+                idle_in_transaction_timeout: None,
+            }),
             control: Control { socket: self.scratch.0.join("control.sock"), http: None },
             cluster: Cluster { name: "test".into(), state_dir: self.scratch.0.join("state") },
             service: Service { user: "postgres".into(), password: Some(PASSWORD.into()), database: "postgres".into() },

@@ -220,7 +220,7 @@ fn a_statement_on_the_new_leader_does_not_overtake_what_the_old_one_has_ordered(
 
 #[test]
 fn with_no_node_at_all_the_proxy_stays_and_works_again_when_one_is_back() {
-    let mut cluster = Cluster::start(1);
+    let mut cluster = Cluster::builder(1).proxy_setting("listen", "hold_timeout = \"1s\"").start();
     cluster.create_database("lonely");
     cluster.connect("lonely").query("CREATE TABLE t (id int PRIMARY KEY)");
     cluster.nodes[0].kill9();
@@ -236,7 +236,9 @@ fn with_no_node_at_all_the_proxy_stays_and_works_again_when_one_is_back() {
 
 #[test]
 fn a_degraded_node_does_not_come_back_by_itself() {
-    let mut cluster = stage("stale");
+    let mut cluster = Cluster::builder(2).proxy_setting("listen", "hold_timeout = \"1s\"").start();
+    cluster.create_database("stale");
+    cluster.connect("stale").query("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0)");
     cluster.nodes[1].kill9();
     cluster.connect("stale").query("UPDATE t SET v = 1 WHERE id = 1");
     // Killed at once: what was acknowledged was written down before.

@@ -95,7 +95,7 @@ fn a_reload_takes_on_users_and_health_disturbs_nobody_and_is_all_or_nothing() {
     };
     cluster.proxy.write_users(&[plain(&SUPERUSER), plain(&APP_MD5)]);
 
-    reload(&config.replace("[listen]", "[listen]\nmax_clients = 3"));
+    reload(&config.replace("[listen]", "[listen]\nunix_socket = \"doors\""));
     wait_for_log(&cluster, "what has changed in [listen] needs a restart");
     assert_eq!(refusal(&cluster, &APP_MD5, "postgres"), "28P01", "nothing of it was taken on");
     reload(&config.replace("[listen]", "[listen]\nmax_clints = 3"));
@@ -103,7 +103,7 @@ fn a_reload_takes_on_users_and_health_disturbs_nobody_and_is_all_or_nothing() {
     cluster.proxy.connect_as(&APP, "postgres");
 
     reload(&config.replace("interval = \"200ms\"", "interval = \"100ms\""));
-    wait_for_log(&cluster, "have been taken on");
+    wait_for_log(&cluster, "the configuration has been taken on");
     cluster.proxy.connect_as(&APP_MD5, "postgres");
     assert_eq!(refusal(&cluster, &APP, "postgres"), "28P01");
     assert_eq!(inside.value("SELECT 1"), "1", "who is in stays");

@@ -77,7 +77,8 @@ fn a_reload_by_command_says_what_was_taken_on_or_why_not() {
     assert_eq!((&said["taken_on"], &said["users"]), (&Value::Bool(true), &Value::from(2)));
     cluster.proxy.connect_as(&APP, "postgres");
 
-    std::fs::write(&path, config.replace("[listen]", "[listen]\nmax_clients = 3")).expect("write the configuration");
+    std::fs::write(&path, config.replace("[listen]", "[listen]\nunix_socket = \"doors\""))
+        .expect("write the configuration");
     let refused = cluster.proxy.run(&["reload"]);
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -85,6 +86,31 @@ fn a_reload_by_command_says_what_was_taken_on_or_why_not() {
 
     std::fs::write(&path, config.replace("[listen]", "[listen]\nmax_clints = 3")).expect("write the configuration");
     assert_eq!(cluster.proxy.run(&["reload"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_reload_takes_on_weights_and_refuses_what_else_has_changed_about_nodes() {
+    let cluster = Cluster::start(2);
+    let path = cluster.proxy.config_path();
+    let config = std::fs::read_to_string(&path).expect("the configuration");
+    let write = |config: &str| std::fs::write(&path, config).expect("write the configuration");
+    write(&config.replace("weight = 1", "weight = 3").replace("name = \"node0\"", "name = \"other\""));
+    let refused = cluster.proxy.run(&["reload"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("[node] needs a restart"), "{said}");
+    let weights = || -> Vec<u64> {
+        let status = cluster.proxy.status().expect("a status");
+        status["nodes"].as_array().expect("nodes").iter().map(|node| node["weight"].as_u64().expect("it")).collect()
+    };
+    assert_eq!(weights(), [2, 1], "nothing of it was taken on");
+
+    write(&config.replace("weight = 1", "weight = 3"));
+    assert!(cluster.proxy.run(&["reload"]).status.success());
+    assert_eq!(weights(), [2, 3]);
+    wait::until(SOON, "the node that is the heaviest now leads", || {
+        (cluster.proxy.status()?["nodes"][1]["role"] == "leader").then_some(())
+    });
+    assert_eq!(cluster.proxy.node_states(), ["active", "active"]);
 }
 
 #[test]

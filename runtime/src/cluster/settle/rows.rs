@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::try_join_all;
 use lockstep_core::effect::{Change, Finder};
 use lockstep_core::journal::Touch;
@@ -99,7 +99,7 @@ impl Probes {
     }
 
     fn by_key(&mut self, finder: &Finder, keys: &[u8]) -> Result<(), Unsettled> {
-        let mut cursor = Cursor::new(keys.to_vec().into());
+        let mut cursor = Cursor::new(Bytes::copy_from_slice(keys));
         let mut rows = Vec::new();
         while !cursor.is_empty() {
             let mut row = Vec::new();
