@@ -15,6 +15,10 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::config::{Node, Service};
 
+mod bounded;
+
+use bounded::Bounded;
+
 /// Why a node could not be reached or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFault {
@@ -140,7 +144,9 @@ where
         "-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off \
          -c synchronous_commit=local -c client_min_messages=warning",
     );
+    let (stream, bound) = Bounded::new(stream);
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    bound.lift();
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "service connection ended");

@@ -30,7 +30,7 @@ async fn serve(config: Config) -> Result<Exit, Stop> {
         }
     };
     notify(&[NotifyState::Ready]);
-    tracing::info!(address = %listen, "serving");
+    tracing::info!(address = %listen, "listening for clients");
     let wishes = server.reloads();
     tokio::select! {
         () = signals.stop(|| drop(reload(&server, &file, "SIGHUP"))) => {}
