@@ -41,16 +41,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let read = buffer.filled().len() - before;
-        match self.left.0.load(Ordering::Relaxed) {
-            usize::MAX => {}
-            left if left < read => {
-                return Poll::Ready(Err(io::Error::other("it answers what no PostgreSQL server does")));
-            }
-            left => self.left.0.store(left - read, Ordering::Relaxed),
+        let left = self.left.0.load(Ordering::Relaxed);
+        if left == usize::MAX {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
         }
+        if left == 0 {
+            return Poll::Ready(Err(io::Error::other("it answers what no PostgreSQL server does")));
+        }
+        let room = left.min(buffer.remaining());
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
+        let read = part.filled().len();
+        buffer.advance(read);
+        // Unless it has been lifted meanwhile.
+        let _ = self.left.0.compare_exchange(left, left - read, Ordering::Relaxed, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
