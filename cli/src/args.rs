@@ -95,7 +95,8 @@ Examples:
     /// See it work: two throw-away servers, an application, a crash, a recovery
     #[command(after_help = "\
 Needs PostgreSQL's programs (Debian: apt-get install postgresql) and nothing else: no configuration, no root. It stays \
-until Ctrl-C so that you can try it with psql, and leaves nothing behind.
+until Ctrl-C so that you can try it with psql, and leaves nothing behind; what is left of one that was killed is cleared \
+away by the next.
 
 Examples:
   lockstep demo
@@ -136,7 +137,7 @@ Examples:
     /// Bring a node back with a fresh copy of an active one, while clients go on
     #[command(after_help = "\
 What the node's data directory holds is set aside, and put back if the copy fails; it is gone when the node is active \
-again. Where there is no room for both it is erased first. Needs [node.recovery] in the configuration: see `lockstep help recovery`.
+again. Where there is no room for both it is erased first. Needs [node.recovery] in the configuration: see `lockstep help recovery`. Ctrl-C ends the waiting, not the recovery.
 
 Example:
   lockstep recover alp")]

@@ -10,6 +10,22 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
+/// For lines of a log that would fill it: the first at once, then one in a while.
+#[derive(Debug, Default)]
+pub struct Seldom(Option<Instant>);
+
+impl Seldom {
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    pub fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() > Self::PAUSE);
+        if due {
+            self.0 = Some(now());
+        }
+        due
+    }
+}
+
 /// RFC 3339 in UTC, to the second.
 pub fn rfc3339(unix_seconds: u64) -> String {
     let (days, rest) = (unix_seconds / 86_400, unix_seconds % 86_400);
@@ -34,6 +50,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_seldom_is_said_at_once_and_then_not_again_for_a_while() {
+        let mut seldom = Seldom::default();
+        assert_eq!([seldom.is_due(), seldom.is_due()], [true, false]);
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

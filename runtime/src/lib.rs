@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod config;
+mod descriptors;
 pub mod door;
 mod entropy;
 mod intake;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use actix::{Actor, ArbiterHandle};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 
+use crate::clock::Seldom;
 use crate::config::Listen;
 use crate::server::Server;
 use crate::session::{SessionActor, StdPeer};
@@ -45,18 +47,29 @@ impl Doors {
     }
 
     /// Lets clients in until it is dropped.
-    pub async fn serve(self, server: Arc<Server>, arbiters: Vec<ArbiterHandle>) {
+    pub async fn serve(self, server: Arc<Server>, arbiters: Vec<ArbiterHandle>, most: usize) {
+        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         let mut next = 0;
+        let mut seldom = Seldom::default();
         loop {
             match self.accept().await {
-                Ok(socket) => {
-                    let actor = SessionActor::new(socket, server.clone());
-                    SessionActor::start_in_arbiter(&arbiters[next % arbiters.len()], |_| actor);
-                    next += 1;
-                }
+                Ok(socket) => match places.clone().try_acquire_owned() {
+                    Ok(place) => {
+                        let actor = SessionActor::new(socket, server.clone(), place);
+                        SessionActor::start_in_arbiter(&arbiters[next % arbiters.len()], |_| actor);
+                        next += 1;
+                    }
+                    // Unheard, for before its startup packet nothing can be said that every client understands.
+                    Err(_) if seldom.is_due() => {
+                        tracing::warn!(most, "clients are turned away: more connections than open files allow");
+                    }
+                    Err(_) => {}
+                },
                 Err(error) => {
+                    if seldom.is_due() {
+                        tracing::warn!(%error, "a client could not be let in; the proxy is short of resources");
+                    }
                     // Out of file descriptors or memory: trying again at once would only burn the processor.
-                    tracing::warn!(%error, "a client could not be let in; the proxy is short of resources");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }

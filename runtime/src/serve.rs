@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{self, Running};
 use crate::config::Config;
+use crate::descriptors;
 use crate::door::reload::Reloads;
 use crate::listen::Doors;
 use crate::server::Server;
@@ -62,7 +63,7 @@ pub struct Service {
 /// Starts everything. Must be called within an actix system.
 pub async fn serve(config: Config) -> Result<Service, ServeFault> {
     let users = read_users(&config)?;
-    let listen = config.listen.address;
+    let (listen, most) = (config.listen.address, connections(&config));
     // Before anything is done on the nodes that would be in vain. Who comes early waits to be let in.
     let doors = Doors::open(&config.listen).await;
     let doors = doors.and_then(|doors| Ok((doors.address()?, doors)));
@@ -76,8 +77,24 @@ pub async fn serve(config: Config) -> Result<Service, ServeFault> {
         arbiter.spawn_fn(|| drop(tokio::task::spawn_local(session::vacate(databases))));
     }
     let handles = arbiters.iter().map(Arbiter::handle).collect();
-    let accepting = tokio::task::spawn_local(doors.serve(server.clone(), handles));
+    let accepting = tokio::task::spawn_local(doors.serve(server.clone(), handles, most));
     Ok(Service { server, running, accepting, arbiters, address })
+}
+
+/// How many clients may be connected at once, logged in or not, for the open files that the system grants.
+fn connections(config: &Config) -> usize {
+    let files = descriptors::raise();
+    let (most, max_clients) = (descriptors::clients(files), config.listen.max_clients);
+    if most < max_clients {
+        tracing::warn!(
+            files,
+            most,
+            max_clients,
+            remedy = "set LimitNOFILE= in the unit, or `ulimit -Hn`, to 3 for each client, or lower listen.max_clients",
+            "fewer clients than max_clients can be let in, for want of open files"
+        );
+    }
+    most
 }
 
 fn read_users(config: &Config) -> Result<Users, ServeFault> {

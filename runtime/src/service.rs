@@ -15,6 +15,10 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::config::{Node, Service};
 
+mod bounded;
+
+use bounded::Bounded;
+
 /// Why a node could not be reached or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFault {
@@ -143,7 +147,9 @@ where
          -c synchronous_commit=local -c client_min_messages=warning \
          -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
     );
+    let (stream, bound) = Bounded::new(stream);
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    bound.lift();
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "service connection ended");

@@ -76,7 +76,11 @@ fn unreachable(report: &mut Report, config: &Config, node: &Node, failure: &Fail
     let user = &config.service.user;
     let remedy = match failure {
         Failure::Answer { state, .. } if state == "28P01" => {
-            format!("set service.password, PGPASSWORD or ~/.pgpass to the password of {user} on this node")
+            format!(
+                "set service.password, PGPASSWORD or ~/.pgpass to the password of {user} on this node; an empty server gets \
+                 its roles by `lockstep recover {}`",
+                node.name
+            )
         }
         Failure::Answer { state, .. } if state == "28000" => {
             format!("let {user} in with a line in pg_hba.conf on {}, then reload", node.name)
@@ -84,9 +88,10 @@ fn unreachable(report: &mut Report, config: &Config, node: &Node, failure: &Fail
         Failure::Answer { state, .. } if state == "3D000" => {
             format!("create database {} there, or set service.database", config.service.database)
         }
-        Failure::Broken(_) if config.service.password.is_none() => {
-            format!("start it, check node.address, or give the password of {user} if it wants one")
-        }
+        Failure::Broken(_) if config.service.password.is_none() => format!(
+            "give the password of {user} in service.password, PGPASSWORD or ~/.pgpass if it wants one; else start it, or \
+             check node.address"
+        ),
         _ => format!("start it, or check node.address, the firewall, and listen_addresses on {}", node.name),
     };
     report.problem(&node.name, format!("{} does not answer {user}: {failure}", node.address()), remedy);

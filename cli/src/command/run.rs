@@ -31,7 +31,7 @@ pub async fn serve(config: Config) -> Result<Exit, Stop> {
         }
     };
     notify(&[NotifyState::Ready]);
-    tracing::info!(address = %listen, "serving");
+    tracing::info!(address = %listen, "listening for clients");
     let wishes = server.reloads();
     until_stopped(&mut signals, wishes, &server, &file).await;
     tracing::info!("stopping: no new clients, those at work may finish; a second signal ends them");

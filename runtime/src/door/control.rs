@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::protocol::{Reply, Request};
+use crate::clock::Seldom;
 use crate::shared::Shared;
 
 /// Longest request, in bytes.
@@ -49,13 +50,11 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 
 pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(OPERATORS));
-    let mut told = false;
+    let (mut crowded, mut seldom) = (Seldom::default(), Seldom::default());
     loop {
-        let crowded = places.available_permits() == 0;
-        if crowded && !told {
+        if places.available_permits() == 0 && crowded.is_due() {
             tracing::warn!(operators = OPERATORS, "the control socket is crowded; more operators wait");
         }
-        told = crowded;
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) if is_ours(&stream) => {
@@ -69,7 +68,9 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
             }
             Ok(_) => tracing::warn!("a stranger was refused at the control socket"),
             Err(error) => {
-                tracing::warn!(%error, "the control socket cannot accept");
+                if seldom.is_due() {
+                    tracing::warn!(%error, "the control socket cannot accept");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

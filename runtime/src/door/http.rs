@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::clock::Seldom;
 use crate::cluster::status;
 use crate::shared::Shared;
 
@@ -33,6 +34,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut seldom = Seldom::default();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -47,7 +49,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the HTTP door cannot accept");
+                if seldom.is_due() {
+                    tracing::warn!(%error, "the HTTP door cannot accept");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

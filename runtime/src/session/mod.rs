@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use lockstep_core::fault::{Fault, SqlState};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::server::Server;
 
@@ -67,12 +67,14 @@ pub struct SessionActor {
     server: Arc<Server>,
     controls: mpsc::Sender<Control>,
     inbox: Option<mpsc::Receiver<Control>>,
+    /// Its place among all connections of clients, logged in or not.
+    _place: OwnedSemaphorePermit,
 }
 
 impl SessionActor {
-    pub fn new(socket: StdPeer, server: Arc<Server>) -> Self {
+    pub fn new(socket: StdPeer, server: Arc<Server>, place: OwnedSemaphorePermit) -> Self {
         let (controls, inbox) = mpsc::channel(CONTROLS);
-        Self { socket: Some(socket), server, controls, inbox: Some(inbox) }
+        Self { socket: Some(socket), server, controls, inbox: Some(inbox), _place: place }
     }
 }
 

@@ -81,7 +81,7 @@ fn what_a_killed_demo_leaves_is_cleared_away_by_the_next_and_a_living_one_is_lef
 fn begin(scratch: &Scratch, other: Option<&Path>) -> (Process, PathBuf) {
     let mut command = demo(scratch, &[]);
     let process = Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
-    let place = wait::until(Duration::from_secs(60), "both servers run", || {
+    let place = wait::until(Duration::from_secs(180), "both servers run", || {
         let entries = std::fs::read_dir(scratch.path()).ok()?.flatten();
         let mut places = entries.map(|entry| entry.path()).filter(|place| Some(place.as_path()) != other);
         places.find(|place| place.join("beta/postmaster.pid").exists())

@@ -7,6 +7,9 @@ elif [ ! -f "$DATA/postgresql.conf" ]; then
     [ -n "$conf" ] || fail "there is no postgresql.conf for $DATA; put one there, or set start"
     options="-c config_file=$conf"
 fi
-"$PROGRAMS/pg_ctl" -D "$DATA" -l "$DATA/lockstep-start.log" -w -t "$PATIENCE" -o "$options -p $PORT" start </dev/null && exit 0
-tail -n 5 "$DATA/lockstep-start.log" >&2
+log="$DATA/lockstep-start.log"
+: >"$log" || exit 1
+"$PROGRAMS/pg_ctl" -D "$DATA" -l "$log" -w -t "$PATIENCE" -o "$options -p $PORT" start </dev/null && exit 0
+# Why comes before what follows from it, which fills the end.
+{ grep -E 'PANIC|FATAL|ERROR|DETAIL|HINT' "$log" || tail -n 5 "$log"; } | head -n 5 >&2
 exit 1
