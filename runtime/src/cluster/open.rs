@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use lockstep_core::cluster::opening::{self, Opening};
 use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
 use lockstep_core::id::{Epoch, NodeId};
@@ -94,7 +95,8 @@ impl Cluster {
                 }
                 match &known {
                     Some(known)
-                        if !compare.is_empty() && self.settle(known, &record.membership, &compare, alone).await =>
+                        if !compare.is_empty()
+                            && Box::pin(self.settle(known, &record.membership, &compare, alone)).await =>
                     {
                         opening::let_in(&mut record, &std::mem::take(&mut compare), now);
                     }
@@ -120,15 +122,15 @@ impl Cluster {
 
     /// After a crash, on every node that serves or is to be compared. Whether nothing of the former proxy is left.
     async fn lay_ghosts(&self) -> bool {
-        let mut none_left = true;
-        for (node, standing) in self.shared.config.nodes.iter().zip(&self.standings) {
-            let Ok(line) = standing.line().await else { continue };
-            if let Err(fault) = ghosts::lay(&line, &node.name).await {
+        let laid = self.shared.config.nodes.iter().zip(&self.standings).map(|(node, standing)| async move {
+            let Ok(line) = standing.line().await else { return true };
+            let laid = ghosts::lay(&line, &node.name).await;
+            if let Err(fault) = &laid {
                 tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
-                none_left = false;
             }
-        }
-        none_left
+            laid.is_ok()
+        });
+        join_all(laid).await.into_iter().all(|laid| laid)
     }
 
     /// If another node led before, what that one gave out of its sequences may not have come here.

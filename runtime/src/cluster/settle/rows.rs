@@ -1,7 +1,6 @@
 //! Finding the rows that units have touched, on one node.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
