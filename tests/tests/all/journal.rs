@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::raw::Client;
+use lockstep_tests::relay::Relay;
 use lockstep_tests::wait;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -188,6 +189,18 @@ fn rows_that_others_follow_are_left_to_the_comparison() {
         cluster.proxy.status()?["nodes"][1]["reason"].as_str()?.contains("differs").then_some(())
     });
     assert_eq!(cluster.proxy.node_states(), ["active", "degraded"]);
+}
+
+#[test]
+fn when_no_server_can_be_reached_the_journal_is_not_to_be_believed_until_they_were_compared() {
+    let cluster = stage();
+    assert!(journal(&cluster).exists());
+    cluster.relays.iter().for_each(Relay::cut);
+    cluster.proxy.wait_for_states(&["unreachable"; 2], SOON);
+    assert!(!journal(&cluster).exists());
+    cluster.relays.iter().for_each(Relay::mend);
+    cluster.proxy.wait_for_states(&["active"; 2], SOON);
+    assert!(journal(&cluster).exists());
 }
 
 /// Kills the proxy, lets something happen, and starts it again; the nodes are equal, so they are active in the end.
