@@ -111,8 +111,11 @@ async fn repair(
         let insert = format!(
             "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM unnest($1::{table}[]) AS r"
         );
-        line.execute(&insert, &[&Raw::array(rows)]).await?;
-        let different = found.get(table).map_or(0, |found| found.symmetric_difference(rows).count());
+        let each = rows.iter().flat_map(|(row, count)| (0..*count).map(move |_| row));
+        line.execute(&insert, &[&Raw::array(each)]).await?;
+        let here = found.get(table);
+        let different = rows.iter().filter(|(row, count)| here.and_then(|here| here.get(*row)) != Some(count)).count()
+            + here.map_or(0, |here| here.keys().filter(|row| !rows.contains_key(*row)).count());
         tracing::warn!(node, database, table, different, "rows that were being committed were brought to one state");
     }
     let now = probes.read(line).await?;
