@@ -10,13 +10,21 @@ use crate::wire::frontend::Format;
 pub struct Finder {
     /// As it stands behind FROM.
     pub table: String,
-    /// What a row `x` of the table fulfils; it takes `parameters`, in their order.
-    pub condition: String,
-    /// Which of a row's parameters make its key.
+    pub by: FoundBy,
+    /// Which of a row's parameters it is found by.
     pub parameters: Vec<(u16, Format)>,
     /// Parameters of one row.
     pub width: u16,
     pub change: Change,
+}
+
+/// The texts take the finder's parameters, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum FoundBy {
+    /// What a row `x` of the table fulfils that has this key.
+    Key(String),
+    /// The row itself, for there is no key: the row as an expression.
+    Image(String),
 }
 
 /// What has become of the rows, as far as rows of other tables may follow them by foreign keys.
@@ -32,8 +40,16 @@ pub enum Change {
 pub type KeyPart = (String, String);
 
 impl Finder {
-    /// `None`: the rows have no key among what is known of them.
+    /// `None`: the rows can be found by nothing that is known of them. Of new ones all is known.
     pub(super) fn new(table: &str, kind: RowKind, columns: &[EffectColumn], key: &[KeyPart]) -> Option<Self> {
+        let width = u16::try_from(columns.len()).ok()?;
+        if key.is_empty() {
+            let values: Vec<String> = columns.iter().enumerate().map(|(n, c)| c.applied(n + 1)).collect();
+            let by = FoundBy::Image(format!("ROW({})", values.join(",")));
+            let parameters = (0..width).zip(columns).map(|(n, column)| (n, column.format)).collect();
+            let finder = Self { table: table.to_owned(), by, parameters, width, change: Change::Inserted };
+            return (kind == RowKind::Insert).then_some(finder);
+        }
         let mut terms = Vec::new();
         let mut parameters = Vec::new();
         for (n, (name, equality)) in key.iter().enumerate() {
@@ -48,8 +64,7 @@ impl Finder {
             RowKind::Delete => Change::Deleted,
             RowKind::Update | RowKind::Upsert => Change::Updated(changed()),
         };
-        let width = u16::try_from(columns.len()).ok()?;
-        let condition = terms.join(" AND ");
-        (!key.is_empty()).then(|| Self { table: table.to_owned(), condition, parameters, width, change })
+        let by = FoundBy::Key(terms.join(" AND "));
+        Some(Self { table: table.to_owned(), by, parameters, width, change })
     }
 }

@@ -10,5 +10,5 @@ pub mod finder;
 pub mod rows;
 mod template;
 
-pub use finder::{Change, Finder, KeyPart};
+pub use finder::{Change, Finder, FoundBy, KeyPart};
 pub use rows::{EffectColumn, RowEffect, RowKind, Rows, Template, TemplateId, Text};

@@ -20,8 +20,10 @@
 //!    on both by that key, for the key is not among what the unit changes. The chosen node is the former leader where it
 //!    is there, for its state is the one that clients have read.
 //!
-//! **What it does not say, it does not settle.** A unit with DDL, COPY, rows without a key, or too many of them, is
-//! written down as such. Sequences are not in it: they are levelled at every start. A journal that is not whole, of another
+//! Where a table has no key, a row is found by all its values, and it is the number of such rows that is made equal: units
+//! that put in or take out a row like it are the only ones that change it.
+//!
+//! **What it does not say, it does not settle.** A unit with DDL or COPY, or with too many rows, is written down as such. Sequences are not in it: they are levelled at every start. A journal that is not whole, of another
 //! start of the machine, of another cluster, or about servers that have been started again since, settles nothing either.
 //! Then the nodes are compared in full.
 //!

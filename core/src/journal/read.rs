@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::{CLOSE, DIGEST, FINDER, HEADER, MAGIC, NOTE, OPEN, ORIGIN, Origin, Touch, Touched, UnitNumber, Unknown};
-use crate::effect::{Change, Finder};
+use crate::effect::{Change, Finder, FoundBy};
 use crate::id::Epoch;
 use crate::wire::cursor::Cursor;
 use crate::wire::{Malformed, frontend::Format};
@@ -146,7 +146,12 @@ impl Reader {
 }
 
 fn finder(cursor: &mut Cursor) -> Result<Finder, Malformed> {
-    let (table, condition) = (text(cursor)?, text(cursor)?);
+    let table = text(cursor)?;
+    let by = match cursor.u8()? {
+        b'k' => FoundBy::Key(text(cursor)?),
+        b'i' => FoundBy::Image(text(cursor)?),
+        _ => return Err(Malformed::Field("by what rows are found")),
+    };
     let width = cursor.count()? as u16;
     let mut parameters = Vec::new();
     for _ in 0..cursor.count()? {
@@ -165,7 +170,7 @@ fn finder(cursor: &mut Cursor) -> Result<Finder, Malformed> {
         }
         _ => return Err(Malformed::Field("change")),
     };
-    Ok(Finder { table, condition, parameters, width, change })
+    Ok(Finder { table, by, parameters, width, change })
 }
 
 fn u64(cursor: &mut Cursor) -> Result<u64, Malformed> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 
 use super::{CLOSE, FINDER, HEADER, MAGIC, NOTE, OPEN, ORIGIN, Origin, Touch, Touched, UnitNumber, digest};
-use crate::effect::{Change, Finder};
+use crate::effect::{Change, Finder, FoundBy};
 use crate::id::Epoch;
 use crate::wire::frontend::Format;
 
@@ -106,7 +106,12 @@ fn put_touch(out: &mut BytesMut, touch: &Touch, number: u32) {
 
 fn put_finder(out: &mut BytesMut, finder: &Finder) {
     put_text(out, &finder.table);
-    put_text(out, &finder.condition);
+    let (code, text) = match &finder.by {
+        FoundBy::Key(condition) => (b'k', condition),
+        FoundBy::Image(row) => (b'i', row),
+    };
+    out.put_u8(code);
+    put_text(out, text);
     out.put_u16(finder.width);
     out.put_u16(finder.parameters.len() as u16);
     for (position, format) in &finder.parameters {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::effect::capture::APPLY;
-use crate::effect::{Change, EffectColumn, Finder, RowEffect, RowKind, Rows};
+use crate::effect::{Change, EffectColumn, Finder, FoundBy, RowEffect, RowKind, Rows};
 use crate::id::Epoch;
 use crate::unit::Log;
 use crate::wire::frontend::Format;
@@ -19,8 +19,8 @@ fn origin() -> Origin {
 fn finder(table: &str) -> Arc<Finder> {
     let parameters = vec![(0, Format::Binary), (2, Format::Text)];
     let change = Change::Updated(vec!["v".into()]);
-    let condition = "x.id OPERATOR(pg_catalog.=) $1".into();
-    Arc::new(Finder { table: table.into(), condition, parameters, width: 3, change })
+    let by = FoundBy::Key("x.id OPERATOR(pg_catalog.=) $1".into());
+    Arc::new(Finder { table: table.into(), by, parameters, width: 3, change })
 }
 
 fn rows(table: &str, key: &[u8]) -> Touched {
@@ -184,10 +184,23 @@ fn a_batch_tells_the_keys_of_its_rows_and_nothing_else_of_them() {
     log.execute(&APPLY, &[Format::Text], 2, &[0, 0, 0, 2, b'e', b'A', 0, 0, 0, 1, b's']);
     let Touched::Rows(touches) = Touched::of(&log.take_batch()) else { panic!("it has rows only") };
     let [Touch::ByKey { finder, keys }, Touch::Captured(rows)] = &touches[..] else { panic!("{touches:?}") };
-    assert_eq!(finder.condition, "x.\"id\" OPERATOR(\"pg_catalog\".=) $1::\"pg_catalog\".\"int4\"");
+    let by = "x.\"id\" OPERATOR(\"pg_catalog\".=) $1::\"pg_catalog\".\"int4\"";
+    assert_eq!(finder.by, FoundBy::Key(by.into()));
     assert_eq!((finder.change.clone(), finder.width), (Change::Updated(vec!["v".into()]), 2));
     assert_eq!(keys[..], [0, 0, 0, 1, 1, 0, 0, 0, 1, 2, 0, 0, 0, 1, 1]);
     assert_eq!(rows[..], *b"eA");
+}
+
+#[test]
+fn a_new_row_without_a_key_is_found_by_itself() {
+    let effect = effect(RowKind::Insert, None);
+    let mut log = Log::default();
+    log.execute(&effect.single, &[Format::Binary], 2, &[0, 0, 0, 1, 7, 255, 255, 255, 255]);
+    let Touched::Rows(touches) = Touched::of(&log.take_batch()) else { panic!("it has rows only") };
+    let [Touch::ByKey { finder, keys }] = &touches[..] else { panic!("{touches:?}") };
+    let row = "ROW($1::\"pg_catalog\".\"int4\",$2::\"pg_catalog\".\"int4\")";
+    assert_eq!(finder.by, FoundBy::Image(row.into()));
+    assert_eq!(keys[..], [0, 0, 0, 1, 7, 255, 255, 255, 255]);
 }
 
 #[test]
@@ -197,7 +210,7 @@ fn what_is_not_rows_by_key_is_said_to_be_so() {
         fill(&mut log);
         Touched::of(&log.take_batch())
     };
-    let keyless = effect(RowKind::Insert, None);
+    let keyless = effect(RowKind::Delete, None);
     let insert = |log: &mut Log| log.execute(&keyless.single, &[Format::Binary], 2, &VALUES[..10]);
     assert_eq!(touched(&insert), Touched::Unknown(Unknown::NoKey));
     assert_eq!(touched(&|log| log.schema_change("CREATE TABLE t ()")), Touched::Unknown(Unknown::Statement));

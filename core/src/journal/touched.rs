@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::effect::Finder;
 use crate::effect::capture::APPLY;
+use crate::effect::{Finder, FoundBy};
 use crate::limits;
 use crate::unit::Batch;
 use crate::wire::cursor::Cursor;
@@ -20,7 +20,7 @@ pub enum Touched {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touch {
-    /// `keys`: the finder's parameters for one row after the other, each with its length before it.
+    /// `keys`: the finder's parameters for one row after the other, each with its length before it; -1 is NULL.
     ByKey { finder: Arc<Finder>, keys: BytesMut },
     /// As triggers of ours have told them.
     Captured(Bytes),
@@ -44,7 +44,7 @@ impl Unknown {
         match self {
             Self::Statement => "had changed more than rows that it names",
             Self::TooMany => "had changed too many rows",
-            Self::NoKey => "had changed a table without a key",
+            Self::NoKey => "had changed rows by which they cannot be found",
             Self::Encoding => "came from a client with another encoding than UTF8",
             Self::Capture => "was to have rows captured",
         }
@@ -150,9 +150,14 @@ impl Touches {
                 row.push(cursor.value()?);
             }
             for (position, _) in &finder.parameters {
-                let value = row.get(usize::from(*position)).and_then(Option::as_ref).ok_or(Malformed::Short)?;
-                keys.put_u32(value.len() as u32);
-                keys.put_slice(value);
+                match row.get(usize::from(*position)).ok_or(Malformed::Short)? {
+                    Some(value) => {
+                        keys.put_u32(value.len() as u32);
+                        keys.put_slice(value);
+                    }
+                    None if matches!(finder.by, FoundBy::Image(_)) => keys.put_i32(-1),
+                    None => return Err(Malformed::Field("key")),
+                }
             }
         }
         Ok(keys.len() - before)

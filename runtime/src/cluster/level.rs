@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::try_join;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use lockstep_core::cluster::Membership;
 use lockstep_core::cluster::sequence::{self, Counting, Positions};
 use lockstep_core::id::{Epoch, NodeId};
@@ -26,6 +28,8 @@ const SPACING: Duration = Duration::from_millis(425);
 /// Rounds after which a levelling under held commits gives up on a sequence that is being drawn from all the time.
 const ROUNDS: u32 = 20;
 const ROUND_PAUSE: Duration = Duration::from_millis(50);
+/// Databases of a joining node that are levelled at once.
+const AT_ONCE: usize = 4;
 /// Smallest number of values that a takeover passes over.
 const GAP: u64 = 1000;
 /// A takeover passes over so many times what the busiest sequence was seen to give out between two levellings.
@@ -103,18 +107,19 @@ impl Leveller {
     /// whose sequences do not stand still is marked, and so levelled after the node has joined.
     pub async fn level_joining(&self, membership: &Membership, node: NodeId) -> Result<(), ServiceFault> {
         let Some(leader) = membership.leader() else { return Ok(()) };
-        for database in self.databases(leader).await? {
-            let leader = self.dial(leader, &database).await?;
-            let lines = Lines {
-                leader,
-                followers: vec![(node, self.dial(node, &database).await?)],
-                membership: Arc::new(membership.clone()),
-            };
-            if !within(PATIENCE, self.level(&database, &lines)).await? {
-                self.dirty.mark(&database);
+        let membership = Arc::new(membership.clone());
+        let levelled = self.databases(leader).await?.into_iter().map(|database| {
+            let membership = membership.clone();
+            async move {
+                let (leader, follower) = try_join(self.dial(leader, &database), self.dial(node, &database)).await?;
+                let lines = Lines { leader, followers: vec![(node, follower)], membership };
+                if !within(PATIENCE, self.level(&database, &lines)).await? {
+                    self.dirty.mark(&database);
+                }
+                Ok(())
             }
-        }
-        Ok(())
+        });
+        stream::iter(levelled).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     /// Moves the sequences of all marked databases on `node`, which is about to lead, past what the former leader may have

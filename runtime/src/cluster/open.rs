@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use lockstep_core::cluster::opening::{self, Ghosts, Opening};
 use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
 use lockstep_core::id::{Epoch, NodeId};
@@ -90,7 +91,7 @@ impl Cluster {
                 let alone = self.lay_ghosts(ghosts).await;
                 let settled = match &known {
                     Some(known) if ghosts == Ghosts::Here && !compare.is_empty() => {
-                        self.settle(known, &record.membership, &compare, (alone, jump)).await
+                        Box::pin(self.settle(known, &record.membership, &compare, (alone, jump))).await
                     }
                     _ => false,
                 };
@@ -131,15 +132,15 @@ impl Cluster {
         if ghosts == Ghosts::None {
             return true;
         }
-        let mut none_left = true;
-        for (node, standing) in self.shared.config.nodes.iter().zip(&self.standings) {
-            let Ok(line) = standing.line().await else { continue };
-            if let Err(fault) = ghosts::lay(&line, &node.name, ghosts).await {
+        let laid = self.shared.config.nodes.iter().zip(&self.standings).map(|(node, standing)| async move {
+            let Ok(line) = standing.line().await else { return true };
+            let laid = ghosts::lay(&line, &node.name, ghosts).await;
+            if let Err(fault) = &laid {
                 tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
-                none_left = false;
             }
-        }
-        none_left
+            laid.is_ok()
+        });
+        join_all(laid).await.into_iter().all(|laid| laid)
     }
 
     pub(super) async fn jump(&self, next: &Membership) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::raw::Client;
+use lockstep_tests::relay::Relay;
 use lockstep_tests::wait;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -25,6 +26,7 @@ fn kill_9_of_the_proxy_under_load_loses_nothing_and_costs_no_node() {
     cluster.create_database("load");
     cluster.connect("load").query(
         "CREATE TABLE told (id bigint PRIMARY KEY, at timestamptz DEFAULT clock_timestamp());
+         CREATE TABLE history (id bigint, at timestamptz DEFAULT clock_timestamp(), filler text);
          CREATE TABLE counter (id int PRIMARY KEY, n bigint NOT NULL, changed timestamptz);
          CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.changed := clock_timestamp(); RETURN NEW; END';
          CREATE TRIGGER note BEFORE UPDATE ON counter FOR EACH ROW EXECUTE FUNCTION note()",
@@ -71,7 +73,7 @@ fn write_until_cut_off(mut client: Client, number: u64, told: &Mutex<BTreeSet<u6
         let id = number * 1_000_000 + n;
         let row = 1 + id % 3;
         let sql = match n % 2 {
-            0 => format!("INSERT INTO told (id) VALUES ({id})"),
+            0 => format!("BEGIN; INSERT INTO told (id) VALUES ({id}); INSERT INTO history (id) VALUES ({id}); COMMIT"),
             _ => format!(
                 "BEGIN; INSERT INTO told (id) VALUES ({id}); UPDATE counter SET n = n + 1 WHERE id = {row}; COMMIT"
             ),
@@ -164,6 +166,19 @@ fn captured_rows_are_made_equal_too() {
 }
 
 #[test]
+fn a_row_without_a_key_is_there_as_often_as_on_the_leader() {
+    let mut cluster = stage();
+    cluster.connect("app").query("CREATE TABLE bag (a int, b text)");
+    cluster.connect("app").query("INSERT INTO bag VALUES (1, NULL), (1, NULL), (2, 'x')");
+    let changes = "INSERT INTO bag VALUES (1, NULL), (3, 'y'), (3, 'y')";
+    kill_in_commit(&mut cluster, "BEGIN", changes, 1, "SELECT count(*) = 6 FROM bag");
+    assert_eq!(cluster.proxy.node_states(), ["active"; 2]);
+    assert!(cluster.proxy.log().contains(SETTLED) && !cluster.proxy.log().contains(NOT_SETTLED));
+    assert_eq!(cluster.nodes[1].connect("app").value("SELECT count(*) FROM bag"), "3");
+    assert_identical(&cluster.nodes);
+}
+
+#[test]
 fn what_the_journal_does_not_settle_is_compared_and_a_different_node_stays_out() {
     let mut cluster = stage();
     let there = "SELECT to_regclass('half') IS NOT NULL";
@@ -188,6 +203,18 @@ fn rows_that_others_follow_are_left_to_the_comparison() {
         cluster.proxy.status()?["nodes"][1]["reason"].as_str()?.contains("differs").then_some(())
     });
     assert_eq!(cluster.proxy.node_states(), ["active", "degraded"]);
+}
+
+#[test]
+fn when_no_server_can_be_reached_the_journal_is_not_to_be_believed_until_they_were_compared() {
+    let cluster = stage();
+    assert!(journal(&cluster).exists());
+    cluster.relays.iter().for_each(Relay::cut);
+    cluster.proxy.wait_for_states(&["unreachable"; 2], SOON);
+    assert!(!journal(&cluster).exists());
+    cluster.relays.iter().for_each(Relay::mend);
+    cluster.proxy.wait_for_states(&["active"; 2], SOON);
+    assert!(journal(&cluster).exists());
 }
 
 /// Kills the proxy, lets something happen, and starts it again; the nodes are equal, so they are active in the end.

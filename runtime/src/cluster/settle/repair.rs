@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{try_join, try_join_all};
 use lockstep_core::effect::Change;
 use lockstep_core::id::NodeId;
+use lockstep_core::journal::Touch;
 use tokio_postgres::Client;
 
 use super::Unsettled;
@@ -13,7 +15,7 @@ use crate::config::Config;
 use crate::service::{self, Line};
 
 /// Rows are found by index, whatever is known of their number.
-const BEGIN: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+const BEGIN: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET xmloption = 'content'; \
     BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '2s'";
 
 /// Foreign keys, and triggers of users, have had their effects where the rows come from.
@@ -43,20 +45,20 @@ pub async fn make_equal(
     database: &str,
     right: NodeId,
     others: &[NodeId],
-    touches: &[lockstep_core::journal::Touch],
+    touches: &[Touch],
 ) -> Result<(), Unsettled> {
-    let source = open(config, right, database).await?;
+    let lines = try_join_all(others.iter().map(|node| open(config, *node, database)));
+    let (source, lines) = try_join(open(config, right, database), lines).await?;
     let probes = Probes::of(&source, touches).await?;
     for table in probes.tables.keys() {
         check(&source, table, probes.changes.get(table).map_or(&[], Vec::as_slice)).await?;
     }
     let rows = probes.read(&source).await?;
-    for node in others {
-        let line = open(config, *node, database).await?;
-        let found = probes.read(&line).await?;
+    for (node, line) in others.iter().zip(&lines) {
+        let found = probes.read(line).await?;
         if found != rows {
             let name = &config.nodes[usize::from(node.0)].name;
-            repair(&line, &probes, &found, &rows, (name, database)).await?;
+            repair(line, &probes, &found, &rows, (name, database)).await?;
         }
     }
     Ok(())
@@ -109,8 +111,11 @@ async fn repair(
         let insert = format!(
             "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM unnest($1::{table}[]) AS r"
         );
-        line.execute(&insert, &[&Raw::array(rows)]).await?;
-        let different = found.get(table).map_or(0, |found| found.symmetric_difference(rows).count());
+        let each = rows.iter().flat_map(|(row, count)| (0..*count).map(move |_| row));
+        line.execute(&insert, &[&Raw::array(each)]).await?;
+        let here = found.get(table);
+        let different = rows.iter().filter(|(row, count)| here.and_then(|here| here.get(*row)) != Some(count)).count()
+            + here.map_or(0, |here| here.keys().filter(|row| !rows.contains_key(*row)).count());
         tracing::warn!(node, database, table, different, "rows that were being committed were brought to one state");
     }
     let now = probes.read(line).await?;
