@@ -84,7 +84,7 @@ pub async fn serve(config: Config) -> Result<Service, ServeFault> {
 /// How many clients may be connected at once, logged in or not, for the open files that the system grants.
 fn connections(config: &Config) -> usize {
     let files = descriptors::raise();
-    let (most, max_clients) = (descriptors::clients(files), config.listen.max_clients);
+    let (most, max_clients) = (descriptors::clients(files), config.limits.now().max_clients);
     if most < max_clients {
         tracing::warn!(
             files,
