@@ -144,7 +144,9 @@ fn held_up() -> (Proxy, [Server; 2], Client) {
     let mut elsewhere = servers[1].connect("postgres");
     elsewhere.query("BEGIN");
     elsewhere.query("LOCK TABLE busy");
-    let mut proxy = Proxy::new(servers.iter().enumerate().map(entry).collect(), Settings::default());
+    let mut settings = Settings::default();
+    settings.lines.push(("listen".into(), "hold_timeout = \"2s\"".into()));
+    let mut proxy = Proxy::new(servers.iter().enumerate().map(entry).collect(), settings);
     proxy.launch();
     let waits = || proxy.status().filter(|status| status["comparing"]["progress"] == "waiting for node1").map(drop);
     wait::until(SOON, "the comparison waits for the table", waits);
@@ -164,7 +166,7 @@ fn a_first_start_says_how_far_its_comparison_is_and_lets_clients_wait_for_it() {
     assert_eq!(turned_away.state(), "57P03");
     assert!(turned_away.to_string().contains("comparing node1 with node0"), "{turned_away}");
     elsewhere.query("COMMIT");
-    drop(proxy.connect_as(&APP, "postgres"));
+    wait::until(SOON, "clients are let in", || Client::try_connect(&proxy.address(), &APP, "postgres", &[]).ok());
     proxy.wait_for_states(&["active", "active"], SOON);
     assert_eq!(comparing(), None);
 }
