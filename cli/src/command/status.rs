@@ -10,7 +10,7 @@ use crate::show::{self, Paint};
 
 pub async fn status(socket: &Path, json: bool) -> Result<Exit, Stop> {
     let status = match control::ask(socket, &Request::Status, |_| ()).await? {
-        Reply::Status(status) => status,
+        Reply::Status(status) => *status,
         other => return Err(control::unexpected(other)),
     };
     if json {

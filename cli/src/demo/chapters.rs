@@ -168,7 +168,7 @@ async fn is_out(stage: &Stage, server: &Server) -> Result<bool, Stop> {
 
 async fn status(stage: &Stage) -> Result<Status, Stop> {
     match control::ask(&stage.config.control.socket, &Request::Status, |_| ()).await? {
-        Reply::Status(status) => Ok(status),
+        Reply::Status(status) => Ok(*status),
         other => Err(control::unexpected(other)),
     }
 }

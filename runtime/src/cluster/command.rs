@@ -55,7 +55,7 @@ impl Cluster {
         let report = &Report::to(replies.clone());
         let done = |text| Reply::Done { text };
         match request {
-            Request::Status => Ok(Reply::Status(status(&self.shared))),
+            Request::Status => Ok(Reply::Status(Box::new(status(&self.shared)))),
             Request::Reload => Ok(self.shared.reloads.ask().await),
             Request::Verify(scope) => {
                 let _turn = self.comparing().ok_or("another comparison is running")?;

@@ -38,7 +38,7 @@ pub enum Reply {
         done: Option<u64>,
         total: Option<u64>,
     },
-    Status(Status),
+    Status(Box<Status>),
     Verified(Box<Verified>),
     /// The configuration has been taken on; so many users may log in.
     Reloaded {
