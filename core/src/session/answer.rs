@@ -66,6 +66,10 @@ impl Session {
                 self.tell_raw(&frame.raw);
                 true
             }
+            (What::Raw { done, .. }, backend::COMMAND_COMPLETE) if self.commits_what_was_lost(done) => {
+                self.tell_loss();
+                true
+            }
             (What::Raw { .. }, backend::COMMAND_COMPLETE) => {
                 self.segment.held.extend_from_slice(&frame.raw);
                 true
@@ -225,6 +229,11 @@ impl Session {
                 }
             },
             Execution::Own(purpose) => self.asked(purpose),
+            Execution::Pass { done } if self.commits_what_was_lost(&done) => {
+                self.apply(&done);
+                self.tell_loss();
+                self.segment_failed();
+            }
             Execution::Pass { done } => {
                 self.copy_asked = false;
                 self.warn_of(&done);

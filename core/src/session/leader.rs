@@ -236,7 +236,7 @@ impl Session {
     }
 
     /// An error was told: the rest of the segment is passed over, by the leader and here.
-    fn segment_failed(&mut self) {
+    pub(super) fn segment_failed(&mut self) {
         self.segment.failed = true;
         self.segment.held.clear();
         self.block = self.told_block;

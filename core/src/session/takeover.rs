@@ -3,7 +3,7 @@
 //! | the session was | what the client sees |
 //! | --- | --- |
 //! | idle, or in a segment of which it was told nothing yet, outside a block | nothing: the segment is run on the new leader |
-//! | idle in a transaction block | 40001 for its next statement |
+//! | idle in a transaction block | 40001 for its next statement, COMMIT too |
 //! | in a statement | 40001 |
 //! | in COMMIT | what the followers decide ([`crate::unit::commit`]) |
 //!
@@ -17,8 +17,8 @@ use super::{Action, AfterDrain, Block, Gate, Segment, Session};
 use crate::cluster::{MemberState, Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
-use crate::plan::Memory as Learned;
-use crate::reply::{Maker, Own, Ready, Statement, To, Undo, What};
+use crate::plan::{Memory as Learned, Transaction};
+use crate::reply::{Done, Maker, Note, Own, Ready, Statement, To, Undo, What};
 use crate::unit::Outcome;
 use crate::wire::backend::{self, Status};
 use crate::wire::{frontend, notice};
@@ -252,6 +252,18 @@ impl Session {
         self.gate = Gate::Drain;
     }
 
+    /// A COMMIT of a transaction of whose loss the client does not know: that it was rolled back is told by an error, for few
+    /// clients look whether the answer to their COMMIT is ROLLBACK.
+    pub(super) fn commits_what_was_lost(&self, done: &Done) -> bool {
+        self.instead.is_some() && matches!(done.note, Note::Transaction(Transaction::Commit { .. }))
+    }
+
+    pub(super) fn tell_loss(&mut self) {
+        if let Some(fault) = self.instead.take() {
+            self.tell(|out| notice::error(out, &fault));
+        }
+    }
+
     pub fn not_dialled(&mut self, fault: &Fault) {
         self.end(fault);
     }
@@ -262,7 +274,10 @@ impl Session {
         for sql in settings {
             self.own_query(sql.as_bytes(), Own::Memory);
         }
-        let statements: Vec<(Bytes, Arc<Statement>)> = self.statements.iter().map(|(n, s)| (n, s.clone())).collect();
+        let mut statements: Vec<(Bytes, Arc<Statement>)> =
+            self.statements.iter().map(|(n, s)| (n, s.clone())).collect();
+        // A Query ends the unnamed one.
+        statements.sort_by_key(|(name, _)| name.is_empty());
         for (name, statement) in statements {
             if statement.maker == Maker::Sql {
                 self.own_query(&statement.sql, Own::Memory);

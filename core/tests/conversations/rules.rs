@@ -17,7 +17,7 @@ pub fn query(sql: &'static str) -> impl Fn(&mut bytes::BytesMut) {
 }
 
 /// Parse, Bind and Execute without a name.
-fn executes(sql: &'static str, rows: i32) -> impl Fn(&mut bytes::BytesMut) {
+pub fn executes(sql: &'static str, rows: i32) -> impl Fn(&mut bytes::BytesMut) {
     move |out| {
         frontend::parse(out, b"", sql.as_bytes(), &[]);
         frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, &[]);

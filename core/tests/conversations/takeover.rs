@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::order::PIECES;
-use super::rules::{query, tags};
+use super::rules::{executes, query, tags};
 use super::stage::{Event, STEPS, Stage, Step};
 
 /// The session goes on as if nothing were: it is idle, and what it writes is committed.
@@ -87,6 +87,26 @@ fn a_block_that_was_chained_to_such_a_commit_is_lost() {
         assert_eq!(stage.told.last(), Some(&b'E'));
         let told = stage.sends(query("INSERT INTO tree VALUES (2)")).settle();
         assert_eq!(tags(&told), "EZ");
+        goes_on(&mut stage);
+    }
+}
+
+#[test]
+fn the_commit_of_a_transaction_that_was_lost_is_an_error_and_ends_the_block() {
+    for by_query in [true, false] {
+        let mut stage = Stage::new();
+        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)"));
+        stage.settle();
+        stage.leader_dies();
+        if by_query {
+            stage.sends(query("COMMIT"));
+        } else {
+            stage.sends(executes("COMMIT", 0)).sends(executes("SELECT 1", 0)).sends(frontend::sync);
+        }
+        let told = stage.settle();
+        assert_eq!(tags(&told), if by_query { "EZ" } else { "12EZ" });
+        assert!(String::from_utf8_lossy(&told).contains("40001"));
+        assert_eq!(told.last(), Some(&b'I'));
         goes_on(&mut stage);
     }
 }
