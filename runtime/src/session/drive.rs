@@ -1,91 +1,51 @@
 //! The driver of one session: carries out what the core wants, and brings it what has happened.
 //!
-//! One loop: turn the core, carry out its actions, write, and wait for the first of: bytes from the client or the leader,
-//! room to write, something that was asked for, control. It is the only caller of [`Session`], and has no opinions. How it waits: [`super::wait`].
+//! One loop: turn the core, carry out its actions ([`super::perform`]), write, and wait ([`super::wait`]) for the first of:
+//! bytes from the client or the leader, room to write, something that was asked for, control. It is the only caller of
+//! [`Session`], and has no opinions.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
-use lockstep_core::cluster::{Membership, Verdict};
-use lockstep_core::commitlock::Pass;
-use lockstep_core::effect::capture::CaptureKey;
-use lockstep_core::fault::Fault;
+use lockstep_core::cluster::Membership;
 use lockstep_core::id::{NodeId, SessionId};
-use lockstep_core::inflight::Flight;
-use lockstep_core::journal::UnitNumber;
-use lockstep_core::session::{Action, Birth, LockMode, Session, Settings, World};
-use lockstep_core::unit::Batch;
-use lockstep_core::unit::commit::ReserveFault;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, mpsc};
+use lockstep_core::session::{Birth, Session, World};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use super::exchange::{Exchanged, exchange};
-use super::link::{Link, LinkFault};
 use super::local::Local;
-use super::login::{DialLeaderFault, Identity, LoggedIn, dial_leader};
-use super::look::Lookout;
+use super::login::{Identity, LoggedIn};
 use super::oncall::OnCall;
 use super::peer::Peer;
-use super::pool::{self, Follower, Kind};
+use super::perform::{Event, Held};
+use super::pool::Follower;
 use super::spill::Spill;
-use super::watchdog::watch;
 use super::{Control, shutting_down};
-use crate::cluster::Wish;
 use crate::entropy;
 use crate::intake::Seat;
 use crate::server::{Place, Server};
 
-/// The answer to something that was asked for.
-pub(super) enum Event {
-    Locked(u64, Held),
-    Reserved(NodeId, Result<Box<Follower>, LinkFault>),
-    Exchanged(NodeId, Exchanged),
-    Verdict(NodeId, Verdict),
-    Degraded(NodeId),
-    Dialled(Result<Box<(NodeId, Link)>, Fault>),
-    Captured(Result<CaptureKey, Fault>),
-    /// The membership, or whether clients are held.
-    WorldChanged,
-}
-
-/// What a commit holds of what the sessions share; all of it is let go by dropping it.
-#[derive(Default)]
-pub(super) struct Held {
-    /// The unit in the journal; closed only by who knows what has become of it.
-    pub(super) unit: Option<UnitNumber>,
-    /// Left before the lock is: an exclusive holder finds nobody in flight.
-    pub(super) flight: Option<Flight<Lookout>>,
-    _slot: Option<OwnedSemaphorePermit>,
-    _pass: Option<Pass>,
-    _utility: Option<OwnedRwLockReadGuard<()>>,
-}
-
-/// From one attempt to write to the journal to the next, while neither that can be done nor taking it away.
-const JOURNAL_PAUSE: Duration = Duration::from_millis(250);
-
-type Pending = Pin<Box<dyn Future<Output = Event>>>;
+pub(super) type Pending = Pin<Box<dyn Future<Output = Event>>>;
 
 pub(super) struct Leader {
     pub(super) peer: Peer,
-    pid: u32,
-    cancel_key: bytes::Bytes,
+    pub(super) pid: u32,
+    pub(super) cancel_key: bytes::Bytes,
 }
 
 pub struct Driver {
     pub(super) session: Session,
     pub(super) identity: Rc<Identity>,
     pub(super) server: Arc<Server>,
-    local: Rc<Local>,
+    pub(super) local: Rc<Local>,
     pub(super) client: Peer,
     pub(super) client_open: bool,
     pub(super) leader: Option<Leader>,
-    reserved: HashMap<NodeId, Follower>,
+    pub(super) reserved: HashMap<NodeId, Follower>,
     pub(super) pending: OnCall<FuturesUnordered<Pending>>,
     pub(super) held: Held,
     /// Whether the unit waits for a clear look.
@@ -93,17 +53,17 @@ pub struct Driver {
     /// Whether others wait for what the leader's connection says.
     pub(super) busy: bool,
     /// Counts requests for the commit lock: the answer to one that was taken back is let go.
-    lock_request: u64,
-    spill: Option<Rc<Spill>>,
+    pub(super) lock_request: u64,
+    pub(super) spill: Option<Rc<Spill>>,
     pub(super) inbox: OnCall<mpsc::Receiver<Control>>,
-    seen: Arc<Membership>,
+    pub(super) seen: Arc<Membership>,
     /// Until the session has ended.
     _place: Place,
     seat: Seat,
     /// When the client has had its turn for too long, in an open transaction.
     pub(super) idle_until: Option<Pin<Box<Sleep>>>,
     leaving: Leave,
-    closing: bool,
+    pub(super) closing: bool,
     /// A statement that draws from a sequence may go on at the leader when the session has ended.
     pub(super) draws: bool,
 }
@@ -207,165 +167,7 @@ impl Driver {
         }
     }
 
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Spill(bytes) => {
-                let spilled = self.spill().and_then(|spill| spill.append(&bytes));
-                if let Err(error) = spilled {
-                    self.session.spill_failed(&error.to_string());
-                }
-            }
-            Action::CutSpill(0) => self.spill = None,
-            Action::CutSpill(length) => {
-                if let Some(Err(error)) = self.spill.as_ref().map(|spill| spill.cut(length)) {
-                    self.session.spill_failed(&error.to_string());
-                }
-            }
-            Action::Lock(mode) => self.lock(mode),
-            Action::Unlock => {
-                if let Some(unit) = self.held.unit.take() {
-                    self.server.shared().journal.close(unit);
-                }
-                self.held = Held::default();
-                self.looks = false;
-                self.lock_request += 1;
-            }
-            Action::Reserve { node, fresh, settings } => self.reserve(node, fresh, settings),
-            // Only fails when no arbiter listens any more.
-            Action::Vacate(database) => drop(self.server.shared().vacated.send(database)),
-            Action::Look => self.enter_flight(),
-            Action::SendBatch { node, batch } => self.send(node, batch),
-            Action::Release => {
-                let mut pool = self.local.pool();
-                self.reserved.drain().for_each(|(_, follower)| pool.put(follower));
-            }
-            Action::Suspect { node, why } => {
-                let server = self.server.clone();
-                self.ask(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
-            }
-            Action::Degrade { node, why } => {
-                let server = self.server.clone();
-                self.ask(Box::pin(async move {
-                    server.cluster().diverged(node, why).await;
-                    Event::Degraded(node)
-                }));
-            }
-            Action::Capture(tables) => self.capture(tables),
-            Action::Dial => self.dial(),
-            Action::Waived => drop(self.server.shared().waived.fetch_add(1, Ordering::Relaxed)),
-            Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
-            Action::Close { draws } => {
-                self.closing = true;
-                self.draws = draws;
-            }
-        }
-    }
-
-    /// The answer will be an event.
-    fn ask(&mut self, answer: Pending) {
-        self.pending.source().push(answer);
-    }
-
-    fn spill(&mut self) -> std::io::Result<Rc<Spill>> {
-        if self.spill.is_none() {
-            self.spill = Some(Rc::new(Spill::create(&self.server.config().cluster.state_dir)?));
-        }
-        self.spill.clone().ok_or_else(|| std::io::ErrorKind::NotFound.into())
-    }
-
-    fn lock(&mut self, mode: LockMode) {
-        let shared = self.server.shared();
-        let (lock, slots) = (shared.commit_lock.clone(), self.local.slots.clone());
-        if mode == LockMode::Shared
-            && let Ok(slot) = slots.clone().try_acquire_owned()
-            && let Some(pass) = lock.try_shared()
-        {
-            return self.locked(Held { _slot: Some(slot), _pass: Some(pass), ..Held::default() });
-        }
-        let (request, utilities) = (self.lock_request, shared.utilities.clone());
-        self.ask(Box::pin(async move {
-            if mode == LockMode::Utility {
-                let held = Held { _utility: Some(utilities.read_owned().await), ..Held::default() };
-                return Event::Locked(request, held);
-            }
-            let slot = slots.acquire_owned().await.ok();
-            let pass = if mode == LockMode::Exclusive { lock.exclusive().await } else { lock.shared().await };
-            Event::Locked(request, Held { _slot: slot, _pass: Some(pass), ..Held::default() })
-        }));
-    }
-
-    /// Goes on with the commit when it is in the journal.
-    fn locked(&mut self, mut held: Held) {
-        let journalled = self.session.touched().map(|touched| {
-            let opened = self.server.shared().journal.open(&self.identity.database, touched)?;
-            held.unit = Some(opened);
-            Ok::<_, std::io::Error>(())
-        });
-        if let Some(Err(_)) = journalled {
-            let request = self.lock_request;
-            self.ask(Box::pin(async move {
-                tokio::time::sleep(JOURNAL_PAUSE).await;
-                Event::Locked(request, held)
-            }));
-            return;
-        }
-        self.held = held;
-        let membership = self.server.shared().membership.load();
-        self.session.locked(&membership);
-    }
-
-    fn reserve(&mut self, node: NodeId, fresh: bool, settings: Settings) {
-        let kind = Kind {
-            node,
-            database: self.identity.database.clone(),
-            user: self.identity.user.clone(),
-            encoding: self.session.client_encoding(),
-            settings,
-        };
-        let pooled = if fresh { None } else { self.local.pool().take(&kind) };
-        if let Some(follower) = pooled {
-            self.reserved.insert(node, follower);
-            return self.session.reserved(node);
-        }
-        let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
-        self.ask(Box::pin(async move {
-            let dialled = pool::dial(server.node(node), kind, &identity.key, local.keys()).await;
-            Event::Reserved(node, dialled.map(Box::new))
-        }));
-    }
-
-    fn send(&mut self, node: NodeId, batch: Batch) {
-        let Some(follower) = self.reserved.remove(&node) else {
-            return self.session.broken(node, "its connection was not there any more".into());
-        };
-        let (server, spill, pid) = (self.server.clone(), self.spill.clone(), follower.link.pid);
-        self.ask(Box::pin(async move {
-            let exchanged = tokio::select! {
-                biased;
-                exchanged = exchange(follower, batch, spill) => exchanged,
-                why = watch(server, node, pid) => Exchanged::Stuck(why),
-            };
-            Event::Exchanged(node, exchanged)
-        }));
-    }
-
-    fn capture(&mut self, tables: Arc<[String]>) {
-        let (server, database) = (self.server.clone(), self.identity.database.clone());
-        let (catalogs, backend) = (server.catalogs(&database), self.leader.as_ref().map_or(0, |leader| leader.pid));
-        let wish = Wish { database, tables, catalogs, backend };
-        self.ask(Box::pin(async move { Event::Captured(server.cluster().capture(wish).await) }));
-    }
-
-    fn dial(&mut self) {
-        self.leader = None;
-        let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
-        self.ask(Box::pin(async move {
-            let dialled = dial_leader(&identity, &server, &local).await;
-            Event::Dialled(dialled.map(Box::new).map_err(DialLeaderFault::into_fault))
-        }));
-    }
-
-    fn watch_world(&mut self) {
+    pub(super) fn watch_world(&mut self) {
         let (server, seen, pause) = (self.server.clone(), self.seen.clone(), self.seat.pausing());
         self.ask(Box::pin(async move {
             tokio::select! {
@@ -373,47 +175,6 @@ impl Driver {
                 () = server.shared().intake.not(pause) => Event::WorldChanged,
             }
         }));
-    }
-
-    pub(super) fn happened(&mut self, event: Event) {
-        match event {
-            Event::Locked(request, held) if request == self.lock_request => self.locked(held),
-            Event::Locked(..) => {}
-            Event::Reserved(node, Ok(follower)) => {
-                self.reserved.insert(node, *follower);
-                self.session.reserved(node);
-            }
-            Event::Reserved(node, Err(fault)) => {
-                let why = fault.to_string();
-                let fault = if fault.is_shortage() { ReserveFault::Full(why) } else { ReserveFault::Broken(why) };
-                self.session.not_reserved(node, fault);
-            }
-            Event::Exchanged(node, Exchanged::Answered(result, follower)) => {
-                if let Some(follower) = follower {
-                    self.local.pool().put(*follower);
-                }
-                self.session.answered(node, result);
-            }
-            Event::Exchanged(node, Exchanged::Broken(why)) => self.session.broken(node, why),
-            Event::Exchanged(node, Exchanged::Stuck(why)) => self.session.stuck(node, why),
-            Event::Verdict(node, verdict) => self.session.verdict(node, verdict),
-            Event::Degraded(node) => self.session.degraded(node),
-            Event::Dialled(Ok(dialled)) => {
-                let (node, link) = *dialled;
-                self.session.leader_in = link.rest;
-                self.leader = Some(Leader { peer: link.peer, pid: link.pid, cancel_key: link.cancel_key });
-                self.session.dialled(node, link.parameters);
-            }
-            Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
-            Event::Captured(outcome) => self.session.captured(outcome),
-            Event::WorldChanged => {
-                let now = self.server.shared().membership.load_full();
-                if !Arc::ptr_eq(&now, &std::mem::replace(&mut self.seen, now.clone())) {
-                    self.session.membership_changed(&now);
-                }
-                self.watch_world();
-            }
-        }
     }
 
     /// Writes what the sockets take.

@@ -7,7 +7,8 @@
 //! | file | |
 //! | --- | --- |
 //! | `login` | from the first byte to a session |
-//! | `drive`, `wait`, `leave` | the driver: act, flush, wait; and its end |
+//! | `drive`, `wait`, `leave` | the driver: turn, flush, wait; and its end |
+//! | `perform` | what the core wants done, and what comes of it |
 //! | `oncall` | what seldom has anything |
 //! | `peer` | one socket |
 //! | `look` | whether anybody's leader connection has something to say |
@@ -34,6 +35,7 @@ mod login;
 mod look;
 mod oncall;
 mod peer;
+mod perform;
 mod pool;
 mod spill;
 mod wait;
