@@ -112,6 +112,21 @@ fn the_commit_of_a_transaction_that_was_lost_is_an_error_and_ends_the_block() {
 }
 
 #[test]
+fn what_follows_the_commit_of_a_lost_transaction_in_its_string_is_not_run() {
+    for rest in [query("COMMIT; INSERT INTO tree VALUES (2)"), query("COMMIT; SELECT 1")] {
+        let mut stage = Stage::new();
+        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)"));
+        stage.settle();
+        stage.leader_dies();
+        let told = stage.sends(rest).settle();
+        assert_eq!(tags(&told), "EZ");
+        assert_eq!(told.last(), Some(&b'I'));
+        assert_eq!(stage.leader.committed, Vec::<Vec<String>>::new());
+        goes_on(&mut stage);
+    }
+}
+
+#[test]
 fn the_loss_of_a_transaction_is_told_in_that_transaction_alone() {
     let mut stage = Stage::new();
     stage.sends(query("BEGIN")).sends(query("SELECT 1"));

@@ -104,6 +104,8 @@ fn a_proxy_that_stands_by_serves_within_seconds_when_the_first_is_gone() {
     twin.wait_until_it_serves();
     let mut client = twin.connect_as(&APP, "relief");
     assert_eq!(client.value("SELECT count(*) FROM t"), "2");
+    let keepalive = ["idle", "interval", "count"].map(|of| client.value(&format!("SHOW tcp_keepalives_{of}")));
+    assert_eq!(keepalive, ["5", "2", "3"], "a machine without power is missed within seconds");
     twin.wait_for_states(&["active", "active"], SOON);
     client.query("INSERT INTO t (note) VALUES ('seen by the second')");
 
