@@ -128,7 +128,8 @@ pub struct Running {
     reloads: Option<Reloads>,
 }
 
-/// Opens the operator's doors, starts the actors and decides who serves. A comparison of the others may go on behind it. Must be called within an actix system.
+/// Opens the operator's doors, starts the actors and decides who serves. A comparison of the others may go on behind it.
+/// Must be called within an actix system.
 pub async fn start(config: Config) -> Result<Running, StartFault> {
     let config = Arc::new(config);
     let state = Arc::new(StateDirectory::open(&config.cluster.state_dir)?);

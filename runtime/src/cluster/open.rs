@@ -91,7 +91,7 @@ impl Cluster {
                 let alone = self.lay_ghosts(ghosts).await;
                 let settled = match &known {
                     Some(known) if ghosts == Ghosts::Here && !compare.is_empty() => {
-                        Box::pin(self.settle(known, &record.membership, &compare, (alone, jump))).await
+                        Box::pin(self.settle(known, &record.membership, &compare, alone, jump)).await
                     }
                     _ => false,
                 };

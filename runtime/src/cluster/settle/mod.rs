@@ -59,14 +59,15 @@ impl From<tokio_postgres::Error> for Unsettled {
 }
 
 impl Cluster {
-    /// Makes `nodes` equal to the leader of `next`, or all of them to the former leader, and levels their sequences. False:
-    /// they have to be compared.
+    /// Makes `nodes` equal to the leader of `next`, or all of them to the former leader, and levels their sequences, which
+    /// `jump` before. `alone`: nothing of the former proxy is left. False: the nodes have to be compared.
     pub(super) async fn settle(
         &self,
         known: &Record,
         next: &Membership,
         nodes: &[NodeId],
-        (alone, jump): (bool, bool),
+        alone: bool,
+        jump: bool,
     ) -> bool {
         let begun = clock::now();
         let settled = async {
