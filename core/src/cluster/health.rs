@@ -50,11 +50,35 @@ mod errno {
     pub const LOCAL: [i32; 8] = [11, 12, 13, 23, 24, 99, 105, 1];
 }
 
+/// Why a node is taken for dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Death {
+    /// Nobody is there, or the server itself says so.
+    Gone(String),
+    /// It has given no answer again and again: it, its disk, the network or this machine may stand still.
+    Silent { why: String, meanwhile: Meanwhile },
+}
+
+/// What others did while a node was silent to the last attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    Answered,
+    Unknown,
+}
+
+impl Death {
+    pub fn why(self) -> String {
+        match self {
+            Self::Gone(why) | Self::Silent { why, .. } => why,
+        }
+    }
+}
+
 /// What is known after some attempts in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
     Alive,
-    Dead(String),
+    Dead(Death),
     /// Nothing could be shown, for want of means on the proxy's side.
     Unproved(String),
     /// Try again.
@@ -75,16 +99,19 @@ impl Judge {
         Self { needed: retries.max(1), silent: 0, local: 0 }
     }
 
-    /// `took` is how long the attempt took, `limit` how long it was given.
-    pub fn observe(&mut self, seen: Observation, took: Duration, limit: Duration) -> Judgement {
+    /// `took` is how long the attempt took, `limit` how long it was given, `meanwhile` what others did in that time.
+    pub fn observe(&mut self, seen: Observation, took: Duration, limit: Duration, meanwhile: Meanwhile) -> Judgement {
         match seen {
             Observation::Answered => Judgement::Alive,
-            Observation::Down(why) => Judgement::Dead(why),
+            Observation::Down(why) => Judgement::Dead(Death::Gone(why)),
             Observation::Silent(why) if overslept(took, limit) => self.unproved(why),
             Observation::Local(why) => self.unproved(why),
             Observation::Silent(why) => {
                 self.silent += 1;
-                if self.silent >= self.needed { Judgement::Dead(why) } else { Judgement::Again }
+                if self.silent < self.needed {
+                    return Judgement::Again;
+                }
+                Judgement::Dead(Death::Silent { why, meanwhile })
             }
         }
     }
@@ -93,6 +120,41 @@ impl Judge {
         self.local += 1;
         if self.local > self.needed { Judgement::Unproved(why) } else { Judgement::Again }
     }
+}
+
+/// What a death means for the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Others go on without the node.
+    Lost,
+    /// Nobody answers: look again.
+    Undecided,
+    /// Nobody answers, and there is nothing to wait for.
+    AllLost,
+}
+
+/// Judges a death by the `others` that are active. Where none of them lives there is nobody to go on, and the fault may be
+/// ours or the network's: nobody is left behind for it. A silence of all is waited out while `patient`, for all connections
+/// live on in it: to clients it is one server's stall. And when it ends, who answers first says nothing against the next:
+/// one of the others must have been `heard` before the last look at the node, or during it.
+pub fn find(death: &Death, others: &[Judgement], patient: bool, heard: bool) -> Finding {
+    let silent = |judgement: &Judgement| matches!(judgement, Judgement::Dead(Death::Silent { .. }));
+    let (proved, stalled) = match death {
+        Death::Gone(_) => (true, false),
+        Death::Silent { meanwhile, .. } => (heard || *meanwhile == Meanwhile::Answered, true),
+    };
+    if witnessed(others) {
+        if proved { Finding::Lost } else { Finding::Undecided }
+    } else if patient && (stalled || others.iter().any(silent)) {
+        Finding::Undecided
+    } else {
+        Finding::AllLost
+    }
+}
+
+/// Whether any of them may live.
+pub fn witnessed(others: &[Judgement]) -> bool {
+    others.iter().any(|judgement| !matches!(judgement, Judgement::Dead(_)))
 }
 
 /// A timer that fired far too late means that this process did not run: the node may have answered long ago.
@@ -113,14 +175,17 @@ mod tests {
     #[test]
     fn a_refused_connection_is_death_at_once() {
         let refused = Observation::from_io(&io::Error::from_raw_os_error(errno::CONNECTION_REFUSED));
-        assert!(matches!(Judge::new(5).observe(refused, Duration::ZERO, LIMIT), Judgement::Dead(_)));
+        assert!(matches!(
+            Judge::new(5).observe(refused, Duration::ZERO, LIMIT, Meanwhile::Unknown),
+            Judgement::Dead(_)
+        ));
     }
 
     #[test]
     fn silence_is_death_only_when_repeated() {
         let mut judge = Judge::new(2);
-        assert_eq!(judge.observe(silent(), LIMIT, LIMIT), Judgement::Again);
-        assert!(matches!(judge.observe(silent(), LIMIT, LIMIT), Judgement::Dead(_)));
+        assert_eq!(judge.observe(silent(), LIMIT, LIMIT, Meanwhile::Unknown), Judgement::Again);
+        assert!(matches!(judge.observe(silent(), LIMIT, LIMIT, Meanwhile::Unknown), Judgement::Dead(_)));
     }
 
     #[test]
@@ -128,15 +193,53 @@ mod tests {
         let mut judge = Judge::new(2);
         for code in errno::LOCAL {
             let seen = Observation::from_io(&io::Error::from_raw_os_error(code));
-            assert!(matches!(judge.observe(seen, Duration::ZERO, LIMIT), Judgement::Again | Judgement::Unproved(_)));
+            assert!(matches!(
+                judge.observe(seen, Duration::ZERO, LIMIT, Meanwhile::Unknown),
+                Judgement::Again | Judgement::Unproved(_)
+            ));
         }
     }
 
     #[test]
     fn a_timer_that_fired_late_proves_nothing() {
         let mut judge = Judge::new(1);
-        assert_eq!(judge.observe(silent(), LIMIT * 3, LIMIT), Judgement::Again);
-        assert!(matches!(judge.observe(silent(), LIMIT * 3, LIMIT), Judgement::Unproved(_)));
+        assert_eq!(judge.observe(silent(), LIMIT * 3, LIMIT, Meanwhile::Unknown), Judgement::Again);
+        assert!(matches!(judge.observe(silent(), LIMIT * 3, LIMIT, Meanwhile::Unknown), Judgement::Unproved(_)));
+    }
+
+    fn death(meanwhile: Meanwhile) -> Death {
+        Death::Silent { why: "timed out".into(), meanwhile }
+    }
+
+    #[test]
+    fn a_silence_of_all_is_waited_out_and_an_end_of_all_is_not() {
+        let (gone, silence) = (Death::Gone("refused".into()), death(Meanwhile::Unknown));
+        let dead = |death: &Death| Judgement::Dead(death.clone());
+        for (death, others, patient, finding) in [
+            (&silence, vec![dead(&silence)], true, Finding::Undecided),
+            (&gone, vec![dead(&silence)], true, Finding::Undecided),
+            (&silence, vec![], true, Finding::Undecided),
+            (&silence, vec![dead(&silence)], false, Finding::AllLost),
+            (&gone, vec![dead(&gone)], true, Finding::AllLost),
+            (&gone, vec![], true, Finding::AllLost),
+        ] {
+            assert_eq!(find(death, &others, patient, false), finding, "{death:?} {others:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_silent_is_lost_when_another_was_heard_meanwhile_and_who_is_gone_at_once() {
+        let gone = Death::Gone("refused".into());
+        for (death, witness, heard, finding) in [
+            (death(Meanwhile::Answered), Judgement::Alive, false, Finding::Lost),
+            (death(Meanwhile::Unknown), Judgement::Alive, true, Finding::Lost),
+            (death(Meanwhile::Unknown), Judgement::Unproved("no descriptor".into()), true, Finding::Lost),
+            (death(Meanwhile::Unknown), Judgement::Alive, false, Finding::Undecided),
+            (gone.clone(), Judgement::Alive, false, Finding::Lost),
+        ] {
+            let others = [Judgement::Dead(gone.clone()), witness];
+            assert_eq!(find(&death, &others, true, heard), finding, "{death:?} {others:?}");
+        }
     }
 
     #[test]

@@ -1,22 +1,28 @@
 //! The cluster actor: what is done about each question.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix::Arbiter;
-use lockstep_core::cluster::health::Judgement;
+use futures_util::future::join_all;
+use lockstep_core::cluster::health::{Death, Finding, Judgement, find, witnessed};
 use lockstep_core::cluster::{Event, MemberState, Refusal, Verdict};
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinSet;
 
 use super::Command;
 use super::capture::Capturing;
 use super::level::Leveller;
 use super::registry::Registry;
+use crate::clock;
 use crate::node::{NodeHandle, Standing};
 use crate::shared::Shared;
 use crate::supervise::{Guardian, Life, Make};
+
+/// So many of health's time-outs long, a silence of all nodes is waited out.
+const PATIENCE: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub struct Cluster {
     pub(super) shared: Arc<Shared>,
@@ -30,6 +36,8 @@ pub struct Cluster {
     pub(super) capturing: Mutex<Capturing>,
     /// Name of the operator's command that is running: one at a time.
     pub(super) busy: std::sync::Mutex<Option<String>>,
+    /// Whether no node answers, and that is waited out.
+    stalled: AtomicBool,
     /// Whether nodes are being compared for an operator or in the background.
     pub(super) comparing: AtomicBool,
 }
@@ -43,8 +51,8 @@ impl Cluster {
         standings: Vec<Arc<Standing>>,
     ) -> Self {
         let (opening, capturing, busy) = (Mutex::new(None), Mutex::default(), std::sync::Mutex::new(None));
-        let comparing = AtomicBool::new(false);
-        Self { shared, registry, leveller, nodes, standings, opening, capturing, busy, comparing }
+        let (stalled, comparing) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { shared, registry, leveller, nodes, standings, opening, capturing, busy, stalled, comparing }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -155,36 +163,60 @@ impl Cluster {
 
     async fn judged(self: Arc<Self>, node: NodeId, judgement: Judgement) {
         match judgement {
-            Judgement::Dead(why) => self.lost(node, why).await,
+            Judgement::Dead(death) => self.lost(node, death).await,
             Judgement::Alive if self.state(node) == MemberState::Unreachable => self.try_to_open().await,
             _ => {}
         }
     }
 
-    async fn lost(&self, node: NodeId, why: String) {
-        let event = match self.has_witness(node).await {
-            true => Event::Lost { node, why },
-            false => Event::AllLost { why: format!("no node answers; {}: {why}", self.name(node)) },
+    async fn lost(&self, node: NodeId, mut death: Death) {
+        let (begun, timeout) = (clock::now(), self.shared.config.health.now().timeout);
+        let mut heard = false;
+        let event = loop {
+            let others = self.judge_others(node).await;
+            let patient = begun.elapsed() < timeout * PATIENCE;
+            let finding = find(&death, &others, patient, heard);
+            heard |= witnessed(&others);
+            match finding {
+                Finding::Lost => break Event::Lost { node, why: death.why() },
+                Finding::AllLost => {
+                    break Event::AllLost { why: format!("no node answers; {}: {}", self.name(node), death.why()) };
+                }
+                Finding::Undecided => {
+                    if !heard && !self.stalled.swap(true, Ordering::Relaxed) {
+                        let why = death.clone().why();
+                        tracing::warn!(node = self.name(node), why, "no node answers; waiting for the first that does");
+                    }
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+            if self.state(node) != MemberState::Active {
+                return;
+            }
+            match self.nodes[usize::from(node.0)].judge().await {
+                Some(Judgement::Dead(again)) => death = again,
+                Some(_) => return self.moves(),
+                None => {}
+            }
         };
+        self.moves();
         if let Err(refusal) = self.registry.change(event).await {
             tracing::debug!(%refusal, "nothing changes");
         }
     }
 
-    /// Does another active node answer, which goes on in place of `node`? If none does, the fault may be ours or the
-    /// network's, and nobody is to be left behind for it.
-    async fn has_witness(&self, node: NodeId) -> bool {
-        let mut asked = JoinSet::new();
-        for other in self.shared.membership.load().active().filter(|other| *other != node) {
-            let handle = self.nodes[usize::from(other.0)].clone();
-            asked.spawn(async move { !matches!(handle.judge().await, Some(Judgement::Dead(_))) });
+    fn moves(&self) {
+        if self.stalled.swap(false, Ordering::Relaxed) {
+            tracing::info!("the wait for an answer is over");
         }
-        while let Some(alive) = asked.join_next().await {
-            if alive.unwrap_or(true) {
-                return true;
-            }
-        }
-        false
+    }
+
+    /// The other active nodes, all looked at now. One whose actor failed is taken for alive.
+    async fn judge_others(&self, node: NodeId) -> Vec<Judgement> {
+        let membership = self.shared.membership.load();
+        let others = membership.active().filter(|other| *other != node).map(|other| &self.nodes[usize::from(other.0)]);
+        let judged = join_all(others.map(NodeHandle::judge)).await;
+        judged.into_iter().map(|judgement| judgement.unwrap_or(Judgement::Alive)).collect()
     }
 
     pub(super) fn state(&self, node: NodeId) -> MemberState {

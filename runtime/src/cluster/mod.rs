@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::door::reload::{self, Reloads};
 use crate::door::{self, DoorFault};
 use crate::journal::Journal;
-use crate::node::{self, NodeHandle, ServiceProbe, Standing, Surroundings};
+use crate::node::{self, NodeHandle, Pulses, ServiceProbe, Standing, Surroundings};
 use crate::shared::Shared;
 use crate::supervise::Guardian;
 
@@ -178,6 +178,7 @@ struct Watch {
 /// One actor per node.
 fn watch_nodes(arbiter: &Arbiter, shared: &Shared) -> Watch {
     let mut watch = Watch { guardians: Vec::new(), handles: Vec::new(), standings: Vec::new() };
+    let pulses = Arc::new(Pulses::of(shared.config.nodes.len()));
     for position in 0..shared.config.nodes.len() {
         let standing = Arc::new(Standing::new(shared.config.clone(), position));
         let probe = Arc::new(ServiceProbe::new(shared.config.clone(), position, standing.clone()));
@@ -185,6 +186,7 @@ fn watch_nodes(arbiter: &Arbiter, shared: &Shared) -> Watch {
             node: NodeId(position as u16),
             health: shared.config.health.clone(),
             membership: shared.membership.clone(),
+            pulses: pulses.clone(),
             cluster: shared.cluster.clone(),
         };
         let (handle, guardian) = node::start(&arbiter.handle(), surroundings, probe);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::ArbiterHandle;
 use arc_swap::ArcSwap;
-use lockstep_core::cluster::health::{Judge, Judgement};
+use lockstep_core::cluster::health::{Judge, Judgement, Observation};
 use lockstep_core::cluster::{MemberState, Membership};
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -20,9 +20,11 @@ use crate::config::LiveHealth;
 use crate::supervise::Guardian;
 
 mod probe;
+mod pulses;
 mod standing;
 
 pub use probe::{Probe, ServiceProbe};
+pub use pulses::Pulses;
 pub use standing::{Standing, StandingFault, user_of};
 
 /// Each so many rounds somebody logs in afresh: a stopped postmaster still serves old sessions.
@@ -55,6 +57,7 @@ pub struct Surroundings {
     pub node: NodeId,
     pub health: LiveHealth,
     pub membership: Arc<ArcSwap<Membership>>,
+    pub pulses: Arc<Pulses>,
     pub cluster: ClusterClient,
 }
 
@@ -132,7 +135,13 @@ impl<P: Probe> NodeActor<P> {
                 true => self.probe.standing().await,
                 false => self.probe.fresh(fresh && write).await,
             };
-            match judge.observe(seen, begun.elapsed(), health.timeout) {
+            let Surroundings { pulses, node, .. } = &self.surroundings;
+            if seen == Observation::Answered {
+                pulses.felt(*node);
+            }
+            // An attempt is long where a login is slow; then its end counts.
+            let since = begun.max(clock::now() - health.timeout);
+            match judge.observe(seen, begun.elapsed(), health.timeout, pulses.of_others(*node, since)) {
                 Judgement::Again => tokio::time::sleep(PAUSE.min(health.interval)).await,
                 judgement => return judgement,
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex as StdMutex;
 
 use lockstep_core::cluster::Member;
-use lockstep_core::cluster::health::Observation;
+use lockstep_core::cluster::health::{Death, Observation};
 use lockstep_core::id::Epoch;
 use tokio::sync::watch;
 
@@ -72,7 +72,7 @@ fn stage(standing: Vec<Turn>, fresh: Vec<Turn>) -> Stage {
         strangers: lockstep_core::unit::stall::Strangers::End,
     });
     let membership = Arc::new(ArcSwap::new(membership));
-    let surroundings = Surroundings { node: NODE, health, membership, cluster };
+    let surroundings = Surroundings { node: NODE, health, membership, pulses: Arc::new(Pulses::of(1)), cluster };
     let script = Arc::new(Script { standing: StdMutex::new(standing.into()), fresh: StdMutex::new(fresh.into()) });
     let (handle, guardian) = start(&actix::Arbiter::current(), surroundings, script.clone());
     Stage { script, handle, reports, _guardian: guardian }
@@ -119,6 +119,6 @@ async fn whoever_asked_an_actor_that_failed_is_told_to_ask_again() {
 async fn askers_at_the_same_time_share_one_look() {
     let stage = stage(vec![], vec![refused()]);
     let (first, second) = tokio::join!(stage.handle.judge(), stage.handle.judge());
-    assert_eq!(first, Some(Judgement::Dead("refused".into())));
+    assert_eq!(first, Some(Judgement::Dead(Death::Gone("refused".into()))));
     assert_eq!(first, second);
 }

@@ -3,8 +3,10 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use lockstep_core::wire::frontend;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
+use lockstep_tests::postgres::Server;
 use lockstep_tests::process;
 use lockstep_tests::programs;
 use lockstep_tests::raw::Client;
@@ -166,6 +168,26 @@ fn a_follower_that_hangs_stalls_writers_for_a_bounded_time() {
     assert!(start.elapsed() < Duration::from_secs(8), "the write took {:?}", start.elapsed());
     wait_until_not_active(&cluster, 1);
     cluster.nodes[1].resume();
+}
+
+#[test]
+fn a_stall_of_all_servers_costs_time_and_nothing_else() {
+    let cluster = stage("stall");
+    let (mut open, mut other) = (cluster.connect("stall"), cluster.connect("stall"));
+    open.query("BEGIN");
+    open.query("INSERT INTO t VALUES (2, 0)");
+    cluster.nodes.iter().for_each(Server::pause);
+    other.put(|out| frontend::query(out, b"INSERT INTO t VALUES (3, 0)")).flush();
+    wait::until(Duration::from_secs(10), "the proxy has missed them", || {
+        cluster.proxy.log().contains("no node answers; waiting").then_some(())
+    });
+    cluster.nodes.iter().for_each(Server::resume);
+    other.answer().expect("a write that took its time");
+    open.query("INSERT INTO t VALUES (4, 0)");
+    open.query("COMMIT");
+    assert_eq!(open.value("SELECT count(*) FROM t"), "4");
+    assert_eq!(cluster.proxy.degradations(), [] as [String; 0]);
+    assert_identical(&cluster.nodes);
 }
 
 #[test]
