@@ -7,7 +7,7 @@
 //! Invariant: the file in its place speaks of all open units, or there is none. What cannot be written down takes the file
 //! away instead; where not even that can be done, units wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -52,10 +52,10 @@ struct State {
     file: Option<Writing>,
     /// A file that must not be believed is still there.
     stale: bool,
-    /// Nodes may differ in more than the rows of open units, until the next beginning.
-    doubtful: bool,
     tried: Option<Instant>,
     open: BTreeMap<UnitNumber, OpenUnit>,
+    /// While what became of units cannot be known: those that somebody has closed, and that stay open.
+    suspended: Option<BTreeSet<UnitNumber>>,
     notes: BTreeMap<String, Note>,
     units: u64,
 }
@@ -72,11 +72,19 @@ impl Journal {
         Self { path: directory.join(NAME), state: Mutex::default() }
     }
 
-    /// What the former proxy has left.
-    pub fn former(&self) -> Result<Contents, NoJournal> {
-        if self.state().origin.is_some() {
-            return Err(NoJournal::Absent);
+    /// What has to be settled before somebody serves: what the former proxy has left, or what has been left open here when
+    /// all nodes were lost.
+    pub fn unsettled(&self) -> Result<Contents, NoJournal> {
+        let state = self.state();
+        if let Some(origin) = &state.origin {
+            return match state.suspended {
+                Some(_) => {
+                    Ok(Contents { origin: origin.clone(), notes: state.notes.clone(), open: state.open.clone() })
+                }
+                None => Err(NoJournal::Absent),
+            };
         }
+        drop(state);
         match fs::read(&self.path) {
             Ok(file) => Ok(journal::read(&Bytes::from(file), limits::JOURNAL)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(NoJournal::Absent),
@@ -90,7 +98,10 @@ impl Journal {
         let mut state = self.state();
         state.origin = Some(Origin { cluster, boot: boot() });
         state.notes.clear();
-        (state.doubtful, state.stale, state.file) = (false, true, None);
+        for unit in state.suspended.take().unwrap_or_default() {
+            state.open.remove(&unit);
+        }
+        (state.stale, state.file) = (true, None);
         // An error has been told; where the former file is still there, units wait until it is not.
         let _ = state.anew(&self.path);
     }
@@ -130,6 +141,10 @@ impl Journal {
     /// that is written with what is written next, unless it would lead to a comparison.
     pub fn close(&self, unit: UnitNumber) {
         let mut state = self.state();
+        if let Some(closed) = &mut state.suspended {
+            closed.insert(unit);
+            return;
+        }
         let Some(opened) = state.open.remove(&unit) else { return };
         if let Some(writing) = &mut state.file {
             writing.segment.close(unit);
@@ -140,14 +155,16 @@ impl Journal {
         }
     }
 
-    /// Current nodes may differ from now on: their number is to be settled by other means. Nothing is believed until the
-    /// journal is begun again.
-    pub fn doubt(&self) {
+    /// All current nodes are lost at once, and current in the epoch `next` as they were in `epoch`: what becomes of the units
+    /// that are open cannot be known. They stay open until the next beginning, whoever closes them.
+    pub fn suspend(&self, epoch: Epoch, next: Epoch) {
         let mut state = self.state();
         if state.origin.is_some() {
-            state.doubtful = true;
+            state.suspended.get_or_insert_default();
+            state.notes.values_mut().filter(|note| note.epoch == epoch).for_each(|note| note.epoch = next);
             (state.stale, state.file) = (true, None);
-            let _ = state.discard(&self.path);
+            // An error has been told; where the file is still there, units wait until it is not.
+            let _ = state.anew(&self.path);
         }
     }
 
@@ -185,7 +202,7 @@ impl State {
             self.discard(path)?;
         }
         let soon = self.tried.is_some_and(|tried| tried.elapsed() < PAUSE);
-        if self.doubtful || soon || self.origin.is_none() { Ok(()) } else { self.anew(path) }
+        if soon || self.origin.is_none() { Ok(()) } else { self.anew(path) }
     }
 
     /// A new file with all that is open.
@@ -274,7 +291,7 @@ mod tests {
         }
 
         fn read(&self) -> Result<Contents, NoJournal> {
-            Journal::new(&self.0).former()
+            Journal::new(&self.0).unsettled()
         }
     }
 
@@ -305,7 +322,7 @@ mod tests {
         let contents = place.read().unwrap();
         assert_eq!(contents.open.keys().copied().collect::<Vec<_>>(), [second]);
         assert_eq!(contents.notes["midna"].epoch, Epoch(4));
-        assert!(matches!(journal.former(), Err(NoJournal::Absent)), "its own is no former one");
+        assert!(matches!(journal.unsettled(), Err(NoJournal::Absent)), "its own units are under way");
     }
 
     #[test]
@@ -325,14 +342,24 @@ mod tests {
     }
 
     #[test]
-    fn doubt_takes_the_file_away_until_a_new_beginning() {
-        let place = Place::new("doubt");
+    fn units_that_were_open_when_all_nodes_were_lost_stay_open_until_a_new_beginning() {
+        let place = Place::new("suspended");
         let journal = begun(&place);
-        journal.doubt();
-        let kept = unit(&journal);
-        assert!(matches!(place.read(), Err(NoJournal::Absent)));
+        journal.note("midna", Epoch(4), "today");
+        journal.note("out", Epoch(3), "today");
+        journal.close(unit(&journal));
+        let lost = unit(&journal);
+        journal.suspend(Epoch(4), Epoch(6));
+        let late = unit(&journal);
+        journal.close(lost);
+        for contents in [journal.unsettled().unwrap(), place.read().unwrap()] {
+            assert_eq!(contents.open.keys().copied().collect::<Vec<_>>(), [lost, late]);
+            assert_eq!(contents.notes["midna"].epoch, Epoch(6), "it is current in the new epoch, too");
+            assert_eq!(contents.notes["out"].epoch, Epoch(3));
+        }
         journal.begin("c".into());
-        assert!(place.read().unwrap().open.contains_key(&kept));
+        assert_eq!(place.read().unwrap().open.keys().copied().collect::<Vec<_>>(), [late]);
+        assert!(matches!(journal.unsettled(), Err(NoJournal::Absent)));
     }
 
     #[test]

@@ -17,7 +17,15 @@ const MAKE: &str = "CREATE SCHEMA IF NOT EXISTS lockstep; \
 
 const WRITE: &str = "INSERT INTO lockstep.lineage (cluster, epoch, parent, active) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (only_row) DO UPDATE SET cluster = excluded.cluster, epoch = excluded.epoch, \
-        parent = excluded.parent, active = excluded.active";
+        parent = excluded.parent, active = excluded.active WHERE $5 OR lineage.epoch < excluded.epoch";
+
+/// What may be written over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    Any,
+    /// Not what has come in between.
+    Older,
+}
 
 /// Of one that lives as long as the server's shared memory.
 const RUNNING_SINCE: &str = "SELECT concat(s.system_identifier, ' ', extract(epoch FROM a.backend_start)) \
@@ -53,16 +61,23 @@ pub async fn running_since(client: &Client) -> Result<Option<String>, ServiceFau
 }
 
 /// Writes on a connection of its own, so that nothing that hangs there holds up the pulse. Gives since when the server runs.
-pub async fn write(config: &Config, node: NodeId, lineage: &Lineage) -> Result<Option<String>, ServiceFault> {
+pub async fn write(
+    config: &Config,
+    node: NodeId,
+    lineage: &Lineage,
+    over: Over,
+) -> Result<Option<String>, ServiceFault> {
     let (service, limit) = (&config.service, config.health.now().timeout);
     let line = service::dial(service, &config.nodes[usize::from(node.0)], &service.database, limit).await?;
     let number = |epoch: Epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX);
     within(limit, async {
         let (epoch, parent) = (number(lineage.epoch), number(lineage.parent));
-        match line.execute(WRITE, &[&lineage.cluster.0, &epoch, &parent, &lineage.active]).await {
+        let any = over == Over::Any;
+        let write = async || line.execute(WRITE, &[&lineage.cluster.0, &epoch, &parent, &lineage.active, &any]).await;
+        match write().await {
             Err(error) if is_missing(&error) => {
                 line.batch_execute(MAKE).await?;
-                line.execute(WRITE, &[&lineage.cluster.0, &epoch, &parent, &lineage.active]).await?;
+                write().await?;
             }
             outcome => drop(outcome?),
         }

@@ -28,11 +28,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// Looks again and again at what no node actor watches: a cluster that cannot begin yet, for it has no current node,
-    /// and one that the preferred node does not lead.
+    /// Looks again and again at what no node actor watches: a cluster that cannot begin yet, for it has no current node, one
+    /// that the preferred node does not lead, and lineage that an active node does not bear.
     pub(super) async fn look_after(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
+            self.registry.complete_lineage().await;
             let membership = self.shared.membership.load_full();
             if membership.current().next().is_none() {
                 self.clone().try_to_open().await;

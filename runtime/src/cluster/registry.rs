@@ -8,21 +8,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use lockstep_core::cluster::{Event, MemberState, Membership, Record, Refusal};
+use futures_util::future::join_all;
+use lockstep_core::cluster::{Event, Lineage, MemberState, Membership, Record, Refusal};
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, watch};
-use tokio::task::JoinSet;
 
 use super::level::Leveller;
-use super::lineage;
+use super::lineage::{self, Over};
 use super::open::fresh;
 use super::state::{StateDirectory, StateFault};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Journal;
+use crate::service::ServiceFault;
 
 /// Pause between two attempts to write the state file.
 const SAVE_PAUSE: Duration = Duration::from_millis(250);
+
+/// For each node since when its server runs, where lineage was written.
+type Written = Vec<(NodeId, Result<Option<String>, ServiceFault>)>;
 
 #[derive(Debug)]
 pub struct Registry {
@@ -32,6 +36,8 @@ pub struct Registry {
     journal: Arc<Journal>,
     /// `None` until the cluster has been opened.
     record: Mutex<Option<Record>>,
+    /// Of the epoch that is in force.
+    lineage: Mutex<Option<Lineage>>,
     membership: Arc<ArcSwap<Membership>>,
     published: watch::Sender<Arc<Membership>>,
 }
@@ -46,7 +52,8 @@ impl Registry {
         let first = Arc::new(fresh(&config));
         let membership = Arc::new(ArcSwap::new(first.clone()));
         let published = watch::Sender::new(first);
-        Self { config, state, leveller, journal, record: Mutex::new(None), membership, published }
+        let (record, lineage) = (Mutex::new(None), Mutex::new(None));
+        Self { config, state, leveller, journal, record, lineage, membership, published }
     }
 
     pub fn membership(&self) -> &Arc<ArcSwap<Membership>> {
@@ -137,38 +144,72 @@ impl Registry {
                 && before.member(*node).state != MemberState::Unreachable
         };
         if after.ids().any(|node| lost(&node)) {
-            self.journal.doubt();
+            self.journal.suspend(before.epoch, after.epoch);
         }
     }
 
     /// What must be true on the active nodes before service goes on in a new epoch. A node on which it fails is not
-    /// waited for: its own health says what becomes of it.
+    /// waited for: its own health says what becomes of it, and [`Self::complete_lineage`] tries again.
     async fn prepare(&self, before: &Membership, record: &mut Record) {
         match (before.leader(), record.membership.leader()) {
             (Some(old), Some(new)) if old != new => self.jump(&record.membership, new).await,
             _ => {}
         }
         let lineage = lineage::of(&record.cluster, before.epoch, &record.membership);
-        let mut writes = JoinSet::new();
-        for node in record.membership.active() {
-            let (config, lineage) = (self.config.clone(), lineage.clone());
-            writes.spawn(async move { (node, lineage::write(&config, node, &lineage).await) });
+        let active: Vec<_> = record.membership.active().collect();
+        let done = self.write_lineage(&lineage, &active, Over::Any).await;
+        self.bear(record, &lineage, done);
+        *self.lineage.lock().await = Some(lineage);
+    }
+
+    /// Writes it on the active nodes that could not take it when their epoch began. Without it a proxy that comes after
+    /// this one, and knows less, could take a node for what it is not.
+    pub async fn complete_lineage(&self) {
+        let (Some(record), Some(lineage)) = (self.record().await, self.lineage.lock().await.clone()) else { return };
+        let lacks = |node: &NodeId| record.written[usize::from(node.0)] < lineage.epoch;
+        let lacking: Vec<_> = record.membership.active().filter(lacks).collect();
+        if lacking.is_empty() {
+            return;
         }
-        while let Some(done) = writes.join_next().await {
-            match done {
-                Ok((node, Ok(start))) => {
+        // Changes are not held up for it: one that comes in between is not overwritten, and known by its epoch.
+        let mut done = self.write_lineage(&lineage, &lacking, Over::Older).await;
+        // The server may have been started again since the epoch began: the journal is not to say that it has not.
+        done.iter_mut().for_each(|(_, written)| {
+            let _ = written.as_mut().map(Option::take);
+        });
+        let mut held = self.record.lock().await;
+        let Some(record) = held.as_mut().filter(|record| record.membership.epoch == lineage.epoch) else { return };
+        if self.bear(record, &lineage, done)
+            && let Err(fault) = self.save_once(record).await
+        {
+            tracing::error!(fault, "the state file cannot be written");
+        }
+    }
+
+    async fn write_lineage(&self, lineage: &Lineage, nodes: &[NodeId], over: Over) -> Written {
+        join_all(nodes.iter().map(|node| async { (*node, lineage::write(&self.config, *node, lineage, over).await) }))
+            .await
+    }
+
+    /// Whether any node bears it now that did not before.
+    fn bear(&self, record: &mut Record, lineage: &Lineage, done: Written) -> bool {
+        let mut any = false;
+        for (node, outcome) in done {
+            let name = &record.membership.member(node).name;
+            match outcome {
+                Ok(start) => {
+                    any = true;
                     record.written[usize::from(node.0)] = lineage.epoch;
                     if let Some(start) = start {
-                        self.journal.note(&record.membership.member(node).name, lineage.epoch, &start);
+                        self.journal.note(name, lineage.epoch, &start);
                     }
                 }
-                Ok((node, Err(fault))) => {
-                    let node = &record.membership.member(node).name;
-                    tracing::error!(node, %fault, epoch = lineage.epoch.0, "lineage could not be written");
+                Err(fault) => {
+                    tracing::error!(node = name, %fault, epoch = lineage.epoch.0, "lineage could not be written; trying again");
                 }
-                Err(error) => tracing::error!(%error, "writing lineage failed"),
             }
         }
+        any
     }
 
     async fn jump(&self, membership: &Membership, leader: NodeId) {

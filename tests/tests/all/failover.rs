@@ -191,6 +191,21 @@ fn a_stall_of_all_servers_costs_time_and_nothing_else() {
 }
 
 #[test]
+fn lineage_that_could_not_be_written_is_written_as_soon_as_it_can_be() {
+    let mut cluster = stage("lineage");
+    let epoch = |client: &mut Client| -> i64 { client.value("SELECT epoch FROM lockstep.lineage").parse().unwrap() };
+    let (mut holder, mut reader) = (cluster.nodes[1].connect("postgres"), cluster.nodes[1].connect("postgres"));
+    let before = epoch(&mut reader);
+    holder.query("BEGIN; LOCK TABLE lockstep.lineage IN SHARE MODE");
+    cluster.nodes[0].kill9();
+    wait_until_not_active(&cluster, 0);
+    cluster.connect("lineage").query("INSERT INTO t VALUES (2, 0)");
+    assert_eq!(epoch(&mut reader), before, "nobody can write it");
+    holder.query("COMMIT");
+    wait::until(SOON, "the node bears its epoch", || (epoch(&mut reader) > before).then_some(()));
+}
+
+#[test]
 fn a_server_that_is_slow_to_let_somebody_in_is_not_dead_and_one_that_lets_nobody_in_is() {
     let cluster = stage("slow");
     let mut client = cluster.connect("slow");

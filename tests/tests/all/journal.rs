@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lockstep_tests::cluster::Cluster;
@@ -20,9 +21,7 @@ fn rounds() -> usize {
     std::env::var("LOCKSTEP_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
 }
 
-#[test]
-fn kill_9_of_the_proxy_under_load_loses_nothing_and_costs_no_node() {
-    let mut cluster = Cluster::start(2);
+fn furnish_for_load(cluster: &Cluster) {
     cluster.create_database("load");
     cluster.connect("load").query(
         "CREATE TABLE told (id bigint PRIMARY KEY, at timestamptz DEFAULT clock_timestamp());
@@ -32,19 +31,47 @@ fn kill_9_of_the_proxy_under_load_loses_nothing_and_costs_no_node() {
          CREATE TRIGGER note BEFORE UPDATE ON counter FOR EACH ROW EXECUTE FUNCTION note()",
     );
     cluster.connect("load").query("INSERT INTO counter SELECT n, 0 FROM generate_series(1, 3) n");
-    let told = Mutex::new(BTreeSet::new());
+}
+
+type Told = Mutex<BTreeSet<u64>>;
+
+/// Writers, and an accident when they are well under way.
+fn under_load(cluster: &mut Cluster, round: usize, told: &Told, accident: impl FnOnce(&mut Cluster)) {
+    let over = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let client = cluster.connect("load");
+            scope.spawn(move || write_until_cut_off(client, (round * 6 + number) as u64, told, over));
+        }
+        let wanted = (round + 1) * 150;
+        wait::until(SOON, "the load has begun", || (told.lock().expect("ids").len() > wanted).then_some(()));
+        accident(cluster);
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+fn assert_nothing_is_lost(cluster: &Cluster, told: Told) {
+    let told: Vec<String> = told.into_inner().expect("ids").into_iter().map(|id| id.to_string()).collect();
+    for node in &cluster.nodes {
+        let there: BTreeSet<String> =
+            node.connect("load").rows("SELECT id FROM told").into_iter().filter_map(|row| row[0].clone()).collect();
+        let lost: Vec<_> = told.iter().filter(|id| !there.contains(*id)).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    }
+    assert_identical(&cluster.nodes);
+    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
+    println!("{} rounds, {} ids", rounds(), told.len());
+}
+
+#[test]
+fn kill_9_of_the_proxy_under_load_loses_nothing_and_costs_no_node() {
+    let mut cluster = Cluster::start(2);
+    furnish_for_load(&cluster);
+    let told = Told::default();
     let mut slowest = Duration::ZERO;
     for round in 0..rounds() {
         let before = cluster.proxy.log().len();
-        std::thread::scope(|scope| {
-            for number in 0..6 {
-                let (client, told) = (cluster.connect("load"), &told);
-                scope.spawn(move || write_until_cut_off(client, (round * 6 + number) as u64, told));
-            }
-            let wanted = (round + 1) * 150;
-            wait::until(SOON, "the load has begun", || (told.lock().expect("ids").len() > wanted).then_some(()));
-            cluster.proxy.kill9();
-        });
+        under_load(&mut cluster, round, &told, |cluster| cluster.proxy.kill9());
         let begun = Instant::now();
         cluster.proxy.restart();
         slowest = slowest.max(begun.elapsed());
@@ -55,20 +82,33 @@ fn kill_9_of_the_proxy_under_load_loses_nothing_and_costs_no_node() {
             .filter(|line| line.contains(SETTLED) || line.contains("one state"))
             .for_each(|line| println!("{line}"));
     }
-    let told: Vec<String> = told.into_inner().expect("ids").into_iter().map(|id| id.to_string()).collect();
-    for node in &cluster.nodes {
-        let there: BTreeSet<String> =
-            node.connect("load").rows("SELECT id FROM told").into_iter().filter_map(|row| row[0].clone()).collect();
-        let lost: Vec<_> = told.iter().filter(|id| !there.contains(*id)).collect();
-        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    }
-    assert_identical(&cluster.nodes);
-    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
-    println!("{} rounds, {} ids, in service again after {slowest:?} at most", rounds(), told.len());
+    assert_nothing_is_lost(&cluster, told);
+    println!("in service again after {slowest:?} at most");
 }
 
-/// Every other unit is a captured one.
-fn write_until_cut_off(mut client: Client, number: u64, told: &Mutex<BTreeSet<u64>>) {
+#[test]
+fn when_all_nodes_are_cut_off_under_load_and_come_back_they_serve_at_once() {
+    let mut cluster = Cluster::builder(2).relayed().start();
+    furnish_for_load(&cluster);
+    let told = Told::default();
+    for round in 0..rounds() {
+        let before = cluster.proxy.log().len();
+        under_load(&mut cluster, round, &told, |cluster| {
+            // They are all silent. Cut off, one would be seen gone before the other.
+            cluster.relays.iter().for_each(Relay::hang);
+            cluster.proxy.wait_for_states(&["unreachable"; 2], SOON);
+            cluster.relays.iter().for_each(Relay::reset_connections);
+            cluster.relays.iter().for_each(Relay::mend);
+        });
+        cluster.proxy.wait_for_states(&["active"; 2], SOON);
+        let log = cluster.proxy.log()[before..].to_owned();
+        assert!(log.contains(SETTLED) && !log.contains(NOT_SETTLED), "round {round}: {log}");
+    }
+    assert_nothing_is_lost(&cluster, told);
+}
+
+/// Or until the accident is over. Every other unit is a captured one.
+fn write_until_cut_off(mut client: Client, number: u64, told: &Told, over: &AtomicBool) {
     for n in 0.. {
         let id = number * 1_000_000 + n;
         let row = 1 + id % 3;
@@ -78,7 +118,7 @@ fn write_until_cut_off(mut client: Client, number: u64, told: &Mutex<BTreeSet<u6
                 "BEGIN; INSERT INTO told (id) VALUES ({id}); UPDATE counter SET n = n + 1 WHERE id = {row}; COMMIT"
             ),
         };
-        if client.try_query(&sql).is_err() {
+        if over.load(Ordering::Relaxed) || client.try_query(&sql).is_err() {
             return;
         }
         told.lock().expect("ids").insert(id);
@@ -206,15 +246,14 @@ fn rows_that_others_follow_are_left_to_the_comparison() {
 }
 
 #[test]
-fn when_no_server_can_be_reached_the_journal_is_not_to_be_believed_until_they_were_compared() {
-    let cluster = stage();
-    assert!(journal(&cluster).exists());
+fn a_proxy_that_is_killed_while_it_reaches_no_server_leaves_a_journal_that_settles_them() {
+    let mut cluster = stage();
+    cluster.connect("app").query(CHANGES);
     cluster.relays.iter().for_each(Relay::cut);
     cluster.proxy.wait_for_states(&["unreachable"; 2], SOON);
-    assert!(!journal(&cluster).exists());
-    cluster.relays.iter().for_each(Relay::mend);
-    cluster.proxy.wait_for_states(&["active"; 2], SOON);
-    assert!(journal(&cluster).exists());
+    let log = kill_and_restart(&mut cluster, |cluster| cluster.relays.iter().for_each(Relay::mend));
+    assert!(log.contains(SETTLED) && !log.contains(NOT_SETTLED), "{log}");
+    assert_identical(&cluster.nodes);
 }
 
 /// Kills the proxy, lets something happen, and starts it again; the nodes are equal, so they are active in the end.

@@ -1,4 +1,5 @@
-//! After the proxy was killed: what the journal names is made equal, so that all nodes serve at once.
+//! After the proxy was killed, or when all nodes were lost at once and are back: what the journal names is made equal, so that
+//! all nodes serve at once.
 //!
 //! Before anybody serves. What is not certain is left to a full comparison ([`super::admit`]); why it is certain is written
 //! in [`lockstep_core::journal`].
@@ -97,7 +98,7 @@ impl Cluster {
     async fn settle_rows(&self, known: &Record, next: &Membership, nodes: &[NodeId]) -> Result<usize, Unsettled> {
         let leader = next.leader().ok_or(Unsettled::NobodyLeads)?;
         let all: Vec<NodeId> = std::iter::once(leader).chain(nodes.iter().copied()).collect();
-        let contents = self.shared.journal.former()?;
+        let contents = self.shared.journal.unsettled()?;
         let origin = Origin { cluster: known.cluster.0.clone(), boot: boot() };
         let present = self.present(&all).await?;
         let units = journal::judge(contents, &origin, known.membership.epoch, &present)?;
