@@ -1,8 +1,8 @@
 //! The journal: which rows a proxy that was killed may have left different on the nodes.
 //!
 //! Before anything of a unit's commit goes to a node, the keys of the rows that it has touched are in the journal; when all
-//! active nodes agree about the unit, that is noted too, at some later time. After a crash the nodes are made equal in the
-//! rows of the units that are open in the journal, and in nothing else.
+//! active nodes agree about the unit, that is noted too, at some later time. After a crash, and when all nodes were lost at
+//! once and are back, the nodes are made equal in the rows of the units that are open in the journal, and in nothing else.
 //!
 //! **Why that is enough.** Let every former backend be gone, so that nothing is on its way.
 //!
@@ -23,9 +23,10 @@
 //! Where a table has no key, a row is found by all its values, and it is the number of such rows that is made equal: units
 //! that put in or take out a row like it are the only ones that change it.
 //!
-//! **What it does not say, it does not settle.** A unit with DDL or COPY, or with too many rows, is written down as such. Sequences are not in it: they are levelled at every start. A journal that is not whole, of another
-//! start of the machine, of another cluster, or about servers that have been started again since, settles nothing either.
-//! Then the nodes are compared in full.
+//! **What it does not say, it does not settle.** A unit with DDL or COPY, or with too many rows, is written down as such.
+//! Sequences are not in it: they are levelled at every start. A journal that is not whole, of another start of the machine,
+//! of another cluster, or about servers that have been started again since, settles nothing either. Then the nodes are
+//! compared in full.
 //!
 //! Invariant: [`read`] gives what was written, or says why it cannot; never less.
 //!
