@@ -10,7 +10,8 @@ use lockstep_core::id::{Epoch, NodeId};
 
 use super::actor::Cluster;
 use super::admit::Candidates;
-use super::{StartFault, ghosts, sight};
+use super::hold::Hold;
+use super::{StartFault, ghosts, settle, sight};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::entropy;
@@ -89,7 +90,10 @@ impl Cluster {
             }
             Opening::Serve { mut record, mut compare, ghosts, jump } => {
                 *waiting = None;
-                let alone = self.lay_ghosts(ghosts).await;
+                // Nor may a session be about to send the rest of what it began to commit before all nodes were lost.
+                let hold = Hold::take(&self.shared.commit_lock, &self.shared.utilities, settle::PATIENCE);
+                let hold = tokio::time::timeout(settle::PATIENCE, hold).await.ok().flatten();
+                let alone = self.lay_ghosts(ghosts).await && hold.is_some();
                 let settled = match &known {
                     Some(known) if ghosts == Ghosts::Here && !compare.is_empty() => {
                         Box::pin(self.settle(known, &record.membership, &compare, alone, jump)).await
@@ -101,6 +105,7 @@ impl Cluster {
                 } else if jump {
                     self.jump(&record.membership).await;
                 }
+                drop(hold);
                 self.shared.journal.begin(record.cluster.0.clone());
                 let candidates = self.candidates(compare, &record);
                 self.registry.install(record).await;

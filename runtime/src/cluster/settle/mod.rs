@@ -22,7 +22,7 @@ mod repair;
 mod rows;
 
 /// What takes longer is better done while the preferred node serves.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the nodes have to be compared in full.
 #[derive(Debug, thiserror::Error)]
