@@ -19,7 +19,7 @@ use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::plan::{Memory as Learned, Transaction};
 use crate::reply::{Done, Maker, Note, Own, Ready, Statement, To, Undo, What};
-use crate::unit::Outcome;
+use crate::unit::{Commit, Outcome};
 use crate::wire::backend::{self, Status};
 use crate::wire::{frontend, notice};
 
@@ -139,6 +139,9 @@ impl Session {
     /// The membership is another. If somebody else leads now, or nobody and its leader is out, the session leaves that one,
     /// whatever its connection says: what it did there will not be committed.
     pub fn membership_changed(&mut self, membership: &Membership) {
+        if self.committing.is_some() && membership.active().next().is_none() && membership.current().nth(1).is_some() {
+            return self.commit_without_anybody();
+        }
         let gone = membership.ids().filter(|id| membership.member(*id).state != MemberState::Active);
         self.machine(|machine| gone.for_each(|node| machine.out(node)));
         let goes = match membership.leader() {
@@ -155,6 +158,22 @@ impl Session {
         }
         self.settle_segment();
         self.lead_again();
+    }
+
+    /// All nodes were lost in the middle of a commit, and any of them may be the one that goes on: the leader's answer says
+    /// nothing any more.
+    fn commit_without_anybody(&mut self) {
+        if self.lost.is_none() {
+            self.last_word = None;
+            self.lose_leader();
+        }
+        if self.gate == Gate::Closed {
+            return;
+        }
+        match self.committing.as_mut().map(|committing| committing.machine.is_some()) {
+            Some(true) => self.machine(Commit::nobody_leads),
+            _ => self.conclude(Outcome::Aborted(lost_transaction())),
+        }
     }
 
     pub(super) fn leader_verdict(&mut self, verdict: Verdict) {

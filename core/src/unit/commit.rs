@@ -160,6 +160,16 @@ impl Commit {
         self.advance();
     }
 
+    /// All nodes are lost at once, and which of them goes on is not known: nothing may be acknowledged any more.
+    pub fn nobody_leads(&mut self) {
+        if self.finished {
+            return;
+        }
+        let begun = self.sent || self.leader != Leader::Waiting;
+        self.followers.iter_mut().for_each(|(_, state, _)| *state = Follower::Out);
+        self.abort(if begun { lost_in_commit() } else { lost_before_commit() });
+    }
+
     /// The followers that may not agree with the leader if nobody goes on with this commit and the leader's connection is
     /// dropped. The client was told nothing, so either outcome is right, and the leader's is taken.
     pub fn abandoned(&self) -> Vec<NodeId> {

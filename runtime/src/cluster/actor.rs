@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Arbiter;
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use lockstep_core::cluster::health::{Death, Finding, Judgement, find, witnessed};
 use lockstep_core::cluster::{Event, MemberState, Refusal, Verdict};
 use lockstep_core::id::NodeId;
@@ -176,7 +177,7 @@ impl Cluster {
             let others = self.judge_others(node).await;
             let patient = begun.elapsed() < timeout * PATIENCE;
             let finding = find(&death, &others, patient, heard);
-            heard |= witnessed(&others);
+            heard = witnessed(&others);
             match finding {
                 Finding::Lost => break Event::Lost { node, why: death.why() },
                 Finding::AllLost => {
@@ -191,7 +192,7 @@ impl Cluster {
             }
             tokio::time::sleep(PAUSE).await;
             if self.state(node) != MemberState::Active {
-                return;
+                return self.moves();
             }
             match self.nodes[usize::from(node.0)].judge().await {
                 Some(Judgement::Dead(again)) => death = again,
@@ -211,12 +212,19 @@ impl Cluster {
         }
     }
 
-    /// The other active nodes, all looked at now. One whose actor failed is taken for alive.
+    /// The other active nodes, looked at now, up to the first that is not dead.
     async fn judge_others(&self, node: NodeId) -> Vec<Judgement> {
-        let membership = self.shared.membership.load();
+        let membership = self.shared.membership.load_full();
         let others = membership.active().filter(|other| *other != node).map(|other| &self.nodes[usize::from(other.0)]);
-        let judged = join_all(others.map(NodeHandle::judge)).await;
-        judged.into_iter().map(|judgement| judgement.unwrap_or(Judgement::Alive)).collect()
+        let mut asked: FuturesUnordered<_> = others.map(NodeHandle::judge).collect();
+        let mut judged = Vec::new();
+        while let Some(judgement) = asked.next().await {
+            judged.push(judgement.unwrap_or_else(|| Judgement::Unproved("its actor failed".into())));
+            if witnessed(&judged) {
+                break;
+            }
+        }
+        judged
     }
 
     pub(super) fn state(&self, node: NodeId) -> MemberState {

@@ -17,7 +17,8 @@ const MAKE: &str = "CREATE SCHEMA IF NOT EXISTS lockstep; \
 
 const WRITE: &str = "INSERT INTO lockstep.lineage (cluster, epoch, parent, active) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (only_row) DO UPDATE SET cluster = excluded.cluster, epoch = excluded.epoch, \
-        parent = excluded.parent, active = excluded.active WHERE $5 OR lineage.epoch < excluded.epoch";
+        parent = excluded.parent, active = excluded.active \
+    WHERE $5 OR lineage.cluster <> excluded.cluster OR lineage.epoch < excluded.epoch";
 
 /// What may be written over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub async fn write(
     let line = service::dial(service, &config.nodes[usize::from(node.0)], &service.database, limit).await?;
     let number = |epoch: Epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX);
     within(limit, async {
+        // What is not waited for any longer here ends there, too.
+        line.batch_execute(&format!("SET statement_timeout = {}", limit.as_millis())).await?;
         let (epoch, parent) = (number(lineage.epoch), number(lineage.parent));
         let any = over == Over::Any;
         let write = async || line.execute(WRITE, &[&lineage.cluster.0, &epoch, &parent, &lineage.active, &any]).await;

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lockstep_core::cluster::opening::{self, Ghosts, Opening};
+use lockstep_core::cluster::opening::{self, Ghosts, Opening, Sighting};
 use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
 use lockstep_core::id::{Epoch, NodeId};
 
 use super::actor::Cluster;
 use super::admit::Candidates;
-use super::hold::Hold;
 use super::{StartFault, ghosts, settle, sight};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::entropy;
+use crate::service;
 
 /// Pause between two looks at a cluster that is not as it should be.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -64,6 +64,12 @@ impl Cluster {
         if self.shared.membership.load().leader().is_some() {
             return Ok(None);
         }
+        // What a session was about to commit when all nodes were lost is over before anybody looks who has it.
+        let commits = tokio::time::timeout(settle::PATIENCE, self.shared.commit_lock.exclusive()).await;
+        let Ok(still) = commits else {
+            tracing::warn!("commits that were under way do not come to an end; looking again");
+            return Ok(None);
+        };
         let seen = sight::look(&self.shared.config, &self.standings, sight::KILLED).await?;
         let known = match self.registry.record().await {
             Some(record) => Some(record),
@@ -90,10 +96,7 @@ impl Cluster {
             }
             Opening::Serve { mut record, mut compare, ghosts, jump } => {
                 *waiting = None;
-                // Nor may a session be about to send the rest of what it began to commit before all nodes were lost.
-                let hold = Hold::take(&self.shared.commit_lock, &self.shared.utilities, settle::PATIENCE);
-                let hold = tokio::time::timeout(settle::PATIENCE, hold).await.ok().flatten();
-                let alone = self.lay_ghosts(ghosts).await && hold.is_some();
+                let alone = self.lay_ghosts(ghosts, &seen).await;
                 let settled = match &known {
                     Some(known) if ghosts == Ghosts::Here && !compare.is_empty() => {
                         Box::pin(self.settle(known, &record.membership, &compare, alone, jump)).await
@@ -105,7 +108,7 @@ impl Cluster {
                 } else if jump {
                     self.jump(&record.membership).await;
                 }
-                drop(hold);
+                drop(still);
                 self.shared.journal.begin(record.cluster.0.clone());
                 let candidates = self.candidates(compare, &record);
                 self.registry.install(record).await;
@@ -134,17 +137,23 @@ impl Cluster {
     }
 
     /// On every node that serves or is to be compared. Whether nothing of a former proxy is left.
-    async fn lay_ghosts(&self, ghosts: Ghosts) -> bool {
-        if ghosts == Ghosts::None {
+    async fn lay_ghosts(&self, whose: Ghosts, seen: &[Sighting]) -> bool {
+        if whose == Ghosts::None {
             return true;
         }
-        let laid = self.shared.config.nodes.iter().zip(&self.standings).map(|(node, standing)| async move {
-            let Ok(line) = standing.line().await else { return true };
-            let laid = ghosts::lay(&line, &node.name, ghosts).await;
-            if let Err(fault) = &laid {
-                tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
-            }
-            laid.is_ok()
+        let (service, limit) = (&self.shared.config.service, self.shared.config.health.now().timeout);
+        let there = self.shared.config.nodes.iter().zip(seen).filter(|(_, seen)| matches!(seen, Sighting::Seen(_)));
+        let laid = there.map(|(node, _)| async move {
+            // On a connection of its own: it sees whatever has come before it.
+            let laid = async {
+                let line = service::dial(service, node, &service.database, limit).await?;
+                ghosts::lay(&line, &node.name, whose).await
+            };
+            laid.await
+                .inspect_err(|fault| {
+                    tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
+                })
+                .is_ok()
         });
         join_all(laid).await.into_iter().all(|laid| laid)
     }

@@ -139,9 +139,11 @@ impl<P: Probe> NodeActor<P> {
             if seen == Observation::Answered {
                 pulses.felt(*node);
             }
-            // An attempt is long where a login is slow; then its end counts.
+            // An attempt is long where a login is slow: the last time-out counts. Its end does not: who answers there may just
+            // have been a moment quicker at the end of a stall of both.
             let since = begun.max(clock::now() - health.timeout);
-            match judge.observe(seen, begun.elapsed(), health.timeout, pulses.of_others(*node, since)) {
+            let meanwhile = pulses.of_others(*node, since..since + health.timeout * 3 / 4);
+            match judge.observe(seen, begun.elapsed(), health.timeout, meanwhile) {
                 Judgement::Again => tokio::time::sleep(PAUSE.min(health.interval)).await,
                 judgement => return judgement,
             }

@@ -1,5 +1,6 @@
 //! When each node answered last: a node that is silent while another answers is alone with it.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -20,9 +21,9 @@ impl Pulses {
         self.all()[usize::from(node.0)] = Some(clock::now());
     }
 
-    pub fn of_others(&self, node: NodeId, since: Instant) -> Meanwhile {
+    pub fn of_others(&self, node: NodeId, when: Range<Instant>) -> Meanwhile {
         let answered =
-            |(of, at): (usize, &Option<Instant>)| of != usize::from(node.0) && at.is_some_and(|at| at > since);
+            |(of, at): (usize, &Option<Instant>)| of != usize::from(node.0) && at.is_some_and(|at| when.contains(&at));
         if self.all().iter().enumerate().any(answered) { Meanwhile::Answered } else { Meanwhile::Unknown }
     }
 

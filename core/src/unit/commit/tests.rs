@@ -72,6 +72,23 @@ fn a_look_that_found_nobody_left_to_send_to_does_not_count_for_who_comes_later()
 }
 
 #[test]
+fn when_all_nodes_are_lost_nothing_is_acknowledged_and_what_was_sent_may_be_there() {
+    let mut unsent = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
+    let mut committed = sent_to_both();
+    committed.answered(A, BatchResult::Committed);
+    for (commit, state) in
+        [(&mut unsent, SqlState::SERIALIZATION_FAILURE), (&mut committed, SqlState::CONNECTION_FAILURE)]
+    {
+        drain(commit);
+        commit.nobody_leads();
+        commit.leader_committed();
+        let tasks = drain(commit);
+        let [Task::Finished(Outcome::Aborted(fault))] = &tasks[..] else { panic!("{tasks:?}") };
+        assert_eq!(fault.state, state);
+    }
+}
+
+#[test]
 fn the_leader_is_trusted_until_it_is_lost_or_refuses() {
     let mut commit = sent_to_both();
     assert!(commit.trusts_leader());
