@@ -4,9 +4,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::effect::RowEffect;
+use crate::effect::{RowEffect, RowKind};
 use crate::limits;
-use crate::unit::Log;
+use crate::unit::{Log, Touched};
 use crate::wire::backend::DATA_ROW;
 use crate::wire::frontend::{Format, message};
 use crate::wire::{Cursor, Malformed};
@@ -91,6 +91,7 @@ impl Rows {
         let end = self.ends[rows - 1];
         let values = self.values.split_to(end);
         let count = formats.len() * rows;
+        log.touch(|touched| note(touched, effect, rows, &values));
         if rows == 1 {
             log.execute(&effect.single, formats, count, &values);
         } else {
@@ -99,4 +100,37 @@ impl Rows {
         self.ends.drain(..rows);
         self.ends.iter_mut().for_each(|e| *e -= end);
     }
+}
+
+/// Notes which rows they are. A value as text may differ for one row, by the session's settings.
+fn note(touched: &mut Touched, effect: &RowEffect, rows: usize, values: &[u8]) {
+    if effect.kind == RowKind::Insert {
+        return;
+    }
+    let key = || effect.columns.iter().filter(|column| column.is_key());
+    if key().next().is_none() || key().any(|column| column.format == Format::Text) {
+        return touched.note_all();
+    }
+    let mut rest = values;
+    for _ in 0..rows {
+        let mut whole = true;
+        let found = effect.columns.iter().filter_map(|column| {
+            let value = take_value(&mut rest);
+            whole &= value.is_some();
+            value.filter(|_| column.is_key())
+        });
+        touched.note(&effect.table, key().map(|column| &*column.name), found);
+        if !whole {
+            return touched.note_all();
+        }
+    }
+}
+
+/// A value behind its length; NULL is as good as empty, for a key has none.
+fn take_value<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, behind) = rest.split_first_chunk::<4>()?;
+    let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+    let (value, behind) = behind.split_at_checked(length)?;
+    *rest = behind;
+    Some(value)
 }

@@ -66,6 +66,10 @@ impl Session {
                 self.tell_raw(&frame.raw);
                 true
             }
+            (What::Raw { done, .. }, backend::COMMAND_COMPLETE) if self.was_lost(done) => {
+                self.tell_loss();
+                true
+            }
             (What::Raw { .. }, backend::COMMAND_COMPLETE) => {
                 self.segment.held.extend_from_slice(&frame.raw);
                 true
@@ -91,7 +95,7 @@ impl Session {
             }
             (What::Own { .. }, backend::ROW_DESCRIPTION | backend::DATA_ROW | backend::EMPTY_QUERY_RESPONSE) => true,
             // Whatever the leader had to say to what is given up.
-            (What::Own { purpose: Own::Again, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
+            (What::Own { purpose: Own::Again | Own::Play, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
             (what, tag) => return self.strange_answer(what, tag).map(|()| false),
         };
         Ok(again)
@@ -225,6 +229,11 @@ impl Session {
                 }
             },
             Execution::Own(purpose) => self.asked(purpose),
+            Execution::Pass { done } if self.was_lost(&done) => {
+                self.tell_loss();
+                self.apply(&done);
+                self.segment_failed();
+            }
             Execution::Pass { done } => {
                 self.copy_asked = false;
                 self.warn_of(&done);

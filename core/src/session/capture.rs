@@ -12,7 +12,7 @@ use crate::fault::{Fault, SqlState};
 use crate::limits;
 use crate::plan::{self, Captured, Plan, Planned, Script as Plans};
 use crate::reply::{Execution, Own, What};
-use crate::unit::Outcome;
+use crate::unit::{Outcome, Touched};
 use crate::wire::frontend::{self, Format};
 use crate::wire::notice::Fields;
 use crate::wire::{Frame, Malformed};
@@ -173,6 +173,7 @@ impl Session {
         let Some(key) = &self.capture.key else {
             return self.fail("rows were captured though no key is known".to_owned());
         };
+        self.unit.log.touch(Touched::note_all);
         self.unit.log.execute(&APPLY, &[Format::Text], 2, &parameters(key, &rows));
         self.spill();
     }

@@ -33,12 +33,13 @@ impl Session {
         progress
     }
 
-    /// Keeps the segment's messages as long as it can be run again unseen: outside a transaction block, and small.
+    /// Keeps the segment's messages as long as it can be run again unseen, and small.
     fn remember(&mut self, frame: &Frame) {
         let segment = &mut self.segment;
         segment.begun = true;
         if !segment.open && segment.replay.is_none() && !segment.told && !segment.failed {
-            segment.replay = (self.block == Block::None).then(Default::default);
+            segment.replay = matches!(self.block, Block::None | Block::Explicit).then(Default::default);
+            segment.mark = Some(self.unit.log.mark());
         }
         if let Some(replay) = &mut segment.replay {
             if replay.len() + frame.raw.len() > limits::SEGMENT_REPLAY {
@@ -108,6 +109,7 @@ impl Session {
             self.segment_over();
             return Ok(());
         }
+        self.binds("a function was called by its number in it");
         if matches!(oid, 1574 | 1576 | 1765) {
             self.move_sequences();
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::client::OWN_NAME;
 use super::done::connection_settings;
@@ -79,6 +79,8 @@ pub(super) struct Committing {
     pub batch: Batch,
     /// What the followers' connections must have set besides.
     pub settings: Settings,
+    /// The segment, for as long as it can be run again unseen.
+    pub replay: Option<BytesMut>,
     /// Set when the lock is held.
     pub machine: Option<Commit>,
     /// The leader's word against its COMMIT.
@@ -108,7 +110,7 @@ impl Session {
             return self.drain(AfterDrain::Overtaken(via));
         }
         self.gate = Gate::Commit;
-        self.segment.replay = None;
+        let replay = self.segment.replay.take();
         let mut order = self.unit.order;
         if via.utility().is_some() && self.has_set_role() {
             let why = "this command is refused: it is run on followers by the role of the login, and another is set";
@@ -132,8 +134,18 @@ impl Session {
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
         let empty = self.unit.log.is_empty() && !self.unit.waived;
         let batch = Log::default().take_batch();
-        self.committing =
-            Some(Committing { via, order, lock, batch, settings, machine: None, refusal: None, tag: None, schema });
+        self.committing = Some(Committing {
+            via,
+            order,
+            lock,
+            batch,
+            settings,
+            replay,
+            machine: None,
+            refusal: None,
+            tag: None,
+            schema,
+        });
         if let Some(fault) = self.unit.doomed.take() {
             return self.conclude(Outcome::Aborted(fault));
         }
@@ -164,6 +176,9 @@ impl Session {
 
     /// The commit lock is held; `membership` was read after it was taken.
     pub fn locked(&mut self, membership: &Membership) {
+        if membership.leader() != Some(self.leader) {
+            self.membership_changed(membership);
+        }
         let Some(committing) = &mut self.committing else { return };
         if self.lost.is_some() || membership.leader() != Some(self.leader) {
             return self.conclude(Outcome::Aborted(

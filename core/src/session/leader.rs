@@ -235,7 +235,7 @@ impl Session {
     }
 
     /// An error was told: the rest of the segment is passed over, by the leader and here.
-    fn segment_failed(&mut self) {
+    pub(super) fn segment_failed(&mut self) {
         self.segment.failed = true;
         self.segment.held.clear();
         self.block = self.told_block;
@@ -256,6 +256,9 @@ impl Session {
 
     /// Everything that was sent has been answered.
     fn drained(&mut self, world: &mut World<'_>) {
+        if self.gathers {
+            return self.gather();
+        }
         match self.after_drain.take() {
             Some(AfterDrain::Frame(frame) | AfterDrain::Pipeline(frame)) => {
                 self.gate = Gate::Open;

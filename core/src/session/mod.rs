@@ -49,6 +49,7 @@
 //! | `capture` | rows that triggers of ours tell |
 //! | `waive` | statements that are not exact and allowed |
 //! | `takeover` | another leader |
+//! | `inherit` | an open unit goes on under it |
 //! | `stale` | plans that the schema has overtaken |
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -58,6 +59,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::catalog::{Catalog, Cell, Loader, SchemaEpoch, SearchPath};
 use crate::fault::Fault;
+use crate::heirs::Heirs;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::plan::Policy;
@@ -79,6 +81,7 @@ mod done;
 mod encoding;
 mod extended;
 mod image;
+mod inherit;
 mod landing;
 mod leader;
 mod leftover;
@@ -99,6 +102,8 @@ pub use action::{Action, LockMode, Settings, World};
 use capture::Capture;
 use commit::Committing;
 use encoding::Encoding;
+#[cfg(feature = "sim")]
+pub(crate) use inherit::OF_THIS_KIND;
 use portal::Portal;
 use role::Role;
 use segment::{AfterDrain, Block, Gate, Script, Segment};
@@ -162,6 +167,9 @@ pub struct Session {
     /// For hashing a password that stands in clear in a statement.
     salt: [u8; 16],
     lost: Option<takeover::Lost>,
+    heirs: Heirs,
+    /// Nothing new is sent before other units have been brought over to this leader.
+    gathers: bool,
     again: Option<stale::Again>,
     /// The server's reason for ending the connection.
     last_word: Option<Frame>,
@@ -184,6 +192,8 @@ pub struct Birth {
     /// ParameterStatus as the leader gave them.
     pub parameters: Vec<(Bytes, Bytes)>,
     pub policy: Policy,
+    /// Shared by all sessions.
+    pub heirs: Heirs,
 }
 
 impl Session {
@@ -233,6 +243,8 @@ impl Session {
             own_left: false,
             salt: [0; 16],
             lost: None,
+            heirs: birth.heirs,
+            gathers: false,
             again: None,
             last_word: None,
             instead: None,

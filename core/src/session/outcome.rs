@@ -25,6 +25,7 @@ impl Session {
             (Own::Commit, error) => self.leader_answered_commit(error, tag),
             (Own::Rollback, _) => self.rolled_back(),
             (Own::Again, _) => self.undone(),
+            (Own::Play, Some(error)) => self.not_played(&error),
             _ => {}
         }
     }
@@ -47,6 +48,10 @@ impl Session {
     pub(super) fn conclude(&mut self, outcome: Outcome) {
         let Some(committing) = &self.committing else { return };
         if committing.machine.is_some() {
+            let leader_out = matches!(outcome, Outcome::Committed { leader_out: true });
+            if leader_out || self.lost.is_some() && matches!(outcome, Outcome::Committed { .. }) {
+                self.heirs.orphaned(self.leader, committing.batch.touched().clone());
+            }
             if committing.schema {
                 self.catalogs.end_change();
             }

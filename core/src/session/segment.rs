@@ -9,6 +9,7 @@ use super::commit::CommitVia;
 use crate::catalog::SchemaEpoch;
 use crate::plan::Planned;
 use crate::reply::{Owed, Ready, What};
+use crate::unit::Mark;
 use crate::wire::backend::{self, Status};
 use crate::wire::{Frame, frontend};
 
@@ -26,6 +27,8 @@ pub(super) enum Gate {
     Commit,
     /// There is no leader connection; one is being made.
     Leaderless,
+    /// Others have still to bring their units over to the new leader.
+    Gathering,
     /// The connection ends.
     Closed,
 }
@@ -96,6 +99,8 @@ pub(super) struct Segment {
     pub planned_in: Option<SchemaEpoch>,
     /// What the client sent, so that it can be run on another leader; `None`: too much, or not repeatable.
     pub replay: Option<BytesMut>,
+    /// Where the unit's log ended before it.
+    pub mark: Option<Mark>,
     /// A CommandComplete that is told only with what follows it, so that "done" is not said before the commit.
     pub held: BytesMut,
     /// A statement was sent that may change what later ones mean.

@@ -15,17 +15,23 @@ use super::{Action, AfterDrain, Block, Gate, Segment, Session};
 use crate::cluster::{MemberState, Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
-use crate::plan::Memory as Learned;
-use crate::reply::{Maker, Own, Ready, Statement, To, Undo, What};
+use crate::plan::{Memory as Learned, Transaction};
+use crate::reply::{Done, Maker, Note, Own, Ready, Statement, To, Undo, What};
 use crate::unit::Outcome;
 use crate::wire::backend::{self, Status};
 use crate::wire::{frontend, notice};
 
 /// Why there is no leader connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Lost {
     /// The transaction that the leader took with it is the client's own block.
     pub block: bool,
+    /// It is to be brought over to the next leader.
+    pub goes_on: bool,
+    /// The server has said that it ends the session.
+    pub ended: bool,
+    /// It was at its COMMIT, with which it is over either way.
+    pub at_commit: bool,
 }
 
 /// What a new leader has to be told, besides statements prepared by protocol.
@@ -90,8 +96,13 @@ impl Session {
         self.actions.push_back(Action::Suspect { node: self.leader, why });
     }
 
-    fn lose_leader(&mut self) {
-        self.lost = Some(Lost { block: self.told_block == Block::Explicit });
+    pub(super) fn lose_leader(&mut self) {
+        self.lost = Some(Lost {
+            block: self.told_block == Block::Explicit,
+            goes_on: false,
+            ended: self.is_ended(),
+            at_commit: false,
+        });
         self.leader_in.clear();
         self.leader_out.clear();
         self.waiting = 0;
@@ -122,6 +133,9 @@ impl Session {
 
     /// Whether the leader was lost in a commit, whose machine then decides.
     fn lost_in_commit(&mut self) -> bool {
+        if self.took_back_commit() {
+            return false;
+        }
         let Some(committing) = &mut self.committing else { return false };
         match &mut committing.machine {
             Some(machine) => {
@@ -146,12 +160,12 @@ impl Session {
         if !goes || self.lost.is_some() || self.gate == Gate::Closed {
             return;
         }
-        self.last_word = None;
         self.lose_leader();
+        self.last_word = None;
         if self.gate == Gate::Closed || self.lost_in_commit() {
             return;
         }
-        self.settle_segment();
+        self.settle_segment(true);
         self.lead_again();
     }
 
@@ -160,7 +174,7 @@ impl Session {
             self.tell_raw(&word.raw);
             return self.close();
         }
-        self.settle_segment();
+        self.settle_segment(verdict == Verdict::Out);
         self.lead_again();
     }
 
@@ -176,7 +190,7 @@ impl Session {
             self.lose_leader();
         }
         self.after_drain = then;
-        self.lost = Some(Lost { block: chained });
+        self.lost = Some(Lost { block: chained, ..Lost::default() });
         self.instead = chained.then(lost_transaction);
         self.segment.open = false;
         self.lead_again();
@@ -190,15 +204,24 @@ impl Session {
         }
     }
 
-    /// What becomes of the segment that was under way.
-    fn settle_segment(&mut self) {
+    /// What becomes of the segment that was under way, and of the unit. `out`: its leader is.
+    fn settle_segment(&mut self, out: bool) {
+        if self.lost.as_ref().is_some_and(|lost| lost.block) && out && self.goes_on() {
+            return;
+        }
+        if let Some(lost) = self.lost.as_mut().filter(|lost| lost.at_commit) {
+            lost.block = false;
+            self.segment.replay = None;
+        }
         let block = self.lost.as_ref().is_some_and(|lost| lost.block);
+        // Of one that has failed the client knows already.
+        let unknown = self.status != Status::Failed || !self.unit.savepoints.is_empty();
         self.end_unit();
         self.block = if block { Block::Explicit } else { Block::None };
         self.told_block = self.block;
         self.status = if block { Status::Failed } else { Status::Idle };
         if !self.segment.begun {
-            self.instead = block.then(lost_transaction);
+            self.instead = (block && unknown).then(lost_transaction);
             return;
         }
         if let Some(replay) = self.segment.replay.take().filter(|_| !block && !self.segment.told) {
@@ -242,12 +265,25 @@ impl Session {
             }
         }
         self.remind();
-        if lost.block && self.told_block == Block::Explicit {
+        self.gathers = true;
+        if lost.goes_on && self.plays() {
+        } else if lost.block && self.told_block == Block::Explicit {
             // The block goes on as what it is: failed. So the leader itself gives the right answers in it.
             self.own_query(b"BEGIN", Own::Memory);
             self.own_query(b"lockstep: the transaction was lost with its server", Own::Memory);
         }
         self.gate = Gate::Drain;
+    }
+
+    /// A COMMIT of a transaction of whose loss the client does not know: its ROLLBACK must not pass for an answer.
+    pub(super) fn was_lost(&self, done: &Done) -> bool {
+        self.instead.is_some() && matches!(done.note, Note::Transaction(Transaction::Commit { .. }))
+    }
+
+    pub(super) fn tell_loss(&mut self) {
+        if let Some(fault) = self.instead.take() {
+            self.tell(|out| notice::error(out, &fault));
+        }
     }
 
     pub fn not_dialled(&mut self, fault: &Fault) {
@@ -260,7 +296,10 @@ impl Session {
         for sql in settings {
             self.own_query(sql.as_bytes(), Own::Memory);
         }
-        let statements: Vec<(Bytes, Statement)> = self.statements.iter().map(|(n, s)| (n.clone(), s.clone())).collect();
+        let mut statements: Vec<(Bytes, Statement)> =
+            self.statements.iter().map(|(n, s)| (n.clone(), s.clone())).collect();
+        // A Query ends the unnamed one.
+        statements.sort_by_key(|(name, _)| name.is_empty());
         for (name, statement) in statements {
             if statement.maker == Maker::Sql {
                 self.own_query(&statement.sql, Own::Memory);
@@ -275,7 +314,7 @@ impl Session {
     }
 }
 
-fn lost_transaction() -> Fault {
+pub(super) fn lost_transaction() -> Fault {
     Fault::error(
         SqlState::SERIALIZATION_FAILURE,
         "the server that ran this transaction has failed; another has taken over",

@@ -51,6 +51,12 @@ pub enum Fault {
     LeftLost,
     /// Who leads is not read again after the look.
     MembersNotReread,
+    /// Nobody waits for units that are brought over to a new leader.
+    NoBarrier,
+    /// Why the old leader ended a session is not heard.
+    WordUnheard,
+    /// Reads that lock are taken for reads that do not.
+    LocksUnseen,
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.

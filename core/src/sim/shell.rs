@@ -33,6 +33,7 @@ impl World {
                 catalogs: catalogs.clone(),
                 parameters: Vec::new(),
                 policy: Policy::default(),
+                heirs: self.heirs.clone(),
             };
             let rng = self.rng.fork();
             self.seats.push(Seat {
@@ -123,6 +124,7 @@ impl World {
                 self.drop_leader(seat);
                 self.seats[seat].asked.push(Asked::Dial);
             }
+            Action::Gather(node) => self.seats[seat].asked.push(Asked::Gathered(node)),
             Action::SequencesMoved => self.sequences_moved(),
             Action::Waived => {}
             Action::Vacate(_) => {}
@@ -148,6 +150,7 @@ impl World {
 
     fn locked(&mut self, seat: usize, held: Lock) {
         self.seats[seat].lock = held;
+        self.hear_out(seat);
         self.seats[seat].session.locked(&self.cluster.membership);
     }
 
@@ -160,6 +163,19 @@ impl World {
             return self.turn(seat);
         }
         self.seats[seat].lock = lock;
+    }
+
+    /// Takes what the leader that leads no more has said, if it may matter.
+    pub(super) fn hear_out(&mut self, seat: usize) {
+        let of = &mut self.seats[seat];
+        if self.cluster.membership.leader() != Some(of.session.leader())
+            && of.session.has_heir()
+            && self.fault != Some(Fault::WordUnheard)
+            && let Some(link) = of.leader
+        {
+            let said = self.nodes[link.node].backends[link.backend].out.split();
+            of.session.leader_in.extend_from_slice(&said);
+        }
     }
 
     fn reserve(&mut self, seat: usize, node: NodeId, fresh: bool) {
@@ -201,6 +217,12 @@ impl World {
             },
             Asked::Degraded(node, why) => self.degraded(seat, node, why),
             Asked::Dial => self.dial(seat),
+            Asked::Gathered(node) => {
+                if self.fault != Some(Fault::NoBarrier) && self.leads(node) {
+                    self.heirs.give_up(node);
+                }
+                self.seats[seat].session.gathered(node);
+            }
             Asked::EnterAfterLook => self.enter_after_look(seat),
         }
         self.turn(seat);
@@ -259,6 +281,7 @@ impl World {
         if self.fault == Some(Fault::LeftLost) {
             self.seats[seat].flight = None;
         }
+        self.hear_out(seat);
         self.drop_leader(seat);
         self.note(|| format!("s{seat}: has lost its leader: {why}"));
         self.seats[seat].session.leader_lost(why.into());

@@ -1,6 +1,7 @@
 //! The scheduler: which of the things that can happen next does.
 
 use std::fmt::Write;
+use std::task::{Context, Waker};
 
 use super::backend::{Backend, Did};
 use super::cluster::Cluster;
@@ -10,6 +11,7 @@ use super::node::{Link, Node};
 use super::rng::Rng;
 use super::seat::{Asked, Seat};
 use crate::commitlock::CommitLock;
+use crate::heirs::Heirs;
 use crate::id::NodeId;
 use crate::inflight::InFlight;
 use crate::plan::PlanCache;
@@ -20,6 +22,7 @@ pub(super) struct World {
     pub cluster: Cluster,
     pub lock: CommitLock,
     pub in_flight: InFlight<Link>,
+    pub heirs: Heirs,
     pub plans: PlanCache,
     pub rng: Rng,
     pub fault: Option<Fault>,
@@ -31,6 +34,8 @@ pub(super) struct World {
     pub accidents: Vec<Accident>,
     /// The next connection to a follower is refused.
     pub full: bool,
+    /// Nobody waits any more for units that are brought over.
+    pub impatient: bool,
     /// Something has gone wrong that is the world's fault, not ours.
     pub disturbed: bool,
     /// The first thing that must not have happened.
@@ -112,12 +117,14 @@ impl World {
             seats: Vec::new(),
             lock: CommitLock::new(),
             in_flight: InFlight::new(),
+            heirs: Heirs::default(),
             plans: PlanCache::new(1 << 20),
             fault,
             pool: Vec::new(),
             drawing: Vec::new(),
             accidents: accidents(&mut rng),
             full: false,
+            impatient: false,
             disturbed: false,
             failure: None,
             slow,
@@ -142,7 +149,12 @@ impl World {
             if !self.accidents.is_empty() && self.rng.one_in(often) {
                 self.happen();
             }
-            let steps = self.steps();
+            self.impatient = self.rng.one_in(200);
+            let mut steps = self.steps();
+            if steps.is_empty() && !self.impatient {
+                self.impatient = true;
+                steps = self.steps();
+            }
             if steps.is_empty() {
                 self.accidents.clear();
                 return self.judge();
@@ -216,6 +228,10 @@ impl World {
             Asked::Reserve(_) | Asked::EnterAfterLook => true,
             Asked::Verdict(_) | Asked::Degraded(..) => self.cluster.changing.is_none(),
             Asked::Dial => self.cluster.changing.is_none() && self.is_settled(),
+            // Or they have been waited for as long as one may.
+            Asked::Gathered(node) => {
+                self.fault == Some(Fault::NoBarrier) || !self.leads(*node) || self.impatient || self.is_gathered(*node)
+            }
         }
     }
 
@@ -224,6 +240,14 @@ impl World {
         let leader = self.cluster.membership.leader();
         let under_way = |seat: &Seat| seat.lock.is_held() && Some(seat.session.leader()) != leader;
         !self.seats.iter().any(under_way)
+    }
+
+    pub(super) fn leads(&self, node: NodeId) -> bool {
+        self.cluster.membership.leader() == Some(node)
+    }
+
+    fn is_gathered(&self, leader: NodeId) -> bool {
+        self.heirs.poll_gathered(leader, &Context::from_waker(Waker::noop())).is_ready()
     }
 
     fn step(&mut self, step: Step) {
@@ -246,6 +270,7 @@ impl World {
                 self.turn(seat);
             }
             Step::SeesMembers(seat) => {
+                self.hear_out(seat);
                 let seen = self.cluster.membership.clone();
                 self.seats[seat].session.membership_changed(&seen);
                 self.seats[seat].seen = seen;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::{Log, Touched};
 use crate::effect::{Template, TemplateId};
 use crate::limits;
 use crate::wire::backend::{self, Status};
@@ -23,11 +24,27 @@ pub struct Batch {
     tail: Bytes,
     block: bool,
     deferred: bool,
+    touched: Arc<Touched>,
 }
 
 impl Batch {
     pub fn new(templates: Vec<Template>, spilled: u64, tail: Bytes, block: bool, deferred: bool) -> Self {
-        Self { templates: templates.into(), spilled, tail, block, deferred }
+        Self { templates: templates.into(), spilled, tail, block, deferred, touched: Arc::default() }
+    }
+
+    pub(super) fn of(self, touched: Touched) -> Self {
+        Self { touched: Arc::new(touched), ..self }
+    }
+
+    /// Which rows it changes.
+    pub fn touched(&self) -> &Touched {
+        &self.touched
+    }
+
+    /// The log that it was made of, where that can be played on a new leader.
+    pub fn log(&self) -> Option<Log> {
+        let alone = !self.block && self.spilled == 0 && !self.touched.is_all();
+        alone.then(|| Log::of_rows(self.templates.to_vec(), &self.tail, Touched::clone(&self.touched)))
     }
 
     /// What comes first: statements that this connection does not know yet.

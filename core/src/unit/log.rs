@@ -6,7 +6,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::Batch;
+use super::{Batch, Touched};
 use crate::effect::Template;
 use crate::limits;
 use crate::wire::frontend::{self, Format};
@@ -24,6 +24,7 @@ pub struct Log {
     block: bool,
     /// Deferrable constraints are checked at the end only: rows are applied one by one, the leader had them at once.
     deferred: bool,
+    touched: Touched,
 }
 
 /// A place in the log to which it can be cut back.
@@ -32,6 +33,7 @@ pub struct Mark {
     at: u64,
     templates: usize,
     schema_changed: bool,
+    touched: usize,
 }
 
 impl Log {
@@ -44,7 +46,12 @@ impl Log {
     }
 
     pub fn mark(&self) -> Mark {
-        Mark { at: self.end(), templates: self.templates.len(), schema_changed: self.schema_changed }
+        Mark {
+            at: self.end(),
+            templates: self.templates.len(),
+            schema_changed: self.schema_changed,
+            touched: self.touched.len(),
+        }
     }
 
     /// Forgets everything after `mark`. Returns the length to which the shell must cut its file, if it holds too much.
@@ -53,6 +60,7 @@ impl Log {
         debug_assert!(mark.at <= self.end());
         self.templates.truncate(mark.templates);
         self.schema_changed = mark.schema_changed;
+        self.touched.truncate(mark.touched);
         if mark.at >= self.spilled {
             self.body.truncate((mark.at - self.spilled) as usize);
             return None;
@@ -60,6 +68,27 @@ impl Log {
         self.body.clear();
         self.spilled = mark.at;
         Some(mark.at)
+    }
+
+    /// Which rows it has changed.
+    pub fn touched(&self) -> &Touched {
+        &self.touched
+    }
+
+    pub fn touch(&mut self, note: impl FnOnce(&mut Touched)) {
+        note(&mut self.touched);
+    }
+
+    /// Its statements by name and their executions, where it is nothing but rows by key and none of it is in the shell's file:
+    /// then it can be played on a new leader.
+    pub fn rows_alone(&self) -> Option<(&[Template], &[u8])> {
+        let alone = !(self.schema_changed || self.block || self.deferred || self.touched.is_all());
+        (alone && self.spilled == 0).then_some((&self.templates[..], &self.body[..]))
+    }
+
+    /// The log that a batch was made of, where it is that.
+    pub fn of_rows(templates: Vec<Template>, tail: &[u8], touched: Touched) -> Self {
+        Self { templates, body: tail.into(), touched, ..Self::default() }
     }
 
     /// One execution of `template`. `parameters` are values with their lengths, as they stand in a DataRow.
@@ -87,6 +116,7 @@ impl Log {
 
     /// A statement as text, without parameters.
     pub fn text(&mut self, sql: &str) {
+        self.touched.note_all();
         frontend::parse(&mut self.body, b"", sql.as_bytes(), &[]);
         frontend::bind(&mut self.body, b"", b"", frontend::NO_PARAMETERS, &[]);
         frontend::execute(&mut self.body, b"", 0);
@@ -133,7 +163,7 @@ impl Log {
     pub fn take_batch(&mut self) -> Batch {
         let taken = std::mem::take(self);
         let block = taken.schema_changed || taken.block || taken.deferred;
-        Batch::new(taken.templates, taken.spilled, taken.body.freeze(), block, taken.deferred)
+        Batch::new(taken.templates, taken.spilled, taken.body.freeze(), block, taken.deferred).of(taken.touched)
     }
 
     fn end(&self) -> u64 {

@@ -15,7 +15,9 @@ pub mod batch;
 pub mod commit;
 pub mod log;
 pub mod stall;
+pub mod touched;
 
 pub use batch::{Answer, Batch};
 pub use commit::{Commit, Order, Outcome};
 pub use log::{Log, Mark};
+pub use touched::Touched;
