@@ -128,6 +128,7 @@ impl Cluster {
     }
 
     pub(super) async fn diverged(&self, node: NodeId, why: String) {
+        self.shared.heirs.fell(node, false);
         match self.registry.change(Event::Diverged { node, why: why.clone() }).await {
             Ok(_) | Err(Refusal::NotActive { .. }) => {}
             Err(refusal) => {
@@ -146,7 +147,11 @@ impl Cluster {
 
     async fn lost(&self, node: NodeId, why: String) {
         let event = match self.has_witness(node).await {
-            true => Event::Lost { node, why },
+            true => {
+                let silently = self.standings[usize::from(node.0)].fell_silent().await;
+                self.shared.heirs.fell(node, silently);
+                Event::Lost { node, why }
+            }
             false => Event::AllLost { why: format!("no node answers; {}: {why}", self.name(node)) },
         };
         if let Err(refusal) = self.registry.change(event).await {

@@ -5,7 +5,11 @@
 //! now: a statement that came before them would work on rows that they are about to replace, and its change would be lost.
 //! (Found by the simulator: `lockstep_core::sim`.)
 
+use std::future::poll_fn;
+use std::time::Duration;
+
 use lockstep_core::commitlock::CommitLock;
+use lockstep_core::heirs::Heirs;
 use lockstep_core::id::NodeId;
 use tokio::sync::Mutex;
 
@@ -22,6 +26,16 @@ impl Succession {
             drop(lock.exclusive().await);
             *settled = Some(leader);
         }
+    }
+}
+
+/// Returns when every unit that was open under another leader has been brought over to `leader` or is over
+/// ([`lockstep_core::heirs`]); who has not come by then is waited for no longer than `limit`.
+pub async fn gathered(leader: NodeId, heirs: &Heirs, limit: Duration) {
+    let all = poll_fn(|context| heirs.poll_gathered(leader, context));
+    if tokio::time::timeout(limit, all).await.is_err() {
+        let late = heirs.give_up(leader);
+        tracing::warn!(late, ?limit, "open transactions could not be brought over to the new leader in time; they end");
     }
 }
 

@@ -2,15 +2,19 @@
 //! second proxy away for as long as this one is there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::config::Config;
-use crate::service::{self, Line, ServiceFault, within};
+use crate::service::{self, Line, Parting, ServiceFault, within};
 
 /// Drawn once; any lockstep takes the same lock on every node that it uses, whatever its cluster is called.
 const GUARD: i64 = 0x4c6f_636b_7374_6570;
+
+/// How long the end of a connection may take to be heard of when its server is known to be gone.
+const LAST_WORD: Duration = Duration::from_millis(150);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StandingFault {
@@ -25,18 +29,21 @@ pub struct Standing {
     config: Arc<Config>,
     position: usize,
     held: Mutex<Held>,
+    /// The newest connection was answered with the reason of its end.
+    said: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     line: Option<Arc<Line>>,
+    parting: Option<watch::Receiver<Parting>>,
     /// Backend of the newest connection: when that breaks on our side only, it still holds the guard.
     backend: Option<i32>,
 }
 
 impl Standing {
     pub fn new(config: Arc<Config>, position: usize) -> Self {
-        Self { config, position, held: Mutex::default() }
+        Self { config, position, held: Mutex::default(), said: AtomicBool::new(false) }
     }
 
     /// The connection, dialled and guarded anew if it has broken.
@@ -50,6 +57,8 @@ impl Standing {
         let line = service::dial(service, &self.config.nodes[self.position], &service.database, limit).await?;
         let ghost = held.backend.take();
         held.backend = Some(guard(&line, ghost, limit).await?);
+        held.parting = Some(line.parting());
+        self.said.store(false, Ordering::Relaxed);
         Ok(held.line.insert(Arc::new(line)).clone())
     }
 
@@ -58,6 +67,7 @@ impl Standing {
         let line = self.line().await?;
         let answered =
             within(self.config.health.now().timeout, async { Ok(line.simple_query("SELECT 1").await?) }).await;
+        self.note(&answered);
         if answered.is_err() {
             self.leave().await;
         }
@@ -68,7 +78,28 @@ impl Standing {
     pub async fn pulse(&self, limit: Duration) -> bool {
         let line = self.held.lock().await.line.clone();
         let Some(line) = line else { return false };
-        within(limit, async { Ok(line.simple_query("SELECT 1").await?) }).await.is_ok()
+        let answered = within(limit, async { Ok(line.simple_query("SELECT 1").await?) }).await;
+        self.note(&answered);
+        answered.is_ok()
+    }
+
+    fn note<T>(&self, answered: &Result<T, ServiceFault>) {
+        let said = matches!(answered, Err(ServiceFault::Postgres(error)) if error.as_db_error().is_some());
+        self.said.fetch_or(said, Ordering::Relaxed);
+    }
+
+    /// Whether the server, which is gone, has ended without a word: it was killed, cut off or stopped, and has not ended its
+    /// sessions one by one ([`lockstep_core::heirs`]). Not so where that is not known.
+    pub async fn fell_silent(&self) -> bool {
+        let Some(mut parting) = self.held.lock().await.parting.clone() else { return false };
+        // An end by ourselves, for want of an answer, leaves it at `None`.
+        let parted =
+            async { parting.wait_for(|parting| *parting != Parting::None).await.map_or(Parting::Silent, |p| *p) };
+        let silent = match tokio::time::timeout(LAST_WORD, parted).await {
+            Ok(parting) => parting == Parting::Silent,
+            Err(_) => !self.pulse(LAST_WORD).await,
+        };
+        silent && !self.said.load(Ordering::Relaxed)
     }
 
     /// Closes the connection and lets the guard go.

@@ -32,7 +32,7 @@ use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
 use super::watchdog::watch;
 use super::{Control, shutting_down};
-use crate::cluster::Wish;
+use crate::cluster::{Wish, gathered};
 use crate::entropy;
 use crate::server::{Place, Server};
 
@@ -45,6 +45,7 @@ pub(super) enum Event {
     Degraded(NodeId),
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
     Captured(Result<CaptureKey, Fault>),
+    Gathered(NodeId),
     MembershipChanged,
 }
 
@@ -113,7 +114,14 @@ impl Driver {
         let LoggedIn { peer, identity, node, link, place, rest } = arrival;
         let catalogs = server.catalogs(&identity.database);
         let policy = server.config().replication.policy;
-        let mut session = Session::new(Birth { id, leader: node, catalogs, parameters: link.parameters, policy });
+        let mut session = Session::new(Birth {
+            id,
+            leader: node,
+            catalogs,
+            parameters: link.parameters,
+            policy,
+            heirs: server.shared().heirs.clone(),
+        });
         session.client_in = rest;
         session.leader_in = link.rest;
         let seen = server.shared().membership.load_full();
@@ -229,6 +237,7 @@ impl Driver {
             }
             Action::Capture(tables) => self.capture(tables),
             Action::Dial => self.dial(),
+            Action::Gather(leader) => self.gather(leader),
             Action::Waived => drop(self.server.shared().waived.fetch_add(1, Ordering::Relaxed)),
             Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
             Action::Close { draws } => {
@@ -268,6 +277,7 @@ impl Driver {
 
     fn locked(&mut self, held: Held) {
         self.held = held;
+        self.hear_out();
         let membership = self.server.shared().membership.load();
         self.session.locked(&membership);
     }
@@ -323,6 +333,26 @@ impl Driver {
         }));
     }
 
+    fn gather(&mut self, leader: NodeId) {
+        let server = self.server.clone();
+        self.pending.push(Box::pin(async move {
+            gathered(leader, &server.shared().heirs, server.config().health.now().patience()).await;
+            Event::Gathered(leader)
+        }));
+    }
+
+    /// Takes what a leader has still said that may lead no more, if it matters: it may have ended the session by itself. More
+    /// than there is at one time is not waited for.
+    pub(super) fn hear_out(&mut self) {
+        let leads = self.server.shared().membership.load().leader() == Some(self.session.leader());
+        if leads || !self.session.has_heir() {
+            return;
+        }
+        if let Some(leader) = &self.leader {
+            leader.peer.lookout().take(&mut self.session.leader_in);
+        }
+    }
+
     fn watch_membership(&mut self) {
         let (server, seen) = (self.server.clone(), self.seen.clone());
         self.pending.push(Box::pin(async move {
@@ -361,8 +391,10 @@ impl Driver {
                 self.session.dialled(node, link.parameters);
             }
             Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
+            Event::Gathered(leader) => self.session.gathered(leader),
             Event::Captured(outcome) => self.session.captured(outcome),
             Event::MembershipChanged => {
+                self.hear_out();
                 self.seen = self.server.shared().membership.load_full();
                 let seen = self.seen.clone();
                 self.session.membership_changed(&seen);
@@ -393,6 +425,7 @@ impl Driver {
 
     pub(super) fn leader_lost(&mut self, why: String) {
         self.be_busy();
+        self.hear_out();
         self.leader = None;
         self.session.leader_lost(why);
         self.turn();
