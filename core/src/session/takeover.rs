@@ -3,9 +3,10 @@
 //! | the session was | what the client sees |
 //! | --- | --- |
 //! | idle, or in a segment of which it was told nothing yet, outside a block | nothing: the segment is run on the new leader |
-//! | idle in a transaction block | 40001 for its next statement |
-//! | in a statement | 40001 |
-//! | in COMMIT | what the followers decide ([`crate::unit::commit`]) |
+//! | in a transaction block, idle or in a statement of which it was told nothing yet | nothing, if the unit can go on on the new leader ([`super::inherit`]); else 40001, as the answer or for its next statement |
+//! | in a block that has failed | nothing: it still has |
+//! | in a statement of which it was told a part | 40001 |
+//! | in COMMIT | what the followers decide ([`crate::unit::commit`]); if they have been sent nothing, as before it |
 //!
 //! If the node is healthy and had said why it ends the connection (pg_terminate_backend), the client is told just that.
 

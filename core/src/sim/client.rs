@@ -51,13 +51,17 @@ pub(super) struct Client {
     pub inbox: BytesMut,
     pub units: Vec<Unit>,
     pub tickets: Vec<i64>,
+    /// What it has read to write it back.
+    read: i64,
+    /// A fault of ours: its locking reads do not look like that.
+    disguises: bool,
     /// SQLSTATE and message of errors that are still to be judged.
     pub errors: Vec<(String, String)>,
     pub said_goodbye: bool,
 }
 
 impl Client {
-    pub(super) fn new(id: usize, mut rng: Rng) -> Self {
+    pub(super) fn new(id: usize, mut rng: Rng, disguises: bool) -> Self {
         let left = 2 + rng.below(4);
         Self {
             id,
@@ -72,6 +76,8 @@ impl Client {
             inbox: BytesMut::new(),
             units: Vec::new(),
             tickets: Vec::new(),
+            read: 0,
+            disguises,
             errors: Vec::new(),
             said_goodbye: false,
         }
@@ -99,7 +105,13 @@ impl Client {
                 marks: Vec::new(),
             });
         }
-        let Some(request) = self.plan.pop() else { return String::new() };
+        let Some(mut request) = self.plan.pop() else { return String::new() };
+        for (text, _) in &mut request.statements {
+            *text = text.replace(workload::READ, &self.read.to_string());
+            if self.disguises && text.starts_with("SELECT") {
+                *text = text.replace("FOR UPDATE", "/*FOR UPDATE*/");
+            }
+        }
         let texts: Vec<&str> = request.statements.iter().map(|(text, _)| text.as_str()).collect();
         let text = texts.join("; ");
         if request.simple {
@@ -151,10 +163,12 @@ impl Client {
     }
 
     fn row(&mut self, row: &[Option<Bytes>]) {
-        if let (Some((_, Meaning::Ticket)), [Some(value)]) = (self.asked.get(self.answered), row)
-            && let Some(ticket) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
-        {
-            self.tickets.push(ticket);
+        let [Some(value)] = row else { return };
+        let Some(value) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) else { return };
+        match self.asked.get(self.answered) {
+            Some((_, Meaning::Ticket)) => self.tickets.push(value),
+            Some((_, Meaning::Look)) => self.read = value,
+            _ => {}
         }
     }
 
@@ -217,7 +231,9 @@ impl Client {
             Status::Failed => {
                 // Back to the savepoint if there is one, now and then; else the end, whatever it is called.
                 if !unit.marks.is_empty() && self.rng.one_in(2) {
-                    self.plan.retain(|request| !request.is(Meaning::Savepoint));
+                    // What was to be written back may not have been read, or its lock is gone.
+                    let writes_back = |request: &Request| request.statements[0].0.contains(workload::READ);
+                    self.plan.retain(|request| !request.is(Meaning::Savepoint) && !writes_back(request));
                     self.plan.push(Request::one("ROLLBACK TO SAVEPOINT s", Meaning::RollbackTo));
                 } else {
                     self.plan.retain(|request| request.is(Meaning::Commit) || request.is(Meaning::Rollback));

@@ -37,7 +37,7 @@ impl World {
             };
             let rng = self.rng.fork();
             self.seats.push(Seat {
-                client: Client::new(number, rng),
+                client: Client::new(number, rng, self.fault == Some(Fault::LocksUnseen)),
                 session: Session::new(birth),
                 sent: BytesMut::new(),
                 client_open: true,

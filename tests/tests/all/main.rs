@@ -12,6 +12,7 @@ mod ended;
 mod explain;
 mod failover;
 mod harness;
+mod inherited;
 mod login;
 mod operator;
 mod recovery;
