@@ -32,6 +32,7 @@ pub mod cluster;
 pub mod commitlock;
 pub mod effect;
 pub mod fault;
+pub mod heirs;
 pub mod id;
 pub mod inflight;
 pub mod journal;

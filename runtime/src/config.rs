@@ -110,6 +110,13 @@ pub struct Health {
     pub strangers: Strangers,
 }
 
+impl Health {
+    /// After this time a node that does not answer counts as dead, whatever the interval.
+    pub fn patience(&self) -> Duration {
+        self.timeout * (self.retries + 1)
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replication {
     pub policy: Policy,

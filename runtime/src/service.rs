@@ -9,6 +9,7 @@ use std::time::Duration;
 use lockstep_core::cluster::health::Observation;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
@@ -76,6 +77,23 @@ fn describe(error: &tokio_postgres::Error) -> String {
 pub struct Line {
     client: Client,
     driver: JoinHandle<()>,
+    parting: watch::Receiver<Parting>,
+}
+
+/// How the server has ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// Not at all, as far as it was heard.
+    None,
+    Silent,
+    /// It said why.
+    Word,
+}
+
+impl Line {
+    pub fn parting(&self) -> watch::Receiver<Parting> {
+        self.parting.clone()
+    }
 }
 
 impl Deref for Line {
@@ -150,12 +168,16 @@ where
     let (stream, bound) = Bounded::new(stream);
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
     bound.lift();
+    let (parts, parting) = watch::channel(Parting::None);
     let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let ended = connection.await;
+        if let Err(error) = &ended {
             tracing::debug!(%error, "service connection ended");
         }
+        let word = ended.is_err_and(|error| error.as_db_error().is_some());
+        parts.send_replace(if word { Parting::Word } else { Parting::Silent });
     });
-    Ok(Line { client, driver })
+    Ok(Line { client, driver, parting })
 }
 
 /// How the proxy shows in `pg_stat_activity`, so that whoever finds it there knows which process it is.

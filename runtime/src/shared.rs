@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_core::cluster::Membership;
 use lockstep_core::commitlock::CommitLock;
+use lockstep_core::heirs::Heirs;
 use lockstep_core::inflight::InFlight;
 use tokio::sync::{RwLock, broadcast};
 
@@ -27,6 +28,8 @@ pub struct Shared {
     pub intake: Arc<Intake>,
     pub commit_lock: CommitLock,
     pub succession: Succession,
+    /// Open units that a new leader is to inherit.
+    pub heirs: Heirs,
     /// Commits whose batches are under way to followers.
     pub in_flight: InFlight<Lookout>,
     /// Held in common by commands that each node runs by itself, alone by whoever compares nodes or lets one in.

@@ -26,11 +26,16 @@ pub(super) use writers;
 pub fn effect_of(name: &str) -> Effect {
     match name {
         "nextval" | "setval" => Effect { sequences: true, ..Effect::default() },
+        _ if LOCKING.iter().any(|start| name.starts_with(start)) => Effect { locks: true, ..Effect::default() },
         _ if name.starts_with("binary_upgrade_") => Effect::WRITES,
         _ if writers!().trim_matches(['{', '}']).split(',').any(|known| known == name) => Effect::WRITES,
         _ => Effect::default(),
     }
 }
+
+/// How the functions begin that take advisory locks for the session; those for the transaction have `_xact` before
+/// `_lock`.
+const LOCKING: [&str; 2] = ["pg_advisory_lock", "pg_try_advisory_lock"];
 
 /// Settings whose change the proxy must see coming.
 pub const WATCHED_SETTINGS: [&str; 7] = [
@@ -72,5 +77,6 @@ mod tests {
         assert!(effect_of("lo_create").writes && effect_of("setval_") == Effect::default());
         assert!(effect_of("pg_logical_emit_message").writes && effect_of("set_config").writes);
         assert_eq!(effect_of("pg_notify"), Effect::default());
+        assert!(effect_of("pg_try_advisory_lock_shared").locks && !effect_of("pg_try_advisory_xact_lock").locks);
     }
 }

@@ -182,6 +182,8 @@ pub struct Effect {
     pub sequences: bool,
     /// May change a setting of the session.
     pub settings: bool,
+    /// May take a lock that the session keeps when its transaction is over.
+    pub locks: bool,
     /// May change anything else, or what is not known.
     pub writes: bool,
     /// What it changes is more than rows of tables that its text names: capture would not see it.
@@ -189,10 +191,10 @@ pub struct Effect {
 }
 
 impl Effect {
-    pub const WRITES: Self = Self { sequences: true, settings: true, writes: true, beyond: true };
+    pub const WRITES: Self = Self { sequences: true, settings: true, locks: true, writes: true, beyond: true };
 
     /// Rows of tables, which draw from sequences.
-    pub const ROWS: Self = Self { sequences: true, settings: false, writes: true, beyond: false };
+    pub const ROWS: Self = Self { sequences: true, settings: false, locks: false, writes: true, beyond: false };
 
     pub fn is_none(self) -> bool {
         self == Self::default()
@@ -203,6 +205,7 @@ impl std::ops::BitOrAssign for Effect {
     fn bitor_assign(&mut self, other: Self) {
         self.sequences |= other.sequences;
         self.settings |= other.settings;
+        self.locks |= other.locks;
         self.writes |= other.writes;
         self.beyond |= other.beyond;
     }

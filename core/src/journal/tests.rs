@@ -192,6 +192,23 @@ fn a_batch_tells_the_keys_of_its_rows_and_nothing_else_of_them() {
 }
 
 #[test]
+fn rows_meet_when_they_may_be_the_same_one() {
+    let row = |kind: RowKind, key: &str, value: u8| {
+        let mut log = Log::default();
+        let parameters = [0, 0, 0, 1, value, 0, 0, 0, 1, value];
+        log.execute(&effect(kind, Some(key)).single, &[Format::Binary], 2, &parameters);
+        Touched::of(&log.take_batch())
+    };
+    let one = row(RowKind::Update, "id", 1);
+    assert!(one.may_meet(&row(RowKind::Update, "id", 1)) && one.may_meet(&row(RowKind::Delete, "id", 1)));
+    assert!(!one.may_meet(&row(RowKind::Update, "id", 2)));
+    assert!(one.may_meet(&row(RowKind::Update, "v", 2)), "found by another key");
+    assert!(!one.may_meet(&row(RowKind::Insert, "id", 1)), "what was there cannot be inserted");
+    assert!(one.may_meet(&Touched::Unknown(Unknown::TooMany)));
+    assert!(!Touched::Rows(Vec::new()).may_meet(&Touched::Unknown(Unknown::TooMany)));
+}
+
+#[test]
 fn a_new_row_without_a_key_is_found_by_itself() {
     let effect = effect(RowKind::Insert, None);
     let mut log = Log::default();

@@ -1,14 +1,16 @@
 //! The rows of a unit, out of its batch.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::effect::capture::APPLY;
-use crate::effect::{Finder, FoundBy};
+use crate::effect::{Change, Finder, FoundBy};
 use crate::limits;
 use crate::unit::Batch;
 use crate::wire::cursor::Cursor;
+use crate::wire::frontend::Format;
 use crate::wire::{Malformed, frame, frontend};
 
 /// What a unit has touched.
@@ -74,12 +76,57 @@ impl Touched {
         }
     }
 
+    /// Whether both may have changed or deleted one row that was there before them.
+    pub fn may_meet(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rows(ours), Self::Rows(theirs)) => {
+                ours.iter().any(|one| theirs.iter().any(|other| one.may_meet(other)))
+            }
+            (Self::Unknown(_), Self::Rows(rows)) | (Self::Rows(rows), Self::Unknown(_)) => !rows.is_empty(),
+            (Self::Unknown(_), Self::Unknown(_)) => true,
+        }
+    }
+
     pub fn rows(&self) -> &[Touch] {
         match self {
             Self::Rows(touches) => touches,
             Self::Unknown(_) => &[],
         }
     }
+}
+
+impl Touch {
+    /// Captured rows do not say of which table they are.
+    fn may_meet(&self, other: &Self) -> bool {
+        let (Self::ByKey { finder, keys }, Self::ByKey { finder: found, keys: values }) = (self, other) else {
+            return true;
+        };
+        // No effect of those that have to be told apart is on a table that others inherit from.
+        let table = |finder: &Finder| finder.table.strip_prefix("ONLY ").unwrap_or(&finder.table).to_owned();
+        let inserted = [finder, found].iter().any(|finder| finder.change == Change::Inserted);
+        if inserted || table(finder) != table(found) {
+            return false;
+        }
+        // By another key, or as text, which settings may change, a row looks like another one.
+        let alike = finder.by == found.by && finder.parameters.iter().all(|(_, format)| *format == Format::Binary);
+        let theirs: HashSet<&[u8]> = rows(finder, values).collect();
+        !alike || rows(finder, keys).any(|row| theirs.contains(row))
+    }
+}
+
+/// The keys of one row after the other.
+fn rows<'a>(finder: &Finder, mut keys: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let columns = finder.parameters.len();
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        for _ in 0..columns {
+            let length = keys.get(end..)?.first_chunk::<4>()?;
+            end += 4 + usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+        }
+        let (row, rest) = keys.split_at_checked(end).filter(|(row, _)| !row.is_empty())?;
+        keys = rest;
+        Some(row)
+    })
 }
 
 #[derive(Default)]

@@ -51,7 +51,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, block: &DoStmt) -> Outcome
     let before = literal.start + tag - tokens_start(scope, statement);
     found.start += before;
     found.statements.iter_mut().for_each(|(_, end)| *end += before);
-    let marks = Marks { sequences: true, ..Marks::default() };
+    let marks = Marks { sequences: true, locks: true, ..Marks::default() };
     Ok(Plan { marks, ..Action::Image(std::sync::Arc::new(Image::of_block(found))).into() })
 }
 

@@ -103,7 +103,7 @@ fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) ->
                 "Large objects, files and slots of a server are not replicated; use tables, and queries by themselves.";
             return Err(refuse(reason, hint).into());
         }
-        _ => {}
+        name => marks.locks |= builtin::effect_of(name).locks,
     }
     Ok(())
 }
@@ -164,6 +164,12 @@ fn note_unless_writing(effect: Effect, what: impl Display, marks: &mut Marks) ->
 pub fn note_effect(effect: Effect, marks: &mut Marks) {
     marks.sequences |= effect.sequences;
     marks.settings |= effect.settings;
+    marks.locks |= effect.locks;
+}
+
+/// Whether a trigger of the table may take a lock for the session.
+pub fn locks(catalog: &Catalog, relation: &Relation) -> bool {
+    relation.triggers.iter().any(|trigger| catalog.effect_of(&trigger.function).locks)
 }
 
 fn writing(function: &Function) -> Fault {

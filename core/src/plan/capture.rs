@@ -103,7 +103,8 @@ fn captured(scope: &Scope<'_>, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
         safety::captured(catalog, relation)?;
     }
     // What triggers do besides, such as drawing from sequences, is not looked for.
-    let marks = Marks { sequences: true, ..marks };
+    let locks = tables.iter().filter_map(|oid| catalog.relation(*oid)).any(|relation| calls::locks(catalog, relation));
+    let marks = Marks { sequences: true, locks: marks.locks || locks, ..marks };
     let missing = catalog.uncaptured(&tables);
     if scope.policy().capture == Capturing::Off && !tables.is_empty() {
         let reason = "what it changes would have to be captured by triggers, and [replication] capture is \"off\"";
@@ -209,7 +210,7 @@ pub fn do_block(scope: &Scope<'_>, block: &DoStmt) -> Outcome {
 
 /// What a block may change besides rows.
 fn settling() -> Marks {
-    Marks { sequences: true, settings: true, ..Marks::default() }
+    Marks { sequences: true, settings: true, locks: true, ..Marks::default() }
 }
 
 fn option<'a>(node: &'a Node, name: &str) -> Option<&'a str> {

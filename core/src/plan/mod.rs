@@ -13,6 +13,7 @@
 //! | `capture` | what is learned by triggers of ours |
 //! | `safety` | what else happens when a table's rows change |
 //! | `calls` | functions, operators, types and views that may write |
+//! | `heritable` | what leaves nothing on the leader but rows |
 //! | `copy` | COPY |
 //! | `settings` | SET, RESET, transactions |
 //! | `ddl`, `alter`, `role` | what goes as text |
@@ -40,6 +41,7 @@ mod copy;
 mod ddl;
 mod evaluated;
 pub mod explain;
+mod heritable;
 mod image;
 mod materialized;
 pub mod policy;
@@ -77,11 +79,14 @@ pub struct Plan {
     pub memory: Option<Memory>,
     /// It should be refused, and the operator has allowed it.
     pub waived: Option<Arc<Waived>>,
+    /// A transaction with it can go on under another leader: it is known to leave nothing on this one but rows that the
+    /// log has ([`heritable`]).
+    pub heritable: bool,
 }
 
 impl From<Action> for Plan {
     fn from(action: Action) -> Self {
-        Self { action, marks: Marks::default(), memory: None, waived: None }
+        Self { action, marks: Marks::default(), memory: None, waived: None, heritable: false }
     }
 }
 
@@ -128,6 +133,8 @@ pub struct Marks {
     pub sequences: bool,
     /// May change search_path, role or encoding: what was read of them, and planned under them, is stale.
     pub settings: bool,
+    /// May take a lock that the session keeps when its transaction is over.
+    pub locks: bool,
     /// Makes or drops a temporary object: the session needs a catalog of its own.
     pub temporary: bool,
     /// DECLARE … WITH HOLD: a cursor whose rows outlive the transaction.
@@ -139,6 +146,7 @@ impl Marks {
         Self {
             sequences: self.sequences || other.sequences,
             settings: self.settings || other.settings,
+            locks: self.locks || other.locks,
             temporary: self.temporary || other.temporary,
             holdable: self.holdable || other.holdable,
         }

@@ -6,6 +6,7 @@ use pg_query::protobuf::{
 };
 
 use super::calls;
+use super::heritable;
 use super::refuse;
 use super::{Action, Marks, Memory, Plan, Transaction};
 use crate::catalog::builtin::WATCHED_SETTINGS;
@@ -29,7 +30,7 @@ pub fn transaction(statement: &TransactionStmt) -> Plan {
             return refuse::refuse_always("prepared transactions are not replicated", "Use COMMIT.").into();
         }
     };
-    Action::Transaction(transaction).into()
+    Plan { heritable: heritable::controls(statement), ..Action::Transaction(transaction).into() }
 }
 
 /// What a list of transaction modes says of the isolation level.

@@ -10,7 +10,7 @@ use pg_query::protobuf::{
 use super::calls::Calls;
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Memory, Plan, block, calls, capture, copy, ddl, settings, waive, write};
+use super::{Action, Marks, Memory, Plan, block, calls, capture, copy, ddl, heritable, settings, waive, write};
 use crate::sql::{Facts, Statement};
 
 /// `Err` only where something has to be known first: a refusal is a plan.
@@ -101,7 +101,9 @@ fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: 
         return ddl::create_as(scope, statement, select.into_clause.as_deref(), marks);
     }
     match calls::look(scope, facts)? {
-        Calls { marks, writer: None } => Ok(Plan { marks, ..Action::Leader.into() }),
+        Calls { marks, writer: None } => {
+            Ok(Plan { marks, heritable: heritable::reads(scope, facts)?, ..Action::Leader.into() })
+        }
         Calls { writer: Some(_), .. } => capture::plan(scope, facts),
     }
 }
@@ -109,7 +111,7 @@ fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: 
 fn show(show: &VariableShowStmt) -> Plan {
     match show.name.to_ascii_lowercase().as_str() {
         "pool_nodes" => Action::ShowPoolNodes.into(),
-        _ => Action::Leader.into(),
+        _ => Plan { heritable: true, ..Action::Leader.into() },
     }
 }
 

@@ -36,7 +36,7 @@ pub fn or_refuse(scope: &Scope<'_>, node: &NodeEnum, mut fault: Fault) -> Outcom
         Way::Leader => capture::what_is_seen(scope, &facts)?,
     };
     // What it does besides is not known.
-    let marks = Marks { sequences: true, settings: true, ..plan.marks };
+    let marks = Marks { sequences: true, settings: true, locks: true, ..plan.marks };
     Ok(Plan { marks, waived: Some(Arc::new(waived)), ..plan })
 }
 

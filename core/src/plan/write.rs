@@ -8,7 +8,7 @@ use pg_query::protobuf::{DeleteStmt, InsertStmt, Node, OnConflictAction, RangeVa
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Plan, Write, calls, returning};
+use super::{Action, Marks, Plan, Write, calls, heritable, returning};
 use crate::catalog::model::Identity;
 use crate::catalog::{Catalog, Column, Event, Key, Relation, RelationKind};
 use crate::effect::{EffectColumn, KeyPart, RowEffect, RowKind, Rows, Text};
@@ -23,6 +23,8 @@ struct Target<'a> {
     relation: &'a Relation,
     range: &'a RangeVar,
     marks: Marks,
+    /// What it reads and computes leaves nothing on the leader.
+    heritable: bool,
     /// Letters are converted on their way to the client.
     converts: bool,
 }
@@ -48,24 +50,27 @@ fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, event: Event, fact
     }
     let relation = scope.relation_of(range)?.ok_or(Stop::Unknown)?;
     let mut marks = calls::check(scope, facts)?;
+    marks.locks |= calls::locks(catalog, relation);
     if event == Event::Insert || facts.defaults {
         calls::note_effect(safety::defaults(catalog, relation), &mut marks);
     }
     if !relation.temporary {
         let converts = scope.converts()?;
-        return Ok(Found::Table(Target { catalog, relation, range, marks, converts }));
+        let heritable = heritable::reads(scope, facts)? && heritable::writes(catalog, relation, None);
+        return Ok(Found::Table(Target { catalog, relation, range, marks, heritable, converts }));
     }
     safety::temporary(catalog, relation)?;
     Ok(Found::Temporary(marks))
 }
 
 pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outcome {
-    let target = match target(scope, statement.relation.as_ref(), Event::Insert, facts)? {
+    let mut target = match target(scope, statement.relation.as_ref(), Event::Insert, facts)? {
         Found::Temporary(marks) => return Ok(Plan { marks, ..Action::Leader.into() }),
         Found::Table(target) => target,
     };
     target.check(Event::Insert, &[], true)?;
     let conflict = statement.on_conflict_clause.as_deref();
+    target.heritable &= heritable::writes(target.catalog, target.relation, conflict);
     let update = conflict.filter(|c| c.action == OnConflictAction::OnconflictUpdate as i32);
     let (kind, key) = match update {
         None => (RowKind::Insert, None),
@@ -83,7 +88,7 @@ pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outco
 /// Rows that COPY puts into a table, all of whose columns the leader returns.
 pub fn of_copy(scope: &Scope<'_>, range: &RangeVar, relation: &Relation) -> Outcome<Write> {
     let (catalog, converts) = (scope.catalog()?, scope.converts()?);
-    let target = Target { catalog, relation, range, marks: Marks::default(), converts };
+    let target = Target { catalog, relation, range, marks: Marks::default(), heritable: false, converts };
     let effect = target.inserted(RowKind::Insert, None)?;
     target.write(scope, None, &[], false, effect)
 }
@@ -91,7 +96,7 @@ pub fn of_copy(scope: &Scope<'_>, range: &RangeVar, relation: &Relation) -> Outc
 /// All rows of a table, with all their columns.
 pub fn of_table(catalog: &Catalog, relation: &Relation, converts: bool) -> Result<Write, Fault> {
     let range = RangeVar::default();
-    let target = Target { catalog, relation, range: &range, marks: Marks::default(), converts };
+    let target = Target { catalog, relation, range: &range, marks: Marks::default(), heritable: false, converts };
     let effect = Arc::new(target.inserted(RowKind::Insert, None)?);
     Ok(Write { append: String::new(), effect, client_columns: super::ClientColumns::None, deferrable: false })
 }
@@ -99,7 +104,7 @@ pub fn of_table(catalog: &Catalog, relation: &Relation, converts: bool) -> Resul
 /// Some columns of all rows of a table, by a key that is not among them and with no value that another row may not have.
 pub fn of_columns(catalog: &Catalog, relation: &Relation, converts: bool, changed: &[String]) -> Outcome<Write> {
     let range = RangeVar::default();
-    let target = Target { catalog, relation, range: &range, marks: Marks::default(), converts };
+    let target = Target { catalog, relation, range: &range, marks: Marks::default(), heritable: false, converts };
     target.check(Event::Update, changed, false)?;
     target.assignable(changed)?;
     let unique = safety::unique_columns(catalog, relation);
@@ -175,7 +180,8 @@ pub fn delete(scope: &Scope<'_>, statement: &DeleteStmt, facts: &Facts) -> Outco
 /// its own rows refer.
 pub fn judge(catalog: &Catalog, relation: &Relation, event: Event) -> Result<RowEffect, Fault> {
     let range = RangeVar { inh: true, ..RangeVar::default() };
-    let target = Target { catalog, relation, range: &range, marks: Marks::default(), converts: false };
+    let target =
+        Target { catalog, relation, range: &range, marks: Marks::default(), heritable: false, converts: false };
     let key = relation.keys.first();
     let in_key = |c: &Column| key.is_some_and(|key| key.columns.iter().any(|part| part.name == c.name));
     let referred: Vec<_> = safety::referred_by_itself(catalog, relation).collect();
@@ -332,7 +338,7 @@ impl<'a> Target<'a> {
         effect: RowEffect,
     ) -> Outcome {
         let write = self.write(scope, clause, from, with, effect)?;
-        Ok(Plan { marks: self.marks, ..Action::Write(Arc::new(write)).into() })
+        Ok(Plan { marks: self.marks, heritable: self.heritable, ..Action::Write(Arc::new(write)).into() })
     }
 
     fn write(

@@ -257,6 +257,8 @@ pub enum Own {
     Refused,
     /// Something that a new leader is told before the session goes on there.
     Memory,
+    /// The unit's log, on a new leader.
+    Play,
 }
 
 impl Owed {

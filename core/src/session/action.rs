@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::cluster::Membership;
 use crate::id::NodeId;
+use crate::journal::Touched;
 use crate::plan::PlanCache;
 use crate::unit::Batch;
 
@@ -39,6 +40,10 @@ pub enum Action {
     /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`, but
     /// not while a commit is under way that began under another leader: its batch may still be on its way to this one.
     Dial,
+    /// Wait until all open units that may have been brought over to this leader → [`super::Session::gathered`].
+    Gather(NodeId),
+    /// Note that followers have committed a unit that its leader may have lost ([`crate::heirs::Heirs::orphaned`]).
+    Orphaned { leader: NodeId, touched: Touched },
     /// A statement has run that could not be replicated exactly, because the operator allows it: to be counted.
     Waived,
     /// Sequences of the session's database may have moved.

@@ -95,7 +95,7 @@ impl Session {
             }
             (What::Own { .. }, backend::ROW_DESCRIPTION | backend::DATA_ROW | backend::EMPTY_QUERY_RESPONSE) => true,
             // Whatever the leader had to say to what is given up.
-            (What::Own { purpose: Own::Again, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
+            (What::Own { purpose: Own::Again | Own::Play, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
             (what, tag) => return self.strange_answer(what, tag).map(|()| false),
         };
         Ok(again)

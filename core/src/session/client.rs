@@ -33,13 +33,15 @@ impl Session {
         progress
     }
 
-    /// Keeps the segment's messages as long as it can be run again unseen: outside a transaction block, and small.
+    /// Keeps the segment's messages as long as it can be run again unseen, and small.
     fn remember(&mut self, frame: &Frame) {
         let segment = &mut self.segment;
         segment.begun = true;
-        let fresh = !segment.open && !segment.told && !segment.failed && self.block == Block::None;
+        let runs_again = matches!(self.block, Block::None | Block::Explicit);
+        let fresh = !segment.open && !segment.told && !segment.failed && runs_again;
         if fresh && !self.replay.is_kept() {
             self.replay.begin();
+            segment.mark = Some(self.unit.log.mark());
         }
         if self.replay.is_kept() && !self.replay.add(&frame.raw) {
             segment.told = true;
@@ -104,6 +106,8 @@ impl Session {
             self.segment_over();
             return Ok(());
         }
+        self.binds("a function was called by its number in it");
+        self.locks = true;
         if matches!(oid, 1574 | 1576 | 1765) {
             self.move_sequences();
         }

@@ -109,7 +109,6 @@ impl Session {
             return self.drain(AfterDrain::Overtaken(via));
         }
         self.gate = Gate::Commit;
-        self.replay.give_up();
         let mut order = self.unit.order;
         if via.utility().is_some() && self.has_set_role() {
             let why = "this command is refused: it is run on followers by the role of the login, and another is set";
@@ -169,14 +168,24 @@ impl Session {
         if committing.schema {
             return Some(Touched::Unknown(Unknown::Statement));
         }
+        Some(self.as_journalled(&committing.batch))
+    }
+
+    pub(super) fn as_journalled(&self, batch: &Batch) -> Touched {
         if self.client_encoding() != "UTF8" {
-            return Some(Touched::Unknown(Unknown::Encoding));
+            return Touched::Unknown(Unknown::Encoding);
         }
-        Some(Touched::of(&committing.batch))
+        Touched::of(batch)
     }
 
     /// The commit lock is held; `membership` was read after it was taken.
     pub fn locked(&mut self, membership: &Membership) {
+        self.membership_changed(membership);
+        if membership.leader() != Some(self.leader) {
+            self.leave_leader();
+        }
+        let Some(committing) = &self.committing else { return };
+        self.heirs.commits(self.leader, || self.as_journalled(&committing.batch));
         let Some(committing) = &mut self.committing else { return };
         if self.lost.is_some() || membership.leader() != Some(self.leader) {
             return self.conclude(Outcome::Aborted(

@@ -80,6 +80,7 @@ impl Session {
         if all {
             self.statements.clear();
             self.temporary = false;
+            self.locks = false;
             self.memory.clear();
             self.serializable_by_default = false;
         }

@@ -86,6 +86,7 @@ impl Session {
         };
         self.send_bind(bind, frame, &statement, &meaning);
         self.portals_made += 1;
+        self.unit.unrun = true;
         let portal = Portal { statement, meaning, run: Run::Not, serial: self.portals_made };
         self.portals.insert(bind.portal, portal);
     }
@@ -183,6 +184,7 @@ impl Session {
                 return self.poison(no_portal(), 0);
             }
             // A portal that Bind did not make is a cursor, and reads.
+            self.passes_on(false);
             return self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
         };
         let Some(Planned { span, plan: outer }) = &portal.statement.planned else {
@@ -193,6 +195,9 @@ impl Session {
         let marks = outer.marks.or(plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
         self.waive(plan, portal.statement.epoch);
+        let whole = execute.portal.is_empty() && execute.max_rows == 0;
+        self.passes_on(whole && outer.heritable && plan.heritable);
+        self.unit.unrun = false;
         match &plan.action {
             Action::Write(write) if matches!(portal.run, Run::Not) => {
                 self.execute_write(execute, &portal, write, marks)
@@ -331,6 +336,7 @@ impl Session {
         if self.block == Block::None {
             self.block = Block::Implicit;
         }
+        self.bequeaths();
     }
 
     /// Puts a BEGIN before the rest of an implicit transaction.

@@ -257,6 +257,9 @@ impl Session {
 
     /// Everything that was sent has been answered.
     fn drained(&mut self, world: &mut World<'_>) {
+        if self.gathers {
+            return self.gather();
+        }
         match self.after_drain.take() {
             Some(AfterDrain::Frame(frame) | AfterDrain::Pipeline(frame)) => {
                 self.gate = Gate::Open;

@@ -52,6 +52,7 @@
 //! | `waive` | statements that are not exact and allowed |
 //! | `takeover` | another leader |
 //! | `rest` | between two segments: held, idle |
+//! | `inherit` | an open unit goes on under it |
 //! | `stale` | plans that the schema has overtaken |
 
 use std::collections::VecDeque;
@@ -61,6 +62,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::catalog::{Catalog, Cell, Loader, SchemaEpoch, SearchPath};
 use crate::fault::Fault;
+use crate::heirs::Heirs;
 use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::plan::Policy;
@@ -83,6 +85,7 @@ mod done;
 mod encoding;
 mod extended;
 mod image;
+mod inherit;
 mod landing;
 mod leader;
 mod leftover;
@@ -106,6 +109,8 @@ use byname::ByName;
 use capture::Capture;
 use commit::Committing;
 use encoding::Encoding;
+#[cfg(feature = "sim")]
+pub(crate) use inherit::OF_THIS_KIND;
 use parameters::Parameters;
 use portal::Portal;
 use role::Role;
@@ -146,6 +151,8 @@ pub struct Session {
     own_catalog: Option<(SchemaEpoch, Arc<Catalog>)>,
     own_catalogs_made: u64,
     temporary: bool,
+    /// It may have locks on its leader that outlive a transaction.
+    locks: bool,
     search_path: Option<(SchemaEpoch, SearchPath)>,
     path_asked_in: SchemaEpoch,
     /// How often the session may have changed what names mean.
@@ -171,6 +178,9 @@ pub struct Session {
     /// For hashing a password that stands in clear in a statement.
     salt: [u8; 16],
     lost: Option<takeover::Lost>,
+    heirs: Heirs,
+    /// Nothing new is sent before other units have been brought over to this leader.
+    gathers: bool,
     again: Option<stale::Again>,
     /// The server's reason for ending the connection.
     last_word: Option<Frame>,
@@ -195,6 +205,8 @@ pub struct Birth {
     /// ParameterStatus as the leader gave them.
     pub parameters: Vec<(Bytes, Bytes)>,
     pub policy: Policy,
+    /// Shared by all sessions.
+    pub heirs: Heirs,
 }
 
 impl Session {
@@ -227,6 +239,7 @@ impl Session {
             own_catalog: None,
             own_catalogs_made: 0,
             temporary: false,
+            locks: false,
             search_path: None,
             path_asked_in: SchemaEpoch(0),
             renamings: 0,
@@ -245,6 +258,8 @@ impl Session {
             own_left: false,
             salt: [0; 16],
             lost: None,
+            heirs: birth.heirs,
+            gathers: false,
             again: None,
             last_word: None,
             instead: None,

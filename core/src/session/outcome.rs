@@ -25,6 +25,7 @@ impl Session {
             (Own::Commit, error) => self.leader_answered_commit(error, tag),
             (Own::Rollback, _) => self.rolled_back(),
             (Own::Again, _) => self.undone(),
+            (Own::Play, Some(error)) => self.not_played(&error),
             _ => {}
         }
     }
@@ -47,6 +48,11 @@ impl Session {
     pub(super) fn conclude(&mut self, outcome: Outcome) {
         let Some(committing) = &self.committing else { return };
         if committing.machine.is_some() {
+            let leader_out = matches!(outcome, Outcome::Committed { leader_out: true });
+            if leader_out || self.lost.is_some() && matches!(outcome, Outcome::Committed { .. }) {
+                let touched = self.as_journalled(&committing.batch);
+                self.actions.push_back(Action::Orphaned { leader: self.leader, touched });
+            }
             if committing.schema {
                 self.catalogs.end_change();
             }
@@ -80,7 +86,12 @@ impl Session {
                 backend::command_complete(&mut complete, tag);
                 self.tell(|_| ());
                 self.segment.held.extend_from_slice(&complete);
-                self.after_script_commit();
+                if gone && !chains && self.script_is_over() {
+                    // It is not to be said of it that it was lost, should the next leader go as well.
+                    self.finish_segment(Status::Idle);
+                } else {
+                    self.after_script_commit();
+                }
             }
             CommitVia::Extended { chain, .. } => {
                 self.tell(|out| backend::command_complete(out, tag));

@@ -212,6 +212,7 @@ impl Session {
             | Own::Again
             | Own::Intrusion
             | Own::Memory
+            | Own::Play
             | Own::Leftover
             | Own::Refused => Ok(()),
         };

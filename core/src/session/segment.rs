@@ -10,6 +10,7 @@ use crate::catalog::SchemaEpoch;
 use crate::limits;
 use crate::plan::Planned;
 use crate::reply::{Owed, Ready, What};
+use crate::unit::Mark;
 use crate::wire::backend::{self, Status};
 use crate::wire::{Frame, frontend};
 
@@ -27,6 +28,8 @@ pub(super) enum Gate {
     Commit,
     /// There is no leader connection; one is being made.
     Leaderless,
+    /// Others have still to bring their units over to the new leader.
+    Gathering,
     /// The connection ends.
     Closed,
 }
@@ -92,6 +95,8 @@ pub(super) struct Segment {
     pub told: bool,
     /// The client's Sync has come (extended), or the script is over (simple).
     pub synced: bool,
+    /// Where the unit's log ended before it.
+    pub mark: Option<Mark>,
     pub script: Option<Box<Script>>,
     /// The schema by which its writes were planned, if it has any.
     pub planned_in: Option<SchemaEpoch>,
@@ -145,6 +150,7 @@ impl Replay {
 impl Session {
     pub(super) fn owe(&mut self, what: What, shift: u32) {
         self.segment.open = true;
+        self.locks |= what.marks().locks;
         // Also if it fails, is refused later, or is never answered: its values are drawn all the same.
         if what.marks().sequences && !self.unit.sequences {
             self.move_sequences();

@@ -62,8 +62,12 @@ impl Session {
         // What was sent without a Sync has begun a transaction, which this Query ends.
         let whole = if self.segment.open { None } else { self.as_a_whole(&sql, &plans) };
         match whole {
-            Some(done) if self.begin_by_query(&sql, &done) => {}
-            Some(done) => self.query_raw(&frame, done),
+            Some(done) => {
+                self.passes_on(plans.iter().all(|planned| planned.plan.heritable));
+                if !self.begin_by_query(&sql, &done) {
+                    self.query_raw(&frame, done);
+                }
+            }
             None => self.begin_script(sql, readable, plans, false, world),
         }
     }
@@ -156,6 +160,7 @@ impl Session {
                 continue;
             };
             self.waive(&plan, source.planned_in);
+            self.passes_on(plan.heritable && meaning.plan.heritable);
             let marks = plan.marks.or(meaning.plan.marks);
             let source = meaning.named.clone().unwrap_or(source);
             let statement = Next { text, shift, marks, meaning, source };
@@ -164,6 +169,10 @@ impl Session {
                 Step::Wait => return,
             }
         }
+    }
+
+    pub(super) fn script_is_over(&self) -> bool {
+        self.segment.script.as_ref().is_some_and(|script| script.next >= script.statements.len())
     }
 
     pub(super) fn step_script(&mut self) {

@@ -24,6 +24,7 @@ impl Session {
         let segment = &self.segment;
         segment.planned_in.is_some_and(|epoch| epoch != self.catalogs.epoch())
             && self.replay.is_kept()
+            && self.told_block != Block::Explicit
             && !segment.told
             && !segment.failed
             && self.committing.is_none()

@@ -3,9 +3,10 @@
 //! | the session was | what the client sees |
 //! | --- | --- |
 //! | idle, or in a segment of which it was told nothing yet, outside a block | nothing: the segment is run on the new leader |
-//! | idle in a transaction block | 40001 for its next statement, COMMIT too |
-//! | in a statement | 40001 |
-//! | in COMMIT | what the followers decide ([`crate::unit::commit`]) |
+//! | in a transaction block, idle or in a statement of which it was told nothing yet | nothing, if the unit can go on on the new leader ([`super::inherit`]); else 40001, as the answer or for its next statement |
+//! | in a block that has failed | nothing: it still has |
+//! | in a statement of which it was told a part | 40001 |
+//! | in COMMIT | what the followers decide ([`crate::unit::commit`]); if they have been sent nothing, as before it |
 //!
 //! If the node is healthy and had said why it ends the connection (pg_terminate_backend), the client is told just that.
 
@@ -24,10 +25,16 @@ use crate::wire::backend::{self, Status};
 use crate::wire::{frontend, notice};
 
 /// Why there is no leader connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Lost {
     /// The transaction that the leader took with it is the client's own block.
     pub block: bool,
+    /// It is to be brought over to the next leader.
+    pub goes_on: bool,
+    /// The server has said that it ends the session.
+    pub ended: bool,
+    /// It was at its COMMIT, with which it is over either way.
+    pub at_commit: bool,
 }
 
 /// What a new leader has to be told, besides statements prepared by protocol.
@@ -89,11 +96,17 @@ impl Session {
             return;
         }
         self.gate = Gate::Leaderless;
+        self.heir_broke();
         self.actions.push_back(Action::Suspect { node: self.leader, why });
     }
 
-    fn lose_leader(&mut self) {
-        self.lost = Some(Lost { block: self.told_block == Block::Explicit });
+    pub(super) fn lose_leader(&mut self) {
+        self.lost = Some(Lost {
+            block: self.told_block == Block::Explicit,
+            goes_on: false,
+            ended: self.is_ended(),
+            at_commit: false,
+        });
         self.leader_in.clear();
         self.leader_out.clear();
         self.waiting = 0;
@@ -124,6 +137,9 @@ impl Session {
 
     /// Whether the leader was lost in a commit, whose machine then decides.
     fn lost_in_commit(&mut self) -> bool {
+        if self.took_back_commit() {
+            return false;
+        }
         let Some(committing) = &mut self.committing else { return false };
         match &mut committing.machine {
             Some(machine) => {
@@ -148,15 +164,22 @@ impl Session {
             Some(leader) => leader != self.leader,
             None => !membership.member(self.leader).state.is_current(),
         };
-        if !goes || self.lost.is_some() || self.gate == Gate::Closed {
+        if goes {
+            self.leave_leader();
+        }
+    }
+
+    /// Its leader is out, or will be.
+    pub(super) fn leave_leader(&mut self) {
+        if self.lost.is_some() || self.gate == Gate::Closed {
             return;
         }
-        self.last_word = None;
         self.lose_leader();
+        self.last_word = None;
         if self.gate == Gate::Closed || self.lost_in_commit() {
             return;
         }
-        self.settle_segment();
+        self.settle_segment(true);
         self.lead_again();
     }
 
@@ -181,7 +204,7 @@ impl Session {
             self.tell_raw(&word.raw);
             return self.close();
         }
-        self.settle_segment();
+        self.settle_segment(verdict == Verdict::Out);
         self.lead_again();
     }
 
@@ -197,9 +220,14 @@ impl Session {
             self.lose_leader();
         }
         self.after_drain = then;
-        self.lost = Some(Lost { block: chained });
+        self.lost = Some(Lost { block: chained, ..Lost::default() });
         self.instead = chained.then(lost_transaction);
+        if chained {
+            self.binds(LOST);
+        }
         self.segment.open = false;
+        // All that was asked for is answered.
+        self.segment.begun &= self.segment.script.is_some();
         self.lead_again();
     }
 
@@ -211,15 +239,27 @@ impl Session {
         }
     }
 
-    /// What becomes of the segment that was under way.
-    fn settle_segment(&mut self) {
+    /// What becomes of the segment that was under way, and of the unit. `out`: its leader is.
+    fn settle_segment(&mut self, out: bool) {
+        if self.lost.as_ref().is_some_and(|lost| lost.block) && out && self.goes_on() {
+            return;
+        }
+        if let Some(lost) = self.lost.as_mut().filter(|lost| lost.at_commit) {
+            lost.block = false;
+            self.replay.give_up();
+        }
         let block = self.lost.as_ref().is_some_and(|lost| lost.block);
+        // Of one that has failed the client knows already.
+        let unknown = self.status != Status::Failed || !self.unit.savepoints.is_empty();
         self.end_unit();
+        if block {
+            self.binds(LOST);
+        }
         self.block = if block { Block::Explicit } else { Block::None };
         self.told_block = self.block;
         self.status = if block { Status::Failed } else { Status::Idle };
         if !self.segment.begun {
-            self.instead = block.then(lost_transaction);
+            self.instead = (block && unknown).then(lost_transaction);
             return;
         }
         if let Some(replay) = self.replay.take().filter(|_| !block && !self.segment.told) {
@@ -263,7 +303,9 @@ impl Session {
             }
         }
         self.remind();
-        if lost.block && self.told_block == Block::Explicit {
+        self.gathers = true;
+        if lost.goes_on && self.plays() {
+        } else if lost.block && self.told_block == Block::Explicit {
             // The block goes on as what it is: failed. So the leader itself gives the right answers in it.
             self.own_query(b"BEGIN", Own::Memory);
             self.own_query(b"lockstep: the transaction was lost with its server", Own::Memory);
@@ -311,7 +353,10 @@ impl Session {
     }
 }
 
-fn lost_transaction() -> Fault {
+/// The block that is made for it on the next leader must not be taken for it when that leader goes, too.
+pub(super) const LOST: &str = "it was lost before";
+
+pub(super) fn lost_transaction() -> Fault {
     Fault::error(
         SqlState::SERIALIZATION_FAILURE,
         "the server that ran this transaction has failed; another has taken over",

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Action, Session};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
+use crate::heirs::Heir;
 use crate::plan::{Captured, Memory};
 use crate::reply::Source;
 use crate::unit::{Log, Mark, Order};
@@ -44,6 +45,12 @@ pub(super) struct Unit {
     pub spilled: bool,
     /// Why it cannot be committed.
     pub doomed: Option<Fault>,
+    /// Its place among those that a new leader inherits, once it writes in a block.
+    pub heir: Option<Heir>,
+    /// Why it cannot go on under a new leader.
+    pub bound: Option<&'static str>,
+    /// A portal was made and has not been run.
+    pub unrun: bool,
     /// What a new leader must be told if the transaction succeeds.
     pub learned: Vec<(Memory, Arc<str>)>,
 }
@@ -68,6 +75,9 @@ impl Default for Unit {
             overtaken: Vec::new(),
             spilled: false,
             doomed: None,
+            heir: None,
+            bound: None,
+            unrun: false,
             learned: Vec::new(),
         }
     }

@@ -28,8 +28,8 @@ pub(super) struct Unit {
     pub entered: bool,
     /// What it has said, with the number of rows that the server told.
     pub said: Vec<(String, usize)>,
-    /// It was said more than what was answered: what it has done is not known.
-    pub unheard: bool,
+    /// It was said more than what was answered, with these among it: what it has done is not known.
+    pub unheard: Option<Vec<(i64, i64)>>,
     marks: Vec<(usize, bool, usize)>,
 }
 
@@ -51,13 +51,17 @@ pub(super) struct Client {
     pub inbox: BytesMut,
     pub units: Vec<Unit>,
     pub tickets: Vec<i64>,
+    /// What it has read to write it back.
+    read: i64,
+    /// A fault of ours: its locking reads do not look like that.
+    disguises: bool,
     /// SQLSTATE and message of errors that are still to be judged.
     pub errors: Vec<(String, String)>,
     pub said_goodbye: bool,
 }
 
 impl Client {
-    pub(super) fn new(id: usize, mut rng: Rng) -> Self {
+    pub(super) fn new(id: usize, mut rng: Rng, disguises: bool) -> Self {
         let left = 2 + rng.below(4);
         Self {
             id,
@@ -72,6 +76,8 @@ impl Client {
             inbox: BytesMut::new(),
             units: Vec::new(),
             tickets: Vec::new(),
+            read: 0,
+            disguises,
             errors: Vec::new(),
             said_goodbye: false,
         }
@@ -95,11 +101,17 @@ impl Client {
                 adds: Vec::new(),
                 entered: false,
                 said: Vec::new(),
-                unheard: false,
+                unheard: None,
                 marks: Vec::new(),
             });
         }
-        let Some(request) = self.plan.pop() else { return String::new() };
+        let Some(mut request) = self.plan.pop() else { return String::new() };
+        for (text, _) in &mut request.statements {
+            *text = text.replace(workload::READ, &self.read.to_string());
+            if self.disguises && text.starts_with("SELECT") {
+                *text = text.replace("FOR UPDATE", "/*FOR UPDATE*/");
+            }
+        }
         let texts: Vec<&str> = request.statements.iter().map(|(text, _)| text.as_str()).collect();
         let text = texts.join("; ");
         if request.simple {
@@ -151,10 +163,12 @@ impl Client {
     }
 
     fn row(&mut self, row: &[Option<Bytes>]) {
-        if let (Some((_, Meaning::Ticket)), [Some(value)]) = (self.asked.get(self.answered), row)
-            && let Some(ticket) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
-        {
-            self.tickets.push(ticket);
+        let [Some(value)] = row else { return };
+        let Some(value) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) else { return };
+        match self.asked.get(self.answered) {
+            Some((_, Meaning::Ticket)) => self.tickets.push(value),
+            Some((_, Meaning::Look)) => self.read = value,
+            _ => {}
         }
     }
 
@@ -189,12 +203,17 @@ impl Client {
     }
 
     /// Statements that do something and were not answered.
-    fn is_unheard(&self) -> bool {
-        self.asked.iter().skip(self.answered).any(|(_, meaning)| !meaning.is_control())
+    fn unheard(&self) -> Option<Vec<(i64, i64)>> {
+        let unheard = || self.asked.iter().skip(self.answered).filter(|(_, meaning)| !meaning.is_control());
+        let adds = unheard().filter_map(|(_, meaning)| match *meaning {
+            Meaning::Add { account, amount } => Some((account, amount)),
+            _ => None,
+        });
+        unheard().next().is_some().then(|| adds.collect())
     }
 
     fn ready(&mut self, status: Status) -> Result<(), String> {
-        let unheard = self.is_unheard();
+        let unheard = self.unheard();
         let Some(unit) = self.units.last_mut() else { return Ok(()) };
         if !self.failed && self.answered != self.asked.len() {
             return Err(format!("it was answered {} of {} statements", self.answered, self.asked.len()));
@@ -217,7 +236,9 @@ impl Client {
             Status::Failed => {
                 // Back to the savepoint if there is one, now and then; else the end, whatever it is called.
                 if !unit.marks.is_empty() && self.rng.one_in(2) {
-                    self.plan.retain(|request| !request.is(Meaning::Savepoint));
+                    // What was to be written back may not have been read, or its lock is gone.
+                    let writes_back = |request: &Request| request.statements[0].0.contains(workload::READ);
+                    self.plan.retain(|request| !request.is(Meaning::Savepoint) && !writes_back(request));
                     self.plan.push(Request::one("ROLLBACK TO SAVEPOINT s", Meaning::RollbackTo));
                 } else {
                     self.plan.retain(|request| request.is(Meaning::Commit) || request.is(Meaning::Rollback));
@@ -230,9 +251,9 @@ impl Client {
     /// The connection is over.
     pub(super) fn cut_off(&mut self) {
         let outcome = if self.waiting { Outcome::Unknown } else { Outcome::Aborted };
-        let unheard = self.is_unheard();
+        let unheard = self.unheard();
         for unit in self.units.iter_mut().filter(|unit| unit.outcome == Outcome::Open) {
-            (unit.outcome, unit.unheard) = (outcome, unheard);
+            (unit.outcome, unit.unheard) = (outcome, unheard.clone());
         }
         self.waiting = false;
         self.said_goodbye = true;

@@ -75,6 +75,9 @@ impl World {
     pub(super) fn change(&mut self, event: Event) {
         match self.cluster.membership.after(event.clone(), 0) {
             Ok(next) => {
+                if let Event::Lost { node, .. } | Event::Diverged { node, .. } = &event {
+                    self.heirs.fell(*node, matches!(event, Event::Lost { .. }));
+                }
                 self.note(|| format!("cluster: {event:?}"));
                 self.cluster.changing = Some(next);
             }

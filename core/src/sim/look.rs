@@ -57,6 +57,7 @@ impl World {
     }
 
     fn clear(&mut self, seat: usize) {
+        self.hear_out_if_out(seat);
         let of = &mut self.seats[seat];
         of.looks = None;
         let membership = if self.fault == Some(Fault::MembersNotReread) { &of.seen } else { &self.cluster.membership };

@@ -15,6 +15,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `world` | which of the things that can happen next does |
+//! | `accident` | what the world does to us |
 //! | `shell`, `seat`, `look`, `exchange` | what the runtime does for a session |
 //! | `cluster` | who is a member; sequences are levelled |
 //! | `client`, `workload` | what clients ask for, and what they were told |
@@ -41,6 +42,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+mod accident;
 mod answer;
 mod backend;
 mod client;

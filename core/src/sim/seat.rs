@@ -47,6 +47,8 @@ pub(super) enum Asked {
     Verdict(NodeId),
     Degraded(NodeId, String),
     Dial,
+    /// All units that may have been brought over to this leader.
+    Gathered(NodeId),
     /// A fault of ours.
     EnterAfterLook,
 }

@@ -33,10 +33,11 @@ impl World {
                 catalogs: catalogs.clone(),
                 parameters: Vec::new(),
                 policy: Policy::default(),
+                heirs: self.heirs.clone(),
             };
             let rng = self.rng.fork();
             self.seats.push(Seat {
-                client: Client::new(number, rng),
+                client: Client::new(number, rng, self.fault == Some(Fault::LocksUnseen)),
                 session: Session::new(birth),
                 sent: BytesMut::new(),
                 client_open: true,
@@ -124,6 +125,12 @@ impl World {
                 self.drop_leader(seat);
                 self.seats[seat].asked.push(Asked::Dial);
             }
+            Action::Gather(node) => self.seats[seat].asked.push(Asked::Gathered(node)),
+            Action::Orphaned { leader, touched } => {
+                if self.fault != Some(Fault::OrphansForgotten) {
+                    self.heirs.orphaned(leader, touched);
+                }
+            }
             Action::SequencesMoved => self.sequences_moved(),
             Action::Waived => {}
             Action::Vacate(_) => {}
@@ -149,6 +156,7 @@ impl World {
 
     fn locked(&mut self, seat: usize, held: Lock) {
         self.seats[seat].lock = held;
+        self.hear_out_if_out(seat);
         self.seats[seat].session.locked(&self.cluster.membership);
     }
 
@@ -161,6 +169,24 @@ impl World {
             return self.turn(seat);
         }
         self.seats[seat].lock = lock;
+    }
+
+    pub(super) fn hear_out_if_out(&mut self, seat: usize) {
+        if self.cluster.membership.leader() != Some(self.seats[seat].session.leader()) {
+            self.hear_out(seat);
+        }
+    }
+
+    /// Takes what a leader that is about to be left has said, if it may matter.
+    pub(super) fn hear_out(&mut self, seat: usize) {
+        let of = &mut self.seats[seat];
+        if of.session.has_heir()
+            && self.fault != Some(Fault::WordUnheard)
+            && let Some(link) = of.leader
+        {
+            let said = self.nodes[link.node].backends[link.backend].out.split();
+            of.session.leader_in.extend_from_slice(&said);
+        }
     }
 
     fn reserve(&mut self, seat: usize, node: NodeId, fresh: bool) {
@@ -202,6 +228,12 @@ impl World {
             },
             Asked::Degraded(node, why) => self.degraded(seat, node, why),
             Asked::Dial => self.dial(seat),
+            Asked::Gathered(node) => {
+                if self.fault != Some(Fault::NoBarrier) && self.leads(node) {
+                    self.heirs.give_up(node);
+                }
+                self.seats[seat].session.gathered(node);
+            }
             Asked::EnterAfterLook => self.enter_after_look(seat),
         }
         self.turn(seat);
@@ -260,6 +292,7 @@ impl World {
         if self.fault == Some(Fault::LeftLost) {
             self.seats[seat].flight = None;
         }
+        self.hear_out(seat);
         self.drop_leader(seat);
         self.note(|| format!("s{seat}: has lost its leader: {why}"));
         self.seats[seat].session.leader_lost(why.into());

@@ -15,6 +15,8 @@ pub(super) enum Meaning {
         account: i64,
         amount: i64,
     },
+    /// Reads the account's `n`, to write it back.
+    Look,
     /// Into the ledger.
     Enter,
     Ticket,
@@ -88,6 +90,9 @@ fn block(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
         if savepoint == Some(n) {
             requests.push(Request::one("SAVEPOINT s", Meaning::Savepoint));
         }
+        if rng.one_in(5) {
+            requests.extend(read_and_write(rng).map(alone));
+        }
         requests.push(alone(statement(rng, client)));
     }
     if savepoint.is_some() && rng.one_in(2) {
@@ -97,6 +102,17 @@ fn block(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
     requests.push(Request::one(end.0, end.1));
     requests
 }
+
+/// By way of the client: only a lock keeps others away between the two.
+fn read_and_write(rng: &mut Rng) -> [(String, Meaning); 2] {
+    let (account, amount) = (rng.below(ACCOUNTS), 1 + rng.below(5) as i64);
+    let read = format!("SELECT n FROM account WHERE id = {account} FOR UPDATE");
+    let write = format!("UPDATE account SET n = {READ} + {amount} WHERE id = {account}");
+    [(read, Meaning::Look), (write, Meaning::Add { account: account as i64, amount })]
+}
+
+/// Stands for what was read last.
+pub(super) const READ: &str = "@";
 
 fn enter(id: i64, client: usize) -> (String, Meaning) {
     (format!("INSERT INTO ledger (id, who) VALUES ({id}, {client})"), Meaning::Enter)

@@ -1,7 +1,9 @@
 //! The scheduler: which of the things that can happen next does.
 
 use std::fmt::Write;
+use std::task::{Context, Waker};
 
+use super::accident::{Accident, accidents};
 use super::backend::{Backend, Did};
 use super::cluster::Cluster;
 use super::exchange::Follower;
@@ -10,6 +12,7 @@ use super::node::{Link, Node};
 use super::rng::Rng;
 use super::seat::{Asked, Seat};
 use crate::commitlock::CommitLock;
+use crate::heirs::Heirs;
 use crate::id::NodeId;
 use crate::inflight::InFlight;
 use crate::plan::PlanCache;
@@ -20,6 +23,7 @@ pub(super) struct World {
     pub cluster: Cluster,
     pub lock: CommitLock,
     pub in_flight: InFlight<Link>,
+    pub heirs: Heirs,
     pub plans: PlanCache,
     pub rng: Rng,
     pub fault: Option<Fault>,
@@ -31,31 +35,15 @@ pub(super) struct World {
     pub accidents: Vec<Accident>,
     /// The next connection to a follower is refused.
     pub full: bool,
+    /// Nobody waits any more for units that are brought over.
+    pub impatient: bool,
     /// Something has gone wrong that is the world's fault, not ours.
     pub disturbed: bool,
     /// The first thing that must not have happened.
     pub failure: Option<String>,
     /// A node, or a seat behind the nodes, whose turn comes seldom.
-    slow: usize,
+    pub slow: usize,
     history: Option<Vec<String>>,
-}
-
-/// What the world does to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Accident {
-    Crash,
-    /// A connection is reset: what was on its way may be lost.
-    Cut,
-    /// `pg_terminate_backend`
-    Terminate,
-    /// The same, of a session for whose rows another waits, and which is slow to hear of it. It comes when there is one.
-    TerminateHolder,
-    /// The same of one that is at its commit, and has sent nothing yet.
-    TerminateCommitter,
-    /// A follower has no connection to give, once.
-    Full,
-    /// A client goes without a word.
-    ClientVanishes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,12 +100,14 @@ impl World {
             seats: Vec::new(),
             lock: CommitLock::new(),
             in_flight: InFlight::new(),
+            heirs: Heirs::default(),
             plans: PlanCache::new(1 << 20),
             fault,
             pool: Vec::new(),
             drawing: Vec::new(),
             accidents: accidents(&mut rng),
             full: false,
+            impatient: false,
             disturbed: false,
             failure: None,
             slow,
@@ -134,15 +124,17 @@ impl World {
             if self.failure.is_some() {
                 return;
             }
-            let often = match self.accidents.last() {
-                Some(Accident::TerminateHolder) => 8,
-                Some(Accident::TerminateCommitter) => 1,
-                _ => 150,
-            };
-            if !self.accidents.is_empty() && self.rng.one_in(often) {
+            if let Some(accident) = self.accidents.last()
+                && self.rng.one_in(accident.rarity())
+            {
                 self.happen();
             }
-            let steps = self.steps();
+            self.impatient = self.rng.one_in(200);
+            let mut steps = self.steps();
+            if steps.is_empty() && !self.impatient {
+                self.impatient = true;
+                steps = self.steps();
+            }
             if steps.is_empty() {
                 self.accidents.clear();
                 return self.judge();
@@ -216,6 +208,10 @@ impl World {
             Asked::Reserve(_) | Asked::EnterAfterLook => true,
             Asked::Verdict(_) | Asked::Degraded(..) => self.cluster.changing.is_none(),
             Asked::Dial => self.cluster.changing.is_none() && self.is_settled(),
+            // Or they have been waited for as long as one may.
+            Asked::Gathered(node) => {
+                self.fault == Some(Fault::NoBarrier) || !self.leads(*node) || self.impatient || self.is_gathered(*node)
+            }
         }
     }
 
@@ -224,6 +220,14 @@ impl World {
         let leader = self.cluster.membership.leader();
         let under_way = |seat: &Seat| seat.lock.is_held() && Some(seat.session.leader()) != leader;
         !self.seats.iter().any(under_way)
+    }
+
+    pub(super) fn leads(&self, node: NodeId) -> bool {
+        self.cluster.membership.leader() == Some(node)
+    }
+
+    fn is_gathered(&self, leader: NodeId) -> bool {
+        self.heirs.poll_gathered(leader, &Context::from_waker(Waker::noop())).is_ready()
     }
 
     fn step(&mut self, step: Step) {
@@ -246,6 +250,7 @@ impl World {
                 self.turn(seat);
             }
             Step::SeesMembers(seat) => {
+                self.hear_out_if_out(seat);
                 let seen = self.cluster.membership.clone();
                 self.seats[seat].session.membership_changed(&seen);
                 self.seats[seat].seen = seen;
@@ -301,95 +306,6 @@ impl World {
         self.backend(link).abandoned = true;
     }
 
-    fn happen(&mut self) {
-        let Some(accident) = self.accidents.pop() else { return };
-        let waits = matches!(accident, Accident::TerminateHolder | Accident::TerminateCommitter);
-        self.disturbed |= accident != Accident::ClientVanishes && !waits;
-        match accident {
-            Accident::Crash => {
-                let node = self.rng.below(self.nodes.len());
-                if self.nodes.iter().filter(|node| node.up).count() > 1 && self.nodes[node].up {
-                    let name = self.nodes[node].name;
-                    self.note(|| format!("!!! {name} crashes"));
-                    self.nodes[node].crash();
-                }
-            }
-            Accident::Cut | Accident::Terminate => {
-                let links = self.live_links();
-                if links.is_empty() {
-                    return;
-                }
-                let link = links[self.rng.below(links.len())];
-                let name = self.nodes[link.node].name;
-                self.note(|| format!("!!! {accident:?} {name}{}", link.backend));
-                self.cut(link, accident);
-            }
-            Accident::TerminateHolder | Accident::TerminateCommitter => self.terminate_holder(accident),
-            Accident::Full => self.full = true,
-            Accident::ClientVanishes => {
-                let seat = self.rng.below(self.seats.len());
-                self.client_vanishes(seat);
-            }
-        }
-    }
-
-    fn terminate_holder(&mut self, accident: Accident) {
-        let holds = |seat: &usize| {
-            if accident == Accident::TerminateCommitter && self.seats[*seat].asked.is_empty() {
-                return false;
-            }
-            let link = self.seats[*seat].leader;
-            link.is_some_and(|link| self.backend_of(link).is_waited_for(&self.nodes[link.node].store))
-        };
-        let holders: Vec<usize> = (0..self.seats.len()).filter(holds).collect();
-        if holders.is_empty() {
-            return self.accidents.push(accident);
-        }
-        self.disturbed = true;
-        let seat = holders[self.rng.below(holders.len())];
-        let Some(link) = self.seats[seat].leader else { return };
-        self.slow = self.nodes.len() + seat;
-        let name = self.nodes[link.node].name;
-        self.note(|| format!("!!! Terminate {name}{}, for which another waits", link.backend));
-        self.cut(link, Accident::Terminate);
-    }
-
-    /// Connections that may end now: of followers, of leaders whose units followers may have, or of all leaders, each as
-    /// often as the others, though there are few of the first at any time.
-    fn live_links(&mut self) -> Vec<Link> {
-        let which = self.rng.below(3);
-        let links: Vec<Link> = if which == 0 {
-            let exchanges = self.seats.iter().flat_map(|seat| &seat.exchanges);
-            exchanges.map(|exchange| exchange.follower.link).collect()
-        } else {
-            let half_done = |seat: &&Seat| which == 2 || !seat.session.abandoned().is_empty();
-            self.seats.iter().filter(half_done).filter_map(|seat| seat.leader).collect()
-        };
-        links.into_iter().filter(|link| !self.backend_of(*link).ended).collect()
-    }
-
-    fn cut(&mut self, link: Link, accident: Accident) {
-        let node = &mut self.nodes[link.node];
-        let backend = &mut node.backends[link.backend];
-        if accident == Accident::Terminate {
-            return backend.terminate(&mut node.store);
-        }
-        if self.rng.one_in(2) {
-            backend.inbox.clear();
-        }
-        backend.abandoned = true;
-        backend.out.clear();
-        let lost = self.seats.iter().position(|seat| seat.leader == Some(link));
-        if let Some(seat) = lost {
-            return self.leader_lost(seat, "reset");
-        }
-        let find = |seat: &Seat| seat.exchanges.iter().position(|exchange| exchange.follower.link == link);
-        let found = self.seats.iter().enumerate().find_map(|(n, seat)| Some((n, find(seat)?)));
-        if let Some((seat, exchange)) = found {
-            self.break_exchange(seat, exchange);
-        }
-    }
-
     pub(super) fn fail(&mut self, why: String) {
         self.note(|| format!("*** {why}"));
         self.failure.get_or_insert(why);
@@ -408,19 +324,4 @@ impl World {
             text
         })
     }
-}
-
-/// Four of five worlds are disturbed.
-fn accidents(rng: &mut Rng) -> Vec<Accident> {
-    let kinds: &[Accident] = match rng.below(5) {
-        0 => &[],
-        4 => &[Accident::TerminateHolder, Accident::TerminateCommitter],
-        1 => &[Accident::Cut, Accident::Terminate, Accident::Full, Accident::ClientVanishes],
-        2 => &[Accident::Crash],
-        _ => &[Accident::Cut, Accident::Crash, Accident::TerminateHolder, Accident::ClientVanishes],
-    };
-    if kinds.is_empty() {
-        return Vec::new();
-    }
-    (0..1 + rng.below(3)).map(|_| kinds[rng.below(kinds.len())]).collect()
 }

@@ -54,6 +54,8 @@ pub struct Facts {
     pub statements: Vec<&'static str>,
     /// `SELECT … INTO`, and `CREATE TABLE AS`.
     pub into: bool,
+    /// FOR UPDATE, FOR SHARE and the like.
+    pub locks: bool,
     /// DEFAULT as a value.
     pub defaults: bool,
     /// The first argument of each `set_config`, where it is a plain literal.
@@ -138,6 +140,7 @@ impl Walk {
             self.facts.statements.push(node);
         }
         self.facts.into |= node == "IntoClause";
+        self.facts.locks |= node == "LockingClause";
         self.facts.defaults |= node == "SetToDefault";
         self.facts.values_of_server |= node == "SqlValueFunction";
         self.frames.push(Frame { node, field: "", element: 0, strings: Vec::new() });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::Log;
 use crate::effect::{Template, TemplateId};
 use crate::limits;
 use crate::wire::backend::{self, Status};
@@ -38,6 +39,12 @@ impl Batch {
 
     pub fn has_rows_only(&self) -> bool {
         self.rows_only
+    }
+
+    /// The log that it was made of, where that can be played on a new leader.
+    pub fn log(&self) -> Option<Log> {
+        let plain = self.rows_only && !self.block && self.spilled == 0;
+        plain.then(|| Log::of_executions(&self.templates, &self.tail))
     }
 
     /// The statement of this name.

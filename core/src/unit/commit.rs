@@ -254,6 +254,11 @@ impl Commit {
         self.advance();
     }
 
+    /// Whether it may be committed somewhere.
+    pub fn has_sent(&self) -> bool {
+        self.sent || self.leader != Leader::Waiting
+    }
+
     /// The connection broke after the batch was sent and before it was answered, and the server gave no reason.
     pub fn broken(&mut self, node: NodeId, why: String) {
         if !self.awaits(node, |state| state == Follower::Sent) {

@@ -64,6 +64,18 @@ impl Log {
         Some(mark.at)
     }
 
+    /// What is played of it on a new leader; `None`: there is more to it than executions of statements by name, or not
+    /// all of it is here.
+    pub fn executions(&self) -> Option<(&[Template], &[u8])> {
+        let plain = !(self.schema_changed || self.block || self.deferred || self.texts);
+        (plain && self.spilled == 0).then_some((&self.templates[..], &self.body[..]))
+    }
+
+    /// Out of a batch that was not sent.
+    pub fn of_executions(templates: &[Template], body: &[u8]) -> Self {
+        Self { templates: templates.to_vec(), body: body.into(), ..Self::default() }
+    }
+
     /// One execution of `template`. `parameters` are values with their lengths, as they stand in a DataRow.
     pub fn execute(&mut self, template: &Template, formats: &[Format], count: usize, parameters: &[u8]) {
         let name = template.id.statement_name();

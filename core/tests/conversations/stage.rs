@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use lockstep_core::catalog::{Catalog, Cell, Loader};
 use lockstep_core::cluster::{Member, MemberState, Membership, Verdict};
+use lockstep_core::heirs::Heirs;
 use lockstep_core::id::{Epoch, NodeId, SessionId};
 use lockstep_core::plan::{PlanCache, Policy};
 use lockstep_core::session::{Action, Birth, Session, World};
@@ -31,6 +32,7 @@ pub enum Event {
 pub struct Stage {
     pub session: Session,
     pub catalogs: Arc<Cell<Catalog>>,
+    pub heirs: Heirs,
     pub leader: Leader,
     /// What the client has still to send.
     pub to_send: BytesMut,
@@ -88,12 +90,14 @@ impl Stage {
 
     pub fn before_the_catalog_is_read() -> Self {
         let catalogs = Arc::new(Cell::new(0));
+        let heirs = Heirs::default();
         let birth = Birth {
             id: SessionId(1),
             leader: LEADER,
             catalogs: catalogs.clone(),
             parameters: Vec::new(),
             policy: Policy::default(),
+            heirs: heirs.clone(),
         };
         let member = |name: &str| Member {
             name: name.into(),
@@ -106,6 +110,7 @@ impl Stage {
         Self {
             session: Session::new(birth),
             catalogs,
+            heirs,
             leader: Leader::default(),
             to_send: BytesMut::new(),
             told: BytesMut::new(),
@@ -145,6 +150,7 @@ impl Stage {
 
     /// The follower leads, and the session has not been told yet.
     pub fn follower_leads(&mut self) {
+        self.heirs.fell(LEADER, true);
         self.membership.members[0].state = MemberState::Degraded;
         self.membership.leading = Some(FOLLOWER);
     }
@@ -262,7 +268,8 @@ impl Stage {
             | Action::Reserve { .. }
             | Action::SendBatch { .. }
             | Action::Suspect { .. }
-            | Action::Degrade { .. } => self.wanted.push_back(action),
+            | Action::Degrade { .. }
+            | Action::Gather(_) => self.wanted.push_back(action),
             Action::Dial => {
                 self.leader = Leader::default();
                 self.wanted.push_back(action);
@@ -287,6 +294,10 @@ impl Stage {
             Some(Action::Degrade { node, .. }) => {
                 self.follower_takes_over();
                 self.session.degraded(node);
+            }
+            Some(Action::Gather(node)) => {
+                self.heirs.give_up(node);
+                self.session.gathered(node);
             }
             Some(Action::Dial) => {
                 self.events.push(Event::Dialled);

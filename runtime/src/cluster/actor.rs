@@ -140,6 +140,7 @@ impl Cluster {
     }
 
     pub(super) async fn diverged(&self, node: NodeId, why: String) {
+        self.shared.heirs.fell(node, false);
         match self.registry.change(Event::Diverged { node, why: why.clone() }).await {
             Ok(_) | Err(Refusal::NotActive { .. }) => {}
             Err(refusal) => {
@@ -201,6 +202,10 @@ impl Cluster {
             }
         };
         self.moves();
+        if matches!(event, Event::Lost { .. }) {
+            let silently = self.standings[usize::from(node.0)].is_silent().await;
+            self.shared.heirs.fell(node, silently);
+        }
         if let Err(refusal) = self.registry.change(event).await {
             tracing::debug!(%refusal, "nothing changes");
         }

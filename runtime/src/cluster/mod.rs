@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use lockstep_core::commitlock::CommitLock;
+use lockstep_core::heirs::Heirs;
 use lockstep_core::id::NodeId;
 use lockstep_core::inflight::InFlight;
 use tokio::sync::oneshot;
@@ -78,7 +79,7 @@ use registry::Registry;
 pub use report::Report;
 use state::StateDirectory;
 pub use state::StateFault;
-pub use succession::Succession;
+pub use succession::{Succession, gathered};
 
 /// Databases that an arbiter may have to be told of at once; one that falls behind closes all its idle connections.
 const VACATED: usize = 16;
@@ -146,6 +147,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         intake: Arc::default(),
         commit_lock: CommitLock::new(),
         succession: Succession::default(),
+        heirs: Heirs::default(),
         in_flight: InFlight::new(),
         utilities: Arc::default(),
         vacated: tokio::sync::broadcast::Sender::new(VACATED),

@@ -5,9 +5,15 @@
 //! now: a statement that came before them would work on rows that they are about to replace, and its change would be lost.
 //! (Found by the simulator: `lockstep_core::sim`.)
 
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
 use lockstep_core::commitlock::CommitLock;
 use lockstep_core::id::NodeId;
 use tokio::sync::Mutex;
+
+use crate::shared::Shared;
 
 /// Whose predecessor's commits are known to be over.
 #[derive(Debug, Default)]
@@ -22,6 +28,17 @@ impl Succession {
             drop(lock.exclusive().await);
             *settled = Some(leader);
         }
+    }
+}
+
+/// Returns when every unit that was open under another leader has been brought over to `leader` or is over
+/// ([`lockstep_core::heirs`]), or `leader` leads no more; who has not come by `limit` is waited for no longer.
+pub async fn gathered(leader: NodeId, shared: &Shared, limit: Duration) {
+    let leads = || shared.membership.load().leader() == Some(leader);
+    let all = poll_fn(|context| if leads() { shared.heirs.poll_gathered(leader, context) } else { Poll::Ready(()) });
+    if tokio::time::timeout(limit, all).await.is_err() && leads() {
+        let late = shared.heirs.give_up(leader);
+        tracing::warn!(late, ?limit, "open transactions could not be brought over to the new leader in time; they end");
     }
 }
 

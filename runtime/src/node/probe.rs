@@ -84,7 +84,10 @@ impl Probe for ServiceProbe {
             Err(ServiceFault::Timeout(limit)) => {
                 return Observation::Down(format!("it answers old connections, but no login within {limit:?}"));
             }
-            Err(fault) => return fault.observation(),
+            Err(fault) => {
+                self.standing.hear(&fault);
+                return fault.observation();
+            }
         };
         // The standing connection may have broken while the node lives: it is dialled again here, guard and all.
         if let Err(fault @ StandingFault::Taken(_)) = self.standing.line().await {

@@ -2,15 +2,20 @@
 //! second proxy away for as long as this one is there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use tokio_postgres::error::SqlState;
 
 use crate::config::{Config, Node, Service};
-use crate::service::{self, Line, ServiceFault, within};
+use crate::service::{self, Line, Parting, ServiceFault, within};
 
 /// Drawn once; any lockstep takes the same lock on every node that it uses, whatever its cluster is called.
 const GUARD: i64 = 0x4c6f_636b_7374_6570;
+
+/// How long the end of a connection may take to be heard of when its server is known to be gone.
+const LAST_WORD: Duration = Duration::from_millis(150);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StandingFault {
@@ -25,18 +30,21 @@ pub struct Standing {
     config: Arc<Config>,
     position: usize,
     held: Mutex<Held>,
+    /// The server has said that it ends, since the newest connection was made.
+    said: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     line: Option<Arc<Line>>,
+    parting: Option<watch::Receiver<Parting>>,
     /// Backend of the newest connection: when that breaks on our side only, it still holds the guard.
     backend: Option<i32>,
 }
 
 impl Standing {
     pub fn new(config: Arc<Config>, position: usize) -> Self {
-        Self { config, position, held: Mutex::default() }
+        Self { config, position, held: Mutex::default(), said: AtomicBool::new(false) }
     }
 
     /// The connection, dialled and guarded anew if it has broken.
@@ -50,11 +58,21 @@ impl Standing {
         let line = service::dial(service, &self.config.nodes[self.position], &service.database, limit).await?;
         let ghost = held.backend.take();
         held.backend = Some(guard(&line, ghost, limit).await?);
+        held.parting = Some(line.parting());
+        self.said.store(false, Ordering::Relaxed);
         Ok(held.line.insert(Arc::new(line)).clone())
     }
 
     /// One round trip on the connection. When it fails the connection is given up.
     pub async fn feel(&self) -> Result<(), StandingFault> {
+        let felt = self.try_feel().await;
+        if let Err(StandingFault::Service(fault)) = &felt {
+            self.hear(fault);
+        }
+        felt
+    }
+
+    async fn try_feel(&self) -> Result<(), StandingFault> {
         let line = self.line().await?;
         let answered =
             within(self.config.health.now().timeout, async { Ok(line.simple_query("SELECT 1").await?) }).await;
@@ -68,7 +86,30 @@ impl Standing {
     pub async fn pulse(&self, limit: Duration) -> bool {
         let line = self.held.lock().await.line.clone();
         let Some(line) = line else { return false };
-        within(limit, async { Ok(line.simple_query("SELECT 1").await?) }).await.is_ok()
+        let answered = within(limit, async { Ok(line.simple_query("SELECT 1").await?) }).await;
+        answered.inspect_err(|fault| self.hear(fault)).is_ok()
+    }
+
+    /// Whoever had to do with the node was told this.
+    pub fn hear(&self, fault: &ServiceFault) {
+        let ends = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+        self.said.fetch_or(ends.iter().any(|state| fault.is(state)), Ordering::Relaxed);
+    }
+
+    /// Whether the server has not said that it ends: it was killed, cut off or stopped, or lives, but has not ended its
+    /// sessions one by one ([`lockstep_core::heirs`]). Not so where that is not known. To be asked when it is taken for
+    /// dead.
+    pub async fn is_silent(&self) -> bool {
+        let Some(mut parting) = self.held.lock().await.parting.clone() else { return false };
+        if !self.pulse(LAST_WORD).await {
+            // An end by ourselves, for want of an answer, leaves it at `None`.
+            let parted = parting.wait_for(|parting| *parting != Parting::None);
+            let parted = tokio::time::timeout(LAST_WORD, parted).await;
+            if matches!(parted, Ok(Ok(parting)) if *parting == Parting::Word) {
+                return false;
+            }
+        }
+        !self.said.load(Ordering::Relaxed)
     }
 
     /// Closes the connection and lets the guard go.

@@ -87,7 +87,14 @@ impl Driver {
         let LoggedIn { peer, identity, node, link, place, rest } = arrival;
         let catalogs = server.catalogs(&identity.database);
         let policy = server.config().replication.policy;
-        let mut session = Session::new(Birth { id, leader: node, catalogs, parameters: link.parameters, policy });
+        let mut session = Session::new(Birth {
+            id,
+            leader: node,
+            catalogs,
+            parameters: link.parameters,
+            policy,
+            heirs: server.shared().heirs.clone(),
+        });
         session.client_in = rest;
         session.leader_in = link.rest;
         let seen = server.shared().membership.load_full();
@@ -199,6 +206,7 @@ impl Driver {
 
     pub(super) fn leader_lost(&mut self, why: String) {
         self.be_busy();
+        self.hear_out();
         self.leader = None;
         self.session.leader_lost(why);
         self.turn();

@@ -15,6 +15,7 @@ use lockstep_core::wire::{Malformed, frontend, notice, take_frame};
 use super::link::{self, Greeting, Link, LinkFault};
 use super::local::Local;
 use super::peer::{Peer, Read};
+use crate::cluster::gathered;
 use crate::entropy;
 use crate::server::{Place, Server};
 
@@ -304,10 +305,12 @@ fn read_parameters(parameters: &[(Bytes, Bytes)]) -> Result<Asked, Turned> {
 
 /// Logs in at the leader of the moment. When it cannot be reached the cluster is asked, and its successor is tried.
 async fn lead(identity: &Identity, server: &Server, local: &Rc<Local>) -> Result<(NodeId, Link), Turned> {
-    dial_leader(identity, server, local).await.map_err(|fault| match fault {
+    let (node, link) = dial_leader(identity, server, local).await.map_err(|fault| match fault {
         DialLeaderFault::Link(fault) => Turned::AwayByNode(Box::new(fault)),
         DialLeaderFault::NoLeader(fault) => Turned::Away(fault),
-    })
+    })?;
+    gathered(node, server.shared(), server.config().health.now().patience()).await;
+    Ok((node, link))
 }
 
 pub enum DialLeaderFault {

@@ -1,12 +1,14 @@
 //! A unit's look at the commits in flight before its batches go out ([`lockstep_core::inflight`]), and what others see of it
 //! when they look.
 
-use std::io;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::BytesMut;
 use lockstep_core::inflight::Flight;
+use lockstep_core::limits;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
@@ -31,6 +33,21 @@ impl Lookout {
             Self::Unix(half) => SockRef::from(AsRef::<UnixStream>::as_ref(&**half)).peek(&mut first),
         };
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Takes all that has come, whether the reactor knows of it yet or not, up to a bound.
+    pub(super) fn take(&self, into: &mut BytesMut) {
+        let mut piece = [0; 4096];
+        while into.len() < limits::LOG_IN_MEMORY {
+            let taken = match self {
+                Self::Tcp(half) => (&*SockRef::from(AsRef::<TcpStream>::as_ref(&**half))).read(&mut piece),
+                Self::Unix(half) => (&*SockRef::from(AsRef::<UnixStream>::as_ref(&**half))).read(&mut piece),
+            };
+            match taken {
+                Ok(0) | Err(_) => return,
+                Ok(length) => into.extend_from_slice(&piece[..length]),
+            }
+        }
     }
 }
 

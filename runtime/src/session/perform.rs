@@ -26,7 +26,7 @@ use super::look::Lookout;
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
 use super::watchdog::watch;
-use crate::cluster::Wish;
+use crate::cluster::{Wish, gathered};
 
 /// From one attempt to write to the journal to the next, while neither that can be done nor taking it away.
 const JOURNAL_PAUSE: Duration = Duration::from_millis(250);
@@ -40,6 +40,7 @@ pub(super) enum Event {
     Degraded(NodeId),
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
     Captured(Result<CaptureKey, Fault>),
+    Gathered(NodeId),
     /// The membership, or whether clients are held.
     WorldChanged,
 }
@@ -102,6 +103,8 @@ impl Driver {
             }
             Action::Capture(tables) => self.capture(tables),
             Action::Dial => self.dial(),
+            Action::Gather(leader) => self.gather(leader),
+            Action::Orphaned { leader, touched } => self.server.shared().heirs.orphaned(leader, touched),
             Action::Waived => drop(self.server.shared().waived.fetch_add(1, Ordering::Relaxed)),
             Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
             Action::Close { draws } => {
@@ -160,6 +163,7 @@ impl Driver {
             return;
         }
         self.held = held;
+        self.hear_out_if_out();
         let membership = self.server.shared().membership.load();
         self.session.locked(&membership);
     }
@@ -215,6 +219,32 @@ impl Driver {
         }));
     }
 
+    fn gather(&mut self, leader: NodeId) {
+        let server = self.server.clone();
+        self.ask(Box::pin(async move {
+            gathered(leader, server.shared(), server.config().health.now().patience()).await;
+            Event::Gathered(leader)
+        }));
+    }
+
+    fn hear_out_if_out(&mut self) {
+        if self.server.shared().membership.load().leader() != Some(self.session.leader()) {
+            self.hear_out();
+        }
+    }
+
+    /// Takes what a leader that is about to be left has still said, if it matters: it may have ended the session by itself.
+    /// More than there is at one time is not waited for.
+    pub(super) fn hear_out(&mut self) {
+        if !self.session.has_heir() {
+            return;
+        }
+        self.be_busy();
+        if let Some(leader) = &self.leader {
+            leader.peer.lookout().take(&mut self.session.leader_in);
+        }
+    }
+
     pub(super) fn happened(&mut self, event: Event) {
         match event {
             Event::Locked(request, held) if request == self.lock_request => self.locked(held),
@@ -246,9 +276,11 @@ impl Driver {
             }
             Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
             Event::Captured(outcome) => self.session.captured(outcome),
+            Event::Gathered(leader) => self.session.gathered(leader),
             Event::WorldChanged => {
                 let now = self.server.shared().membership.load_full();
                 if !Arc::ptr_eq(&now, &std::mem::replace(&mut self.seen, now.clone())) {
+                    self.hear_out_if_out();
                     self.session.membership_changed(&now);
                 }
                 self.watch_world();

@@ -127,7 +127,9 @@ impl Server {
         // A stopped postmaster starts no further child while we look for them.
         self.pause();
         wait::until(STOP, "every process of a killed server is gone", || {
-            let alive = process::living_in(&self.data);
+            // The postmaster last: its children would say that it is gone.
+            let mut alive = process::living_in(&self.data);
+            alive.sort_by_key(|pid| std::cmp::Reverse(*pid));
             process::signal_all(&alive, Signal::SIGKILL);
             self.reap();
             // A postmaster that has ended and is not waited for still looks alive to pg_ctl.

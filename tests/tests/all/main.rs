@@ -13,6 +13,7 @@ mod explain;
 mod failover;
 mod harness;
 mod held;
+mod inherited;
 mod journal;
 mod login;
 mod operator;
