@@ -15,8 +15,9 @@
 //!
 //! | level | folders | |
 //! | --- | --- | --- |
-//! | 8 | `sim` | test-only (feature `sim`): may see everything |
-//! | 7 | [`session`] | a composed machine: events in, actions out |
+//! | 9 | `sim` | test-only (feature `sim`): may see everything |
+//! | 8 | [`session`] | a composed machine: events in, actions out |
+//! | 7 | [`heirs`] | open units that a new leader inherits |
 //! | 6 | [`reply`], [`journal`] | what the client is still owed; what a crash may leave different |
 //! | 5 | [`plan`], [`unit`](mod@unit) | statement + catalog → what runs where; a write transaction over all nodes |
 //! | 4 | [`effect`] | what a write did |

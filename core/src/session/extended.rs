@@ -183,9 +183,7 @@ impl Session {
                 // The leader may have one of ours.
                 return self.poison(no_portal(), 0);
             }
-            // A portal that Bind did not make is a cursor, and reads.
-            self.passes_on(false);
-            return self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
+            return self.execute_cursor(frame);
         };
         let Some(Planned { span, plan: outer }) = &portal.statement.planned else {
             return self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
@@ -195,9 +193,7 @@ impl Session {
         let marks = outer.marks.or(plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
         self.waive(plan, portal.statement.epoch);
-        let whole = execute.portal.is_empty() && execute.max_rows == 0;
-        self.passes_on(whole && outer.heritable && plan.heritable);
-        self.unit.unrun = false;
+        self.runs_portal(execute, outer.heritable && plan.heritable);
         match &plan.action {
             Action::Write(write) if matches!(portal.run, Run::Not) => {
                 self.execute_write(execute, &portal, write, marks)
@@ -250,6 +246,17 @@ impl Session {
                 self.execute_on_leader(frame, Execution::Pass { done });
             }
         }
+    }
+
+    /// A portal that Bind did not make is a cursor, and reads.
+    fn execute_cursor(&mut self, frame: &Frame) {
+        self.passes_on(false);
+        self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
+    }
+
+    fn runs_portal(&mut self, execute: &Execute<&[u8]>, heritable: bool) {
+        self.passes_on(heritable && execute.portal.is_empty() && execute.max_rows == 0);
+        self.unit.unrun = false;
     }
 
     fn execute_captured(&mut self, captured: &Arc<Captured>, marks: Marks, source: Source, frame: &Frame) {

@@ -36,6 +36,9 @@ fn half_an_answer_of_the_old_leader_is_not_taken_for_the_new_ones() {
     assert_eq!(tags(&told), "CZ", "{:?}", String::from_utf8_lossy(&told));
 }
 
+/// What a transaction has done with it cannot go on under another leader.
+const TIE: &str = "SELECT pg_notify('a', 'b')";
+
 /// It may lack what the new leader has committed without it.
 #[test]
 fn a_catalog_of_a_leader_that_leads_no_more_is_not_shared() {
@@ -95,7 +98,7 @@ fn a_block_that_was_chained_to_such_a_commit_is_lost() {
 fn the_commit_of_a_transaction_that_was_lost_is_an_error_and_ends_the_block() {
     for by_query in [true, false] {
         let mut stage = Stage::new();
-        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)"));
+        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)")).sends(query(TIE));
         stage.settle();
         stage.leader_dies();
         if by_query {
@@ -115,7 +118,7 @@ fn the_commit_of_a_transaction_that_was_lost_is_an_error_and_ends_the_block() {
 fn what_follows_the_commit_of_a_lost_transaction_in_its_string_is_not_run() {
     for rest in [query("COMMIT; INSERT INTO tree VALUES (2)"), query("COMMIT; SELECT 1")] {
         let mut stage = Stage::new();
-        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)"));
+        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)")).sends(query(TIE));
         stage.settle();
         stage.leader_dies();
         let told = stage.sends(rest).settle();
