@@ -17,9 +17,9 @@
 //! | read unmarked | 183 | the same |
 //! | left lost | 183 | the same |
 //! | members not reread | 1609 | the same |
-//! | others only | 2599 | the same |
+//! | others only | 948 | the same |
 //! | looked first | 9760 | the same |
-//! | locks unseen | 265 | the same |
+//! | locks unseen | 571 | the same |
 //! | no barrier | 2253 | the same |
 //! | orphans forgotten | 5896 | the same |
 //! | word unheard | not tried | |
