@@ -22,7 +22,7 @@
 //! | locks unseen | 571 | the same |
 //! | no barrier | 2253 | the same |
 //! | orphans forgotten | 5896 | the same |
-//! | word unheard | not tried | |
+//! | word unheard | 9181 | the same |
 
 /// What the shell does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
