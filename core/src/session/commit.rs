@@ -11,10 +11,10 @@ use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
-use crate::journal::{Touched, Unknown};
+use crate::journal::{Touched, Unknown, Witness};
 use crate::reply::{Execution, Own, Ready, To, Undo, What};
 use crate::unit::batch::BatchResult;
-use crate::unit::commit::{ReserveFault, Task};
+use crate::unit::commit::{Fate, ReserveFault, Task};
 use crate::unit::{Batch, Commit, Log, Order, Outcome};
 use crate::wire::backend::Status;
 use crate::wire::notice::Fields;
@@ -246,6 +246,10 @@ impl Session {
         self.machine(|m| m.verdict(node, verdict));
     }
 
+    pub fn told(&mut self, node: NodeId, fate: Fate) {
+        self.machine(|m| m.told(node, fate));
+    }
+
     pub fn degraded(&mut self, node: NodeId) {
         self.machine(|m| m.degraded(node));
     }
@@ -269,6 +273,13 @@ impl Session {
                     send
                 }
                 Task::Suspect { node, why } => Action::Suspect { node, why },
+                Task::Ask { node } => match self.touched().as_ref().and_then(Witness::of) {
+                    Some(witness) => Action::Ask { node, witness },
+                    None => {
+                        self.told(node, Fate::Unknown("no row of it tells".into()));
+                        continue;
+                    }
+                },
                 Task::Degrade { node, why } => Action::Degrade { node, why },
                 Task::LeaderCommit => {
                     self.leader_commit();

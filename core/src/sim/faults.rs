@@ -17,6 +17,7 @@
 //! | read unmarked | 448 | the same |
 //! | left lost | 520 | the same |
 //! | members not reread | 520 | the same |
+//! | asked too soon | ? | nodes differ |
 //! | others only | 2599 | the same |
 //! | looked first | 9760 | the same |
 
@@ -51,10 +52,12 @@ pub enum Fault {
     LeftLost,
     /// Who leads is not read again after the look.
     MembersNotReread,
+    /// A node is asked what became of a batch while that may still be on its way.
+    AskedTooSoon,
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.
-pub const FAULTS: [(Fault, u64); 13] = [
+pub const FAULTS: [(Fault, u64); 14] = [
     (Fault::AllAtOnce, 10),
     (Fault::QueriesRepeated, 20),
     (Fault::ZeroRowsSent, 100),
@@ -67,6 +70,7 @@ pub const FAULTS: [(Fault, u64); 13] = [
     (Fault::ReadUnmarked, 2000),
     (Fault::LeftLost, 2000),
     (Fault::MembersNotReread, 2000),
+    (Fault::AskedTooSoon, 6000),
     (Fault::OthersOnly, 6000),
 ];
 

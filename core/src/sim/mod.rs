@@ -15,7 +15,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `world` | which of the things that can happen next does |
-//! | `shell`, `seat`, `look`, `exchange` | what the runtime does for a session |
+//! | `shell`, `seat`, `look`, `exchange`, `fate` | what the runtime does for a session |
 //! | `cluster` | who is a member; sequences are levelled |
 //! | `client`, `workload` | what clients ask for, and what they were told |
 //! | `oracle` | what must be true |
@@ -47,6 +47,7 @@ mod client;
 mod cluster;
 mod evaluate;
 mod exchange;
+mod fate;
 mod faults;
 mod look;
 mod node;

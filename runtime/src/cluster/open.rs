@@ -10,7 +10,7 @@ use lockstep_core::id::{Epoch, NodeId};
 
 use super::actor::Cluster;
 use super::admit::Candidates;
-use super::{StartFault, ghosts, settle, sight};
+use super::{StartFault, ghosts, sight};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::entropy;
@@ -18,6 +18,8 @@ use crate::service;
 
 /// Pause between two looks at a cluster that is not as it should be.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Commits that were under way when all nodes were lost are over by then, or looked for again.
+const COMMITS_END: Duration = Duration::from_secs(10);
 
 impl Cluster {
     /// The first look. The comparison goes on behind it: in a new cluster clients wait for its end, in an old one they are
@@ -65,7 +67,7 @@ impl Cluster {
             return Ok(None);
         }
         // What a session was about to commit when all nodes were lost is over before anybody looks who has it.
-        let commits = tokio::time::timeout(settle::PATIENCE, self.shared.commit_lock.exclusive()).await;
+        let commits = tokio::time::timeout(COMMITS_END, self.shared.commit_lock.exclusive()).await;
         let Ok(still) = commits else {
             tracing::warn!("commits that were under way do not come to an end; looking again");
             return Ok(None);

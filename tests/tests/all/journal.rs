@@ -65,7 +65,15 @@ fn assert_nothing_is_lost(cluster: &Cluster, told: Told) {
 
 #[test]
 fn kill_9_of_the_proxy_under_load_loses_nothing_and_costs_no_node() {
-    let mut cluster = Cluster::start(2);
+    kill_9_under_load(Cluster::start(2));
+}
+
+#[test]
+fn nor_does_it_when_the_journal_is_forced_to_disk() {
+    kill_9_under_load(Cluster::builder(2).proxy_setting("journal", "sync = \"commit\"").start());
+}
+
+fn kill_9_under_load(mut cluster: Cluster) {
     furnish_for_load(&cluster);
     let told = Told::default();
     let mut slowest = Duration::ZERO;

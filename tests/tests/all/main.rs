@@ -8,6 +8,7 @@ mod clients;
 mod compare;
 mod demo;
 mod divergence;
+mod doubt;
 mod ended;
 mod explain;
 mod failover;
