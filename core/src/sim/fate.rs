@@ -14,12 +14,11 @@ impl World {
         let fate = if !asked.up {
             Fate::Unknown("connection refused".into())
         } else {
-            if let Some(backend) =
-                self.seats[seat].sent_to.get(&node).filter(|_| self.fault != Some(Fault::AskedTooSoon))
-            {
+            if let Some(backend) = self.seats[seat].sent_to.get(&node) {
                 asked.backends[*backend].end(&mut asked.store);
             }
             match witness {
+                _ if self.fault == Some(Fault::TakenForCommitted) => Fate::Committed,
                 Witness::NotNeeded => Fate::Repeatable,
                 Witness::Row { row, there_after } => Witness::fate(self.is_there(number, &row), there_after),
             }

@@ -17,7 +17,7 @@
 //! | read unmarked | 448 | the same |
 //! | left lost | 520 | the same |
 //! | members not reread | 520 | the same |
-//! | asked too soon | ? | nodes differ |
+//! | taken for committed | 166 | a unit was acknowledged and was not everywhere |
 //! | others only | 2599 | the same |
 //! | looked first | 9760 | the same |
 
@@ -52,8 +52,8 @@ pub enum Fault {
     LeftLost,
     /// Who leads is not read again after the look.
     MembersNotReread,
-    /// A node is asked what became of a batch while that may still be on its way.
-    AskedTooSoon,
+    /// A batch whose answer was lost is taken for committed.
+    TakenForCommitted,
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.
@@ -70,7 +70,7 @@ pub const FAULTS: [(Fault, u64); 14] = [
     (Fault::ReadUnmarked, 2000),
     (Fault::LeftLost, 2000),
     (Fault::MembersNotReread, 2000),
-    (Fault::AskedTooSoon, 6000),
+    (Fault::TakenForCommitted, 2000),
     (Fault::OthersOnly, 6000),
 ];
 
