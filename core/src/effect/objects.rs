@@ -25,7 +25,8 @@ impl ObjectLines {
         if !self.lines.is_empty() {
             self.lines.put_u8(b',');
         }
-        self.lines.put_slice(line);
+        // As base64 is cut.
+        self.lines.extend(line.iter().filter(|byte| **byte != b'\n'));
     }
 
     pub fn bytes(&self) -> usize {
@@ -57,6 +58,16 @@ pub enum Noted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_put_together_as_followers_take_them_apart() {
+        let mut lines = ObjectLines::default();
+        lines.take(b"= 5  YQ\n==");
+        lines.take(b"p 5 0 Yg==");
+        assert_eq!(lines.bytes(), 20);
+        assert_eq!(lines.take_all().as_deref(), Some(&b"= 5  YQ==,p 5 0 Yg=="[..]));
+        assert_eq!(lines.take_all(), None);
+    }
 
     #[test]
     fn what_is_noted_is_told_from_captured_rows_and_from_what_others_say() {

@@ -55,7 +55,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, plan: Plan) -> Outcome {
     let runs = matches!(statement.node, SelectStmt(_) | InsertStmt(_) | UpdateStmt(_) | DeleteStmt(_) | MergeStmt(_));
     match plan.action {
         Action::Leader if runs => Ok(Plan { action: Action::Objects(Arc::new([])), ..plan }),
-        Action::Write(_) | Action::Captured(_) | Action::Capture(_) if runs => Ok(plan),
+        Action::Write(_) | Action::Captured(_) | Action::Capture(_) => Ok(plan),
         _ => Err(elsewhere().into()),
     }
 }

@@ -63,8 +63,8 @@ BEGIN
                     HINT = 'Write to large objects that were there before at READ COMMITTED.';
             END IF;
         END IF;
-        SELECT translate(encode(convert_to(ARRAY[pg_get_userbyid(m.lomowner), m.lomacl::text, obj_description(m.oid, 'pg_largeobject')]::text,
-            getdatabaseencoding()), 'base64'), E'\n', '') INTO belongings FROM pg_largeobject_metadata m WHERE m.oid = object;
+        SELECT encode(convert_to(ARRAY[pg_get_userbyid(m.lomowner), m.lomacl::text, obj_description(m.oid, 'pg_largeobject')]::text,
+            getdatabaseencoding()), 'base64') INTO belongings FROM pg_largeobject_metadata m WHERE m.oid = object;
         IF NOT FOUND THEN
             -- What others have written to it meanwhile, and they cannot know, goes with it.
             PERFORM lo_unlink(lo_create(object));
@@ -86,7 +86,7 @@ BEGIN
         END IF;
         RETURN NEXT format('= %s %s %s', object, kept, CASE WHEN altered OR locked THEN belongings ELSE '-' END);
         IF written THEN
-            RETURN QUERY SELECT format('p %s %s %s', object, p.pageno, translate(encode(p.data, 'base64'), E'\n', ''))
+            RETURN QUERY SELECT concat('p ', object, ' ', p.pageno, ' ', encode(p.data, 'base64'))
                 FROM pg_largeobject p WHERE p.loid = object AND (kept = '' OR lockstep.is_ours(p.xmin)) ORDER BY p.pageno;
         END IF;
     END LOOP;

@@ -340,6 +340,30 @@ fn owner_privileges_and_comment_are_the_same_everywhere() {
 }
 
 #[test]
+fn what_the_trigger_of_the_extension_drops_is_gone_everywhere() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("managed");
+    let mut client = cluster.connect("managed");
+    for sql in [
+        "CREATE EXTENSION lo",
+        "CREATE TABLE t (id int PRIMARY KEY, data lo)",
+        "CREATE TABLE item (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE, picture lo)",
+        "CREATE TRIGGER manage BEFORE UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION lo_manage(data)",
+        "CREATE TRIGGER manage BEFORE UPDATE OR DELETE ON item FOR EACH ROW EXECUTE FUNCTION lo_manage(picture)",
+        "INSERT INTO t SELECT n, lo_from_bytea(0, 'data') FROM generate_series(1, 5) n",
+        "INSERT INTO item SELECT n, 1 + n / 2, lo_from_bytea(0, 'picture') FROM generate_series(1, 5) n",
+        "UPDATE t SET data = lo_from_bytea(0, 'new') WHERE id = 5",
+        "DELETE FROM t WHERE id = 1",
+        "BEGIN; DELETE FROM item; ROLLBACK",
+    ] {
+        client.query(sql);
+    }
+    assert_eq!(cluster.nodes[1].connect("managed").value("SELECT count(*) FROM pg_largeobject_metadata"), "8");
+    assert!(cluster.proxy.degradations().is_empty());
+    assert_identical_database(&cluster.nodes, "managed");
+}
+
+#[test]
 fn two_transactions_write_to_one_object_and_neither_waits() {
     let cluster = Cluster::start(2);
     cluster.create_database("two_writers");
