@@ -1,5 +1,7 @@
 """psycopg2's large objects, in and outside of transactions. Where to is in PG* variables."""
 
+import contextlib
+
 import psycopg2
 
 CONTENTS = bytes(range(256)) * 300
@@ -16,31 +18,38 @@ def main():
     connection.close()
 
 
+def opened(connection, number, mode):
+    return contextlib.closing(connection.lobject(number, mode))
+
+
 def make(connection):
-    with connection.lobject(0, "wb") as made:
+    with opened(connection, 0, "wb") as made:
         assert made.write(CONTENTS) == len(CONTENTS)
         number = made.oid
     connection.commit()
-    with connection.lobject(number, "rb") as read:
-        assert read.read() == CONTENTS
-    connection.commit()
+    assert contents(connection, number) == CONTENTS
     return number
 
 
+def contents(connection, number):
+    with opened(connection, number, "rb") as read:
+        found = read.read()
+    connection.commit()
+    return found
+
+
 def changes(connection, number):
-    with connection.lobject(number, "rwb") as opened:
-        opened.seek(100)
-        opened.write(b"changed")
-        opened.truncate(5000)
+    with opened(connection, number, "rwb") as written:
+        written.seek(100)
+        written.write(b"changed")
+        written.truncate(5000)
     connection.commit()
-    with connection.lobject(number, "rb") as read:
-        assert read.read() == CONTENTS[:100] + b"changed" + CONTENTS[107:5000]
-    connection.commit()
+    assert contents(connection, number) == CONTENTS[:100] + b"changed" + CONTENTS[107:5000]
 
 
 def rolls_back(connection, number):
-    with connection.lobject(number, "wb") as opened:
-        opened.write(b"never")
+    with opened(connection, number, "wb") as written:
+        written.write(b"never")
     connection.rollback()
     with connection.cursor() as cursor:
         cursor.execute("SAVEPOINT s")

@@ -25,8 +25,8 @@ impl ObjectLines {
         if !self.lines.is_empty() {
             self.lines.put_u8(b',');
         }
-        // As base64 is cut.
-        self.lines.extend(line.iter().filter(|byte| **byte != b'\n'));
+        // Where base64 is cut.
+        line.split(|byte| *byte == b'\n').for_each(|part| self.lines.put_slice(part));
     }
 
     pub fn bytes(&self) -> usize {

@@ -92,24 +92,32 @@ pub(super) enum Calling {
     Makes(Format),
     Opens(u32),
     Unlinks,
+    /// It is not known of which object it is.
+    Unclear,
 }
 
 impl Calling {
     pub fn of(call: &FunctionCall) -> Self {
-        let number =
-            |at: usize| call.arguments.get(at).and_then(|(format, value)| read_number(*format, value.as_ref()?));
         match call.oid {
             oid::CREATE | oid::CREAT | oid::FROM_BYTEA => Self::Makes(call.result),
-            oid::PUT => number(0).map_or(Self::Through, Self::Opens),
-            oid::OPEN => match (number(0), number(1)) {
-                (Some(object), Some(mode)) if mode & FOR_WRITING != 0 => Self::Opens(object),
-                // A NULL opens nothing.
-                (_, Some(_)) => Self::Through,
-                (object, None) => object.map_or(Self::Through, Self::Opens),
+            oid::PUT => Self::opens(call),
+            oid::OPEN => match call.arguments.get(1) {
+                Some((format, Some(mode))) if read_number(*format, mode).is_some_and(|m| m & FOR_WRITING == 0) => {
+                    Self::Through
+                }
+                _ => Self::opens(call),
             },
             oid::UNLINK => Self::Unlinks,
             oid::WRITE | oid::TRUNCATE | oid::TRUNCATE64 => Self::Through,
             _ => Self::Nothing,
+        }
+    }
+
+    fn opens(call: &FunctionCall) -> Self {
+        match call.arguments.first() {
+            Some((format, Some(value))) => read_number(*format, value).map_or(Self::Unclear, Self::Opens),
+            // Of NULL nothing comes, and without arguments an error.
+            Some((_, None)) | None => Self::Through,
         }
     }
 
@@ -119,11 +127,14 @@ impl Calling {
     }
 }
 
+/// In text, plain digits only: with others before them they may be octal to one server and decimal to another.
 fn read_number(format: Format, value: &[u8]) -> Option<u32> {
     match format {
         Format::Binary => Some(u32::from_be_bytes(value.try_into().ok()?)),
-        // An integer may have a sign.
-        Format::Text => std::str::from_utf8(value).ok()?.trim().parse::<i64>().ok().map(|number| number as u32),
+        Format::Text => match value {
+            [b'1'..=b'9', ..] | [b'0'] => std::str::from_utf8(value).ok()?.parse().ok(),
+            _ => None,
+        },
     }
 }
 
@@ -235,7 +246,12 @@ impl Session {
         if calling.changes() && !self.knows_key(AfterDrain::Frame(frame.clone())) {
             return Ok(());
         }
-        if let Some(reason) = super::client::refused_function(oid).filter(|_| calling == Calling::Nothing) {
+        let refusal = match calling {
+            Calling::Nothing => super::client::refused_function(oid),
+            Calling::Unclear => Some("the number of the large object is not understood"),
+            _ => None,
+        };
+        if let Some(reason) = refusal {
             let why = format!("this function call is refused: {reason}");
             let fault = Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Call the function with SELECT.");
             self.poison(fault, 0);
@@ -245,12 +261,13 @@ impl Session {
         if super::client::moves_sequence(oid) {
             self.move_sequences();
         }
-        // It would end an implicit transaction.
         if calling.changes() && self.block == Block::None {
-            self.writes(self.catalogs.epoch());
+            self.block = Block::Implicit;
         }
-        if self.block != Block::None {
+        if matches!(self.block, Block::Implicit | Block::Wrapped) {
+            // It would end the transaction. And it has an end of its own, so that nothing before it can be undone by a Sync.
             self.wrap();
+            self.replay.give_up();
         }
         let note = match calling {
             Calling::Makes(format) => Note::MakesObject(format),
@@ -262,7 +279,7 @@ impl Session {
                 self.objects_locked();
                 Note::None
             }
-            Calling::Nothing | Calling::Through => Note::None,
+            Calling::Nothing | Calling::Through | Calling::Unclear => Note::None,
         };
         self.leader_out.extend_from_slice(&frame.raw);
         self.owe(What::Raw { done: Done { note, ..Done::default() }, failed: false }, 0);
@@ -307,7 +324,9 @@ mod tests {
             (oid::OPEN, vec![(Binary, &[0u8, 0, 18, 103][..]), (Binary, write)], Calling::Opens(4711)),
             (oid::OPEN, vec![(Binary, &[0, 0, 18, 103]), (Binary, &[0, 4, 0, 0])], Calling::Through),
             (oid::OPEN, vec![(Text, b"4294967295"), (Text, b"393216")], Calling::Opens(u32::MAX)),
-            (oid::OPEN, vec![(Text, b"5"), (Text, b"x")], Calling::Opens(5)),
+            (oid::OPEN, vec![(Text, b"5"), (Text, b"0x40000")], Calling::Opens(5)),
+            (oid::OPEN, vec![(Text, b"010"), (Text, b"131072")], Calling::Unclear),
+            (oid::OPEN, vec![(Text, b"0x5"), (Text, b"262144")], Calling::Through),
             (oid::PUT, vec![(Text, b"5")], Calling::Opens(5)),
             (oid::CREATE, vec![(Text, b"0")], Calling::Makes(Binary)),
             (oid::UNLINK, vec![(Text, b"5")], Calling::Unlinks),

@@ -96,10 +96,11 @@ $$;
 -- Gives a large object its owner, privileges and comment.
 CREATE OR REPLACE FUNCTION lockstep.belong(object oid, belongings text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    wanted constant aclitem[] := belongings[2]::aclitem[];
+    wanted constant aclitem[] := nullif(belongings[2], '{}')::aclitem[];
 BEGIN
     EXECUTE format('ALTER LARGE OBJECT %s OWNER TO %I', object, belongings[1]);
     IF (SELECT m.lomacl::text FROM pg_largeobject_metadata m WHERE m.oid = object) IS DISTINCT FROM belongings[2] THEN
+        -- An array without elements that is written so is no list of privileges to the server: it makes that itself.
         UPDATE pg_largeobject_metadata m SET lomacl = wanted WHERE m.oid = object;
         DELETE FROM pg_shdepend d WHERE d.classid = 'pg_largeobject'::regclass AND d.objid = object AND d.deptype = 'a'
             AND d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database());
@@ -107,6 +108,9 @@ BEGIN
             SELECT DISTINCT b.oid, 'pg_largeobject'::regclass::oid, object, 0, 'pg_authid'::regclass::oid, r.role, 'a'::"char"
             FROM aclexplode(wanted) AS a, unnest(ARRAY[a.grantee, a.grantor]) AS r (role), pg_database b, pg_largeobject_metadata m
             WHERE r.role >= 16384 AND r.role <> m.lomowner AND m.oid = object AND b.datname = current_database();
+        IF belongings[2] = '{}' THEN
+            EXECUTE format('REVOKE ALL ON LARGE OBJECT %s FROM %I', object, belongings[1]);
+        END IF;
     END IF;
     IF obj_description(object, 'pg_largeobject') IS DISTINCT FROM belongings[3] THEN
         EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', object, belongings[3]);
