@@ -6,9 +6,9 @@
 //! not told.
 //!
 //! Locks: PostgreSQL lets two transactions write to different pages of one large object, and lets one write to an object
-//! that another drops. So the leader takes a lock of ours on each changed object before it tells its state, in the order
-//! of their numbers, and nothing but the commit comes after that: whoever waits for such a lock waits for a commit that is
-//! under way, and what is told then includes it. Followers see one unit at a time change an object.
+//! that another drops. So the leader takes a lock of ours on each changed object before it tells its state, in one order
+//! for all, and nothing but the commit comes after that: whoever waits for such a lock waits for a commit that is under
+//! way, and what is told then includes it. Followers see one unit at a time change an object.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -22,7 +22,8 @@ $$;
 -- What this transaction has made of large objects: of those noted, and of those that PostgreSQL has locked for it, as it does to
 -- drop one, or to give it another owner or comment. "x": it is gone; "=": what belongs to it, and which of its pages stay as
 -- they are ("-": all of them); "p": a page. Until the transaction ends nobody else gets here with the same object, so that
--- followers need not see two of them at once; who has made it is alone with it anyway.
+-- followers need not see two of them at once; who has made it is alone with it anyway. Objects share 1024 locks, in one order
+-- for all, for there is not room in a server for one for each of those that a transaction drops.
 CREATE OR REPLACE FUNCTION lockstep.objects(made oid[], opened oid[]) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
@@ -47,7 +48,7 @@ BEGIN
             SELECT k.objid, true FROM pg_locks k WHERE k.pid = pg_backend_pid() AND k.locktype = 'object' AND k.granted
                 AND k.classid = 'pg_largeobject'::regclass
                 AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) AS n (o, l)
-        GROUP BY 1 ORDER BY 1
+        GROUP BY 1 ORDER BY n.o::bigint % 1024
     LOOP
         altered := coalesce((SELECT lockstep.is_ours(m.xmin) FROM pg_largeobject_metadata m WHERE m.oid = object), false);
         written := EXISTS (SELECT FROM pg_largeobject p WHERE p.loid = object AND lockstep.is_ours(p.xmin));
@@ -56,7 +57,7 @@ BEGIN
         -- One that was dropped and made again may have no pages.
         paged := written OR locked AND object = ANY (made || opened);
         IF NOT is_new THEN
-            PERFORM pg_advisory_xact_lock((1282368363::bigint << 32) | object::bigint);
+            PERFORM pg_advisory_xact_lock((1282368363::bigint << 32) | object::bigint % 1024);
             IF paged AND old_view THEN
                 RAISE feature_not_supported USING
                     MESSAGE = format('this transaction is refused: what others have written to large object %s is newer than its snapshot', object),

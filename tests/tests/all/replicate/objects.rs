@@ -436,6 +436,19 @@ fn a_large_one_goes_over_in_pieces() {
     assert!(cluster.proxy.degradations().is_empty());
 }
 
+/// Of the locks that a server has room for, no more are needed than PostgreSQL itself takes.
+#[test]
+fn thousands_are_dropped_at_once() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("thousands");
+    let mut client = cluster.connect("thousands");
+    client.query("SELECT count(lo_create(0)) FROM generate_series(1, 6000)");
+    assert_eq!(client.rows("SELECT lo_unlink(oid) FROM pg_largeobject_metadata").len(), 6000);
+    assert_eq!(cluster.nodes[1].connect("thousands").value("SELECT count(*) FROM pg_largeobject_metadata"), "0");
+    assert!(cluster.proxy.degradations().is_empty());
+    assert_identical_database(&cluster.nodes, "thousands");
+}
+
 /// A commit that waits for another's lock on the same object ends with it.
 #[test]
 fn commits_about_the_same_objects_follow_each_other() {
