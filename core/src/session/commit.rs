@@ -131,7 +131,7 @@ impl Session {
             (false, false) => LockMode::Shared,
         };
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
-        let empty = self.unit.log.is_empty() && !self.unit.waived;
+        let empty = self.unit.log.is_empty() && !self.unit.waived && !self.unit.objects.may_have_changed();
         let batch = Log::default().take_batch();
         self.committing =
             Some(Committing { via, order, lock, batch, settings, machine: None, refusal: None, tag: None, schema });
@@ -148,7 +148,7 @@ impl Session {
             self.ask("SET CONSTRAINTS ALL IMMEDIATE", Own::Constraints);
             return frontend::flush(&mut self.leader_out);
         }
-        self.take_lock();
+        self.gather();
     }
 
     /// Nothing comes into the log any more.
@@ -294,7 +294,7 @@ impl Session {
         }
     }
 
-    fn leader_commit(&mut self) {
+    pub(super) fn leader_commit(&mut self) {
         match self.committing.as_ref().map(|committing| committing.via.clone()) {
             None => {}
             Some(CommitVia::Segment) if self.block == Block::Implicit => self.own_sync(Own::Commit),

@@ -193,7 +193,11 @@ impl Session {
                 Ok(())
             }
             Own::Constraints => {
-                self.take_lock();
+                self.gather();
+                Ok(())
+            }
+            Own::Objects => {
+                self.objects_told();
                 Ok(())
             }
             Own::Flush => {
