@@ -4,7 +4,7 @@
 //! which waits for that time: a delay adds to latency and leaves throughput alone.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -48,10 +48,10 @@ impl Shared {
     }
 }
 
-/// Listens on a port of its own and passes on to one server.
+/// Listens beside one server and passes on to it.
 #[derive(Debug)]
 pub struct Relay {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -67,8 +67,11 @@ impl Relay {
     }
 
     fn heard_by(tap: Option<(Tap, usize)>, target: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listen for a relay");
-        let port = listener.local_addr().expect("its address").port();
+        // At another address of this machine, but on the server's own port: a recovery starts the server on that.
+        let port = target.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let beside = |port: u16| TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port));
+        let listener = beside(port).or_else(|_| beside(0)).expect("listen for a relay");
+        let address = listener.local_addr().expect("its address");
         let none = Duration::ZERO..=Duration::ZERO;
         let state = State {
             up: none.clone(),
@@ -82,15 +85,11 @@ impl Relay {
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &target, tap.as_ref(), &accepting));
-        Self { port, shared }
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
+        Self { address, shared }
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.to_string()
     }
 
     /// The same delay each way, for what arrives from now on.
@@ -141,7 +140,7 @@ impl Drop for Relay {
         drop(state);
         self.shared.changed.notify_all();
         // The acceptor looks at `stopped` when it is woken by a connection.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
     }
 }
 

@@ -145,11 +145,11 @@ mod tests {
     use super::*;
 
     fn in_doubt() -> Result<(), Trouble> {
-        Err(Trouble { cause: "closed".into(), in_doubt: true })
+        Err(Trouble { in_doubt: true, ..refused().unwrap_err() })
     }
 
     fn refused() -> Result<(), Trouble> {
-        Err(Trouble { cause: "40001".into(), in_doubt: false })
+        Err(Trouble { cause: "40001".into(), said: String::new(), in_doubt: false })
     }
 
     #[test]

@@ -4,10 +4,12 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Lasting, Role};
-use super::load::{Crew, Load, SCHEMA};
+use super::load::{Crew, Load, ROWS, SCHEMA};
 use super::{DATABASE, audit};
 use crate::chance::Chance;
 use crate::cluster::{Builder, Cluster};
+use crate::postgres::Server;
+use crate::relay::Relay;
 use crate::{process, wait};
 
 /// So long may a hang take to be found; a postmaster that lets nobody in takes longest.
@@ -24,6 +26,8 @@ pub struct Stage {
     pub cluster: Cluster,
     /// Who led when the proxy could be asked last.
     leader: usize,
+    /// Nodes whose wire is silent.
+    silenced: Vec<usize>,
     /// Ids before this one have been looked at.
     audited: u64,
     /// What went wrong without stopping anything.
@@ -32,11 +36,11 @@ pub struct Stage {
 
 impl Stage {
     pub fn set(builder: Builder, crew: Crew) -> Self {
-        let cluster = builder.relayed().start();
+        let cluster = builder.start();
         cluster.create_database(DATABASE);
-        cluster.connect(DATABASE).query(SCHEMA);
+        [SCHEMA, ROWS].iter().for_each(|sql| drop(cluster.connect(DATABASE).query(sql)));
         let load = Load::start(cluster.proxy.port(), crew);
-        Self { load, cluster, leader: 0, audited: 0, complaints: Vec::new() }
+        Self { load, cluster, leader: 0, silenced: Vec::new(), audited: 0, complaints: Vec::new() }
     }
 
     /// Name, role and state of each node; nothing while the proxy cannot be asked, or compares nodes.
@@ -69,7 +73,10 @@ impl Stage {
             Event::Kill(_) => self.cluster.nodes[node].kill9(),
             Event::Stop(..) => self.cluster.nodes[node].pause(),
             Event::StopPostmaster(..) => self.cluster.nodes[node].pause_postmaster(),
-            Event::Partition(..) => self.cluster.relays[node].hang(),
+            Event::Partition(..) => {
+                self.cluster.relays[node].hang();
+                self.silenced.push(node);
+            }
             Event::EndBackend(_) => self.end_backend(node, chance),
             Event::Detach(_) => self.detach(node),
             Event::KillProxy => {
@@ -108,7 +115,7 @@ impl Stage {
             Lasting::Short(time) => {
                 std::thread::sleep(time);
                 self.cluster.nodes[node].resume();
-                self.cluster.relays[node].mend();
+                self.cluster.relays.iter().for_each(Relay::mend);
                 Ok(())
             }
             Lasting::UntilFound => {
@@ -122,13 +129,13 @@ impl Stage {
     }
 
     /// What was stopped goes on; a wire that was silent carries again, with or without what it had swallowed.
-    pub fn mend(&self, chance: &mut Chance) {
-        for (node, relay) in self.cluster.nodes.iter().zip(&self.cluster.relays) {
-            node.resume();
+    pub fn mend(&mut self, chance: &mut Chance) {
+        self.cluster.nodes.iter().for_each(Server::resume);
+        for node in self.silenced.drain(..) {
             if chance.one_in(2) {
-                relay.reset_connections();
+                self.cluster.relays[node].reset_connections();
             }
-            relay.mend();
+            self.cluster.relays[node].mend();
         }
     }
 
@@ -170,7 +177,7 @@ impl Stage {
         let mut command = self.cluster.proxy.command(arguments);
         let running = std::thread::spawn(move || command.output().expect("run lockstep"));
         while !running.is_finished() {
-            self.cluster.nodes.iter_mut().for_each(crate::postgres::Server::reap);
+            self.cluster.nodes.iter_mut().for_each(Server::reap);
             std::thread::sleep(Duration::from_millis(5));
         }
         running.join().expect("the command ends")

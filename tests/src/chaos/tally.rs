@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::phase::Phase;
+use super::trouble::Trouble;
 
 #[derive(Debug, Default, Clone)]
 pub struct Tally {
@@ -15,8 +16,17 @@ struct Counts {
     rounds: u64,
     succeeded: u64,
     reconnects: u64,
-    /// By operation and cause; whether it was to be expected.
-    failures: BTreeMap<(String, String), (u64, bool)>,
+    /// By operation and cause.
+    failures: BTreeMap<(String, String), Failures>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Failures {
+    count: u64,
+    /// It was to be expected.
+    expected: bool,
+    /// What was said the first time.
+    said: String,
 }
 
 impl Tally {
@@ -32,9 +42,10 @@ impl Tally {
         self.of(phase).reconnects += 1;
     }
 
-    pub fn failed(&mut self, phase: &Phase, operation: &str, cause: &str, expected: bool) {
-        let key = (operation.to_owned(), cause.to_owned());
-        self.of(phase).failures.entry(key).or_insert((0, expected)).0 += 1;
+    pub fn failed(&mut self, phase: &Phase, operation: &str, trouble: &Trouble, expected: bool) {
+        let key = (operation.to_owned(), trouble.cause.clone());
+        let first = || Failures { count: 0, expected, said: trouble.said.clone() };
+        self.of(phase).failures.entry(key).or_insert_with(first).count += 1;
     }
 
     pub fn operations(&self) -> u64 {
@@ -42,15 +53,16 @@ impl Tally {
     }
 
     pub fn failures(&self) -> u64 {
-        self.phases.values().flat_map(|counts| counts.failures.values()).map(|(count, _)| count).sum()
+        self.phases.values().flat_map(|counts| counts.failures.values()).map(|failures| failures.count).sum()
     }
 
     /// Failures that the protocol does not call for, a line each.
     pub fn unexpected(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (phase, counts) in &self.phases {
-            for ((operation, cause), (count, _)) in counts.failures.iter().filter(|(_, (_, expected))| !expected) {
-                found.push(format!("{phase}: {operation}: {cause}, {count} times"));
+            for ((operation, cause), failures) in counts.failures.iter().filter(|(_, failures)| !failures.expected) {
+                let Failures { count, said, .. } = failures;
+                found.push(format!("{phase}: {operation}: {cause}, {count} times, first: {said}"));
             }
         }
         found
@@ -69,7 +81,7 @@ impl fmt::Display for Tally {
         for (phase, counts) in &self.phases {
             let (rounds, succeeded, reconnects) = (counts.rounds, counts.succeeded, counts.reconnects);
             writeln!(f, "  {phase}: {rounds} times, {succeeded} operations succeeded, {reconnects} reconnects")?;
-            for ((operation, cause), (count, expected)) in &counts.failures {
+            for ((operation, cause), Failures { count, expected, .. }) in &counts.failures {
                 let mark = if *expected { "" } else { "  UNEXPECTED" };
                 writeln!(f, "      {count:>5}  {operation}: {cause}{mark}")?;
             }

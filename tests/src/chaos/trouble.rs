@@ -6,6 +6,8 @@ use tokio_postgres::Error;
 pub struct Trouble {
     /// A SQLSTATE, or words where there is none.
     pub cause: String,
+    /// In the server's words.
+    pub said: String,
     pub in_doubt: bool,
 }
 
@@ -19,25 +21,27 @@ const UNDECIDED: [&str; 4] = ["57P01", "57P02", "57P03", "XX000"];
 impl Trouble {
     /// Nothing that could commit had been sent.
     pub fn before_commit(error: &Error) -> Self {
-        Self { cause: cause(error), in_doubt: false }
+        Self { cause: cause(error), said: said(error), in_doubt: false }
     }
 
     /// The commit, or a statement that commits by itself, had been sent.
     pub fn at_commit(error: Error) -> Self {
         let cause = cause(&error);
+        let said = said(&error);
         let decided = error.code().is_some() && !cause.starts_with("08") && !UNDECIDED.contains(&cause.as_str());
-        Self { cause, in_doubt: !decided }
+        Self { cause, said, in_doubt: !decided }
     }
 
     pub fn no_answer() -> Self {
-        Self { cause: NO_ANSWER.into(), in_doubt: true }
+        Self { cause: NO_ANSWER.into(), said: String::new(), in_doubt: true }
     }
 
     pub fn at_login(error: &Error) -> Self {
-        match cause(error).as_str() {
-            CLOSED => Self { cause: REFUSED.into(), in_doubt: false },
-            cause => Self { cause: format!("{cause} at login"), in_doubt: false },
-        }
+        let cause = match cause(error).as_str() {
+            CLOSED => REFUSED.into(),
+            cause => format!("{cause} at login"),
+        };
+        Self { cause, said: said(error), in_doubt: false }
     }
 }
 
@@ -54,4 +58,8 @@ fn cause(error: &Error) -> String {
         None if error.is_closed() || is_io => CLOSED.into(),
         None => error.to_string(),
     }
+}
+
+fn said(error: &Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }

@@ -106,7 +106,7 @@ impl Client {
                 // What a plain server gives too.
                 let expected =
                     phase.expects(&trouble.cause) || operation == bank::SERIALIZABLE && trouble.cause == "40001";
-                entries.tally.failed(&phase, operation, &trouble.cause, expected);
+                entries.tally.failed(&phase, operation, &trouble, expected);
             }
         }
     }
