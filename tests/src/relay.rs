@@ -30,6 +30,8 @@ struct State {
     hung: bool,
     /// New connections are closed at once.
     cut: bool,
+    /// After so many, new connections stand open and nobody is there.
+    lets_in: Option<usize>,
     /// What the server says arrives as nonsense.
     garbled: bool,
     stopped: bool,
@@ -78,6 +80,7 @@ impl Relay {
             down: none,
             hung: false,
             cut: false,
+            lets_in: None,
             garbled: false,
             stopped: false,
             open: Vec::new(),
@@ -120,6 +123,11 @@ impl Relay {
         self.shared.state().hung = true;
     }
 
+    /// Lets so many more in, and those who come later hear nothing, while all that are open go on; until [`Relay::mend`].
+    pub fn let_in(&self, connections: usize) {
+        self.shared.state().lets_in = Some(connections);
+    }
+
     /// Turns what the server says into nonsense until [`Relay::mend`].
     pub fn garble(&self) {
         self.shared.state().garbled = true;
@@ -127,7 +135,7 @@ impl Relay {
 
     pub fn mend(&self) {
         let mut state = self.shared.state();
-        (state.cut, state.hung, state.garbled) = (false, false, false);
+        (state.cut, state.hung, state.garbled, state.lets_in) = (false, false, false, None);
         self.shared.changed.notify_all();
     }
 }
@@ -158,6 +166,13 @@ fn accept(listener: &TcpListener, target: &str, tap: Option<&(Tap, usize)>, shar
         }
         if state.cut {
             continue;
+        }
+        if let Some(left) = state.lets_in.as_mut() {
+            if *left == 0 {
+                state.open.push(client);
+                continue;
+            }
+            *left -= 1;
         }
         let Ok(server) = TcpStream::connect(target) else { continue };
         for stream in [&client, &server] {

@@ -43,18 +43,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut times = self.served_after.clone();
         times.sort_unstable();
-        let (median, longest) = (times.get(times.len() / 2), times.last());
-        writeln!(
-            f,
-            "{} kills, {} acknowledged inserts, {} rounds with a node that was not active at once,",
-            self.rounds, self.acknowledged, self.degraded
-        )?;
-        writeln!(
-            f,
-            "served again after {:.0?} (median), {:.0?} (longest)\n",
-            median.copied().unwrap_or_default(),
-            longest.copied().unwrap_or_default()
-        )?;
+        let millis = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
+        let (median, longest) = (millis(times.get(times.len() / 2)), millis(times.last()));
+        writeln!(f, "{} kills, {} acknowledged inserts,", self.rounds, self.acknowledged)?;
+        writeln!(f, "{} rounds with a node that was not active at once,", self.degraded)?;
+        writeln!(f, "served again after {median} ms (median), {longest} ms (longest)\n")?;
         writeln!(f, "{}", self.tally)?;
         self.wrong.iter().try_for_each(|line| writeln!(f, "WRONG: {line}"))?;
         self.complaints.iter().try_for_each(|line| writeln!(f, "complaint: {line}"))?;

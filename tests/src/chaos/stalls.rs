@@ -40,7 +40,7 @@ const ATTACH: &str = "attach";
 #[derive(Debug, Default)]
 pub struct Stalls {
     readings: Vec<(String, Vec<Reading>)>,
-    /// Failures of the load beside the probe.
+    /// Failures of the load beside the probe, but for those that a plain server gives it too.
     load: BTreeMap<String, u64>,
     pub wrong: Vec<String>,
 }
@@ -75,7 +75,7 @@ impl Stalls {
         lines.join("\n")
     }
 
-    /// Failures of the load, which has transactions open all the time.
+    /// What the load saw, which has transactions open all the time.
     pub fn of_the_load(&self) -> String {
         let lines = self.load.iter().filter(|(_, count)| **count > 0);
         lines.map(|(event, count)| format!("the load beside it: {event}: {count} failed operations\n")).collect()
@@ -174,7 +174,7 @@ fn measure(
     happens: impl FnOnce(&mut Stage) -> Result<(), String>,
 ) -> Result<(), String> {
     stage.load.phase_begins(Phase::quiet(name));
-    let failed = |stage: &Stage| stage.load.ledger().entries().tally.failures();
+    let failed = |stage: &Stage| stage.load.ledger().entries().tally.unexpected_failures();
     let before = failed(stage);
     let meter = Meter::start(stage);
     let outcome = happens(stage);

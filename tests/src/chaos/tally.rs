@@ -56,6 +56,11 @@ impl Tally {
         self.phases.values().flat_map(|counts| counts.failures.values()).map(|failures| failures.count).sum()
     }
 
+    pub fn unexpected_failures(&self) -> u64 {
+        let all = self.phases.values().flat_map(|counts| counts.failures.values());
+        all.filter(|failures| !failures.expected).map(|failures| failures.count).sum()
+    }
+
     /// Failures that the protocol does not call for, a line each.
     pub fn unexpected(&self) -> Vec<String> {
         let mut found = Vec::new();
