@@ -302,3 +302,14 @@ fn a_journal_that_is_damaged_or_gone_or_not_about_these_servers_is_not_believed(
     let log = kill_and_restart(&mut cluster, |_| ());
     assert!(log.contains(SETTLED), "{log}");
 }
+
+#[test]
+fn a_leader_that_answers_a_new_proxy_and_then_lets_nobody_in_does_not_lead() {
+    let mut cluster = stage();
+    cluster.proxy.kill9();
+    // The first connection is the proxy's look at it; the next one is to see what the former proxy has left.
+    cluster.relays[0].let_in(1);
+    cluster.proxy.restart();
+    assert_eq!(cluster.proxy.node_states(), ["degraded", "active"]);
+    cluster.connect("app").query(CHANGES);
+}

@@ -3,7 +3,7 @@
 mod badinput;
 mod cancel;
 mod capture;
-mod chance;
+mod chaos;
 mod clients;
 mod compare;
 mod demo;
