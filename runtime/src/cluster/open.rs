@@ -19,6 +19,8 @@ use crate::service::{self, Line, ServiceFault};
 
 /// Pause between two looks at a cluster that is not as it should be.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// So many times a server that answers is tried that lets nobody in.
+const LOGINS: u32 = 10;
 /// Commits that were under way when all nodes were lost are over by then, or looked for again.
 const COMMITS_END: Duration = Duration::from_secs(10);
 
@@ -162,7 +164,7 @@ impl Cluster {
         let there = nodes.filter(|(_, (_, seen))| matches!(seen, Sighting::Seen(_)));
         let laid = there.map(|(position, (node, _))| async move {
             // On a connection of its own: it sees whatever has come before it.
-            let line = self.dial(node).await;
+            let line = self.dial(position, node).await;
             let dialled = line.as_ref().map_err(ServiceFault::observation).map(drop);
             let laid = match line {
                 Ok(line) => ghosts::lay(&line, &node.name, whose).await,
@@ -181,14 +183,17 @@ impl Cluster {
         (laid.into_iter().all(|laid| laid), silent.into_iter().flatten().collect())
     }
 
-    /// As patient as health is.
-    async fn dial(&self, node: &config::Node) -> Result<Line, ServiceFault> {
+    /// As patient as health is: a busy server may let nobody in for a while, but answers on what is open.
+    async fn dial(&self, position: usize, node: &config::Node) -> Result<Line, ServiceFault> {
         let (service, health) = (&self.shared.config.service, self.shared.config.health.now());
         let mut attempt = 1;
         loop {
             let dialled = service::dial(service, node, &service.database, health.timeout).await;
             let is_silent = |fault: &ServiceFault| matches!(fault.observation(), Observation::Silent(_));
-            if attempt >= health.retries || !dialled.as_ref().is_err_and(is_silent) {
+            if !dialled.as_ref().is_err_and(is_silent) || attempt >= LOGINS {
+                return dialled;
+            }
+            if attempt >= health.retries && !self.standings[position].pulse(health.timeout).await {
                 return dialled;
             }
             attempt += 1;
