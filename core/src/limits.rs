@@ -64,6 +64,12 @@ pub const WHOLE_STATEMENT: usize = 64 << 20;
 /// same ones.
 pub const CAPTURED_AT_ONCE: usize = 16 << 20;
 
+/// Bytes of what is told of large objects that followers apply with one statement.
+pub const OBJECTS_AT_ONCE: usize = 256 << 10;
+
+/// Large objects that one transaction may make or open for writing.
+pub const OBJECTS_PER_UNIT: usize = 1 << 18;
+
 /// Bytes of plans that one arbiter keeps.
 pub const PLAN_CACHE: usize = 8 << 20;
 

@@ -11,6 +11,7 @@ mod plans {
     mod copy;
     mod ddl;
     mod explained;
+    mod objects;
     mod policy;
     mod reads;
     mod session;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use lockstep_core::journal::Outlives;
 use lockstep_core::plan::Policy;
 use lockstep_core::unit::stall::Strangers;
 
@@ -23,6 +24,7 @@ pub struct Config {
     pub auth: Auth,
     pub health: LiveHealth,
     pub replication: Replication,
+    pub journal: Journal,
     /// In the order of the file; the position is the node's id. At least one.
     pub nodes: Vec<Node>,
 }
@@ -124,6 +126,11 @@ pub struct Replication {
     pub scrub: Option<Duration>,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Journal {
+    pub outlives: Outlives,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     pub name: String,
@@ -143,6 +150,7 @@ impl Config {
             ("cluster", self.cluster == other.cluster),
             ("service", self.service == other.service),
             ("replication", self.replication == other.replication),
+            ("journal", self.journal == other.journal),
             ("node", self.nodes.iter().map(Node::unweighed).eq(other.nodes.iter().map(Node::unweighed))),
         ]
         .into_iter()

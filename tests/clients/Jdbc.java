@@ -1,4 +1,4 @@
-// pgjdbc: server-side statements, batches, generated keys, cursors, COPY, savepoints. Where to is in PG* variables.
+// pgjdbc: server-side statements, batches, generated keys, cursors, COPY, savepoints, large objects. Where to is in PG* variables.
 
 import java.io.StringReader;
 import java.sql.Connection;
@@ -10,6 +10,8 @@ import java.sql.Savepoint;
 import java.sql.Statement;
 import java.util.Properties;
 import org.postgresql.PGConnection;
+import org.postgresql.largeobject.LargeObject;
+import org.postgresql.largeobject.LargeObjectManager;
 
 public class Jdbc {
     public static void main(String[] arguments) throws Exception {
@@ -20,6 +22,7 @@ public class Jdbc {
                 transactions(connection);
                 cursors(connection);
                 copies(connection);
+                largeObjects(connection);
             }
         }
         try (Connection connection = connect("extended")) {
@@ -109,6 +112,43 @@ public class Jdbc {
         StringReader rows = new StringReader("1\t100\t5\n1\t101\t6\n");
         long copied = connection.unwrap(PGConnection.class).getCopyAPI().copyIn("COPY line FROM STDIN", rows);
         check(copied == 2 && count(connection, "line") == 82, "two rows");
+    }
+
+    static void largeObjects(Connection connection) throws Exception {
+        connection.setAutoCommit(false);
+        LargeObjectManager objects = connection.unwrap(PGConnection.class).getLargeObjectAPI();
+        byte[] contents = new byte[50_000];
+        new java.util.Random(1).nextBytes(contents);
+        long made = objects.createLO(LargeObjectManager.READWRITE);
+        try (LargeObject object = objects.open(made, LargeObjectManager.WRITE)) {
+            object.write(contents);
+            object.seek(10);
+            object.write(new byte[] {1, 2, 3});
+            object.truncate(40_000);
+        }
+        connection.commit();
+        try (LargeObject object = objects.open(made)) {
+            check(object.size() == 40_000 && object.read(13)[12] == 3, "what was written");
+        }
+        connection.commit();
+        try (Statement statement = connection.createStatement()) {
+            statement.execute("CREATE TABLE IF NOT EXISTS file (id bigserial PRIMARY KEY, data oid)");
+        }
+        connection.commit();
+        try (PreparedStatement insert = connection.prepareStatement("INSERT INTO file (data) VALUES (?)")) {
+            insert.setBlob(1, new java.io.ByteArrayInputStream(contents));
+            check(insert.executeUpdate() == 1, "one file");
+        }
+        connection.commit();
+        try (Statement statement = connection.createStatement();
+                ResultSet files = statement.executeQuery("SELECT data FROM file ORDER BY id DESC LIMIT 1")) {
+            check(files.next() && files.getBlob(1).length() == contents.length, "the file's length");
+        }
+        objects.delete(made);
+        connection.rollback();
+        objects.delete(made);
+        connection.commit();
+        connection.setAutoCommit(true);
     }
 
     static void cancels(Connection connection) throws SQLException {

@@ -120,8 +120,10 @@ const TABLES: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_names
 const SEQUENCES: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> $own$ ORDER BY 1";
 
-const LARGE_OBJECTS: &str = "SELECT m.oid, m.lomowner::regrole, m.lomacl, l.pageno, md5(l.data)
-    FROM pg_largeobject_metadata m LEFT JOIN pg_largeobject l ON l.loid = m.oid ORDER BY 1, 4";
+/// Pages of one that is not there, too.
+const LARGE_OBJECTS: &str = "SELECT coalesce(m.oid, l.loid), m.lomowner::regrole, m.lomacl, l.pageno, md5(l.data),
+    obj_description(m.oid, 'pg_largeobject')
+    FROM pg_largeobject_metadata m FULL JOIN pg_largeobject l ON l.loid = m.oid ORDER BY 1, 4";
 
 fn own(sql: &str) -> String {
     sql.replace("$own$", &format!("'{OWN_SCHEMA}'"))

@@ -13,8 +13,12 @@
 //! | [`relay`] | a wire with a delay that can be cut or hung |
 //! | [`tap`], [`wires`] | what a statement costs: messages and round trips in sequence |
 //! | [`users`] | who may log in, and how |
+//! | [`chaos`] | clients that remember what they were told, accidents, and the audit after them |
+//! | [`chance`] | numbers that look random and are the same in every run |
 //! | [`programs`], [`process`], [`scratch`], [`port`], [`wait`] | what those stand on |
 
+pub mod chance;
+pub mod chaos;
 pub mod cluster;
 pub mod compare;
 pub mod port;

@@ -4,7 +4,7 @@
 //! which waits for that time: a delay adds to latency and leaves throughput alone.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -30,6 +30,8 @@ struct State {
     hung: bool,
     /// New connections are closed at once.
     cut: bool,
+    /// After so many, new connections stand open and nobody is there.
+    lets_in: Option<usize>,
     /// What the server says arrives as nonsense.
     garbled: bool,
     stopped: bool,
@@ -48,10 +50,10 @@ impl Shared {
     }
 }
 
-/// Listens on a port of its own and passes on to one server.
+/// Listens beside one server and passes on to it.
 #[derive(Debug)]
 pub struct Relay {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -67,14 +69,18 @@ impl Relay {
     }
 
     fn heard_by(tap: Option<(Tap, usize)>, target: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listen for a relay");
-        let port = listener.local_addr().expect("its address").port();
+        // At another address of this machine, but on the server's own port: a recovery starts the server on that.
+        let port = target.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let beside = |port: u16| TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port));
+        let listener = beside(port).or_else(|_| beside(0)).expect("listen for a relay");
+        let address = listener.local_addr().expect("its address");
         let none = Duration::ZERO..=Duration::ZERO;
         let state = State {
             up: none.clone(),
             down: none,
             hung: false,
             cut: false,
+            lets_in: None,
             garbled: false,
             stopped: false,
             open: Vec::new(),
@@ -82,15 +88,11 @@ impl Relay {
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &target, tap.as_ref(), &accepting));
-        Self { port, shared }
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
+        Self { address, shared }
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.to_string()
     }
 
     /// The same delay each way, for what arrives from now on.
@@ -121,6 +123,11 @@ impl Relay {
         self.shared.state().hung = true;
     }
 
+    /// Lets so many more in, and those who come later hear nothing, while all that are open go on; until [`Relay::mend`].
+    pub fn let_in(&self, connections: usize) {
+        self.shared.state().lets_in = Some(connections);
+    }
+
     /// Turns what the server says into nonsense until [`Relay::mend`].
     pub fn garble(&self) {
         self.shared.state().garbled = true;
@@ -128,7 +135,7 @@ impl Relay {
 
     pub fn mend(&self) {
         let mut state = self.shared.state();
-        (state.cut, state.hung, state.garbled) = (false, false, false);
+        (state.cut, state.hung, state.garbled, state.lets_in) = (false, false, false, None);
         self.shared.changed.notify_all();
     }
 }
@@ -141,7 +148,7 @@ impl Drop for Relay {
         drop(state);
         self.shared.changed.notify_all();
         // The acceptor looks at `stopped` when it is woken by a connection.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
     }
 }
 
@@ -159,6 +166,13 @@ fn accept(listener: &TcpListener, target: &str, tap: Option<&(Tap, usize)>, shar
         }
         if state.cut {
             continue;
+        }
+        if let Some(left) = state.lets_in.as_mut() {
+            if *left == 0 {
+                state.open.push(client);
+                continue;
+            }
+            *left -= 1;
         }
         let Ok(server) = TcpStream::connect(target) else { continue };
         for stream in [&client, &server] {

@@ -68,6 +68,7 @@ pub fn config() -> Config {
             strangers: Strangers::End,
         }),
         replication: Default::default(),
+        journal: Default::default(),
         nodes: vec![node("midna", 5501), node("alp", 5502)],
     }
 }

@@ -18,7 +18,6 @@ const LATER: &[(&str, &str)] = &[
     ("service.tls", "nodes are reached without TLS"),
     ("node.tls", "nodes are reached without TLS"),
     ("replication.load_balance", "reads go to the leader"),
-    ("journal", "the journal is written without waiting for the disk, as if it said sync = \"os\""),
     ("guard", "a second proxy on the same nodes refuses to serve, and nothing else keeps it away"),
 ];
 

@@ -24,6 +24,8 @@ pub struct File {
     #[serde(default)]
     pub replication: Replication,
     #[serde(default)]
+    pub journal: Journal,
+    #[serde(default)]
     pub node: Vec<Node>,
 }
 
@@ -129,6 +131,19 @@ pub enum Capturing {
     Auto,
     Off,
     All,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    pub sync: Option<Sync>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    Os,
+    Commit,
 }
 
 #[derive(Debug, Deserialize)]

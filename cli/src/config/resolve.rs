@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_core::auth::Users;
+use lockstep_core::journal::Outlives;
 use lockstep_core::plan::policy::{Capturing, Inexact, Policy};
 use lockstep_core::unit::stall::Strangers;
 use lockstep_runtime::config::{
-    Auth, Cluster, Config, Control, Health, Limits, Listen, LiveHealth, LiveLimits, Node, Recovery, Replication,
-    Service,
+    Auth, Cluster, Config, Control, Health, Journal, Limits, Listen, LiveHealth, LiveLimits, Node, Recovery,
+    Replication, Service,
 };
 use toml::Spanned;
 
@@ -78,6 +79,7 @@ impl Resolver<'_> {
             auth: self.auth(raw.auth, users),
             health: LiveHealth::new(self.health(raw.health)),
             replication: self.replication(raw.replication),
+            journal: journal(raw.journal),
             listen,
             limits: LiveLimits::new(limits),
             nodes,
@@ -338,6 +340,14 @@ impl Resolver<'_> {
     fn blame<T>(&mut self, key: &str, written: &Spanned<T>, fault: Fault) {
         self.problems.push(self.source.problem(Some(written.span()), key, fault));
     }
+}
+
+fn journal(raw: raw::Journal) -> Journal {
+    let outlives = match raw.sync {
+        Some(raw::Sync::Os) | None => Outlives::Process,
+        Some(raw::Sync::Commit) => Outlives::Machine,
+    };
+    Journal { outlives }
 }
 
 /// `host:port`, `[v6]:port` or `/directory:port`.

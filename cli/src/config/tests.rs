@@ -196,7 +196,6 @@ fn a_key_of_a_later_version_is_refused_and_never_ignored() {
         ("listen.tls_certificate", "[listen]\ntls_certificate = \"x\"\n"),
         ("listen.tls", "[listen]\ntls.certificate = \"x\"\n"),
         ("replication.load_balance", "[replication]\nload_balance = true\n[listen]\n"),
-        ("journal", "[journal]\nfsync = true\n[listen]\n"),
         ("guard", "[guard]\ndns = \"db.example.org\"\n[listen]\n"),
     ] {
         one_problem(listen, line, &format!(": {key}: not in this version; take the line out"));

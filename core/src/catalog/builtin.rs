@@ -5,7 +5,7 @@ use super::model::Effect;
 /// The names as an array's text, for queries.
 macro_rules! writers {
     () => {
-        "{lo_creat,lo_create,lo_from_bytea,lo_import,lo_export,lo_put,lo_truncate,lo_truncate64,lo_unlink,lowrite,\
+        "{lo_creat,lo_create,lo_from_bytea,lo_import,lo_export,lo_open,lo_put,lo_truncate,lo_truncate64,lo_unlink,lowrite,\
          query_to_xml,query_to_xmlschema,query_to_xml_and_xmlschema,table_to_xml,table_to_xmlschema,\
          table_to_xml_and_xmlschema,schema_to_xml,schema_to_xml_and_xmlschema,database_to_xml,\
          database_to_xml_and_xmlschema,ts_rewrite,ts_stat,pg_logical_emit_message,pg_replication_origin_create,\

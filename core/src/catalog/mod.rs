@@ -139,6 +139,12 @@ impl Catalog {
         }
     }
 
+    /// Whether it drops large objects, of which PostgreSQL's own locks tell.
+    pub fn drops_objects(&self, callee: &Callee) -> bool {
+        let Callee::User(oid) = callee else { return false };
+        self.functions.get(oid).is_some_and(|f| f.extension.as_deref() == Some("lo") && f.name == "lo_manage")
+    }
+
     /// Whether it gives the same for the same arguments on every server. What of the server's own is named here does not.
     pub fn is_same_everywhere(&self, callee: &Callee) -> bool {
         match callee {

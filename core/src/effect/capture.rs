@@ -108,6 +108,11 @@ impl CapturedRows {
     }
 }
 
+/// Whether each of these rows is named by a key: `{=,…}` or `{x,…}`, in base64.
+pub fn all_have_keys(rows: &[u8]) -> bool {
+    rows.split(|byte| *byte == b',').all(|row| row.starts_with(b"ez0s") || row.starts_with(b"e3gs"))
+}
+
 /// The parameters of [`APPLY`].
 pub fn parameters(key: &Arc<CaptureKey>, rows: &[u8]) -> BytesMut {
     let signature = key.sign(rows);

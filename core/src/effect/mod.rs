@@ -7,6 +7,7 @@
 
 pub mod capture;
 pub mod finder;
+pub mod objects;
 pub mod rows;
 mod template;
 

@@ -1,6 +1,6 @@
 //! Whether what was read can settle these nodes.
 
-use super::{Contents, OpenUnit, Origin, Touched, Unknown};
+use super::{Contents, OpenUnit, Origin, Outlives, Touched, Unknown};
 use crate::id::Epoch;
 
 /// A node as it is found, that was active when the proxy ended.
@@ -26,12 +26,12 @@ pub enum Doubt {
     Unknown { database: String, unknown: Unknown },
 }
 
-/// The units whose rows are to be made equal; there may be none.
+/// `origin`: of the journal that is written now. The units whose rows are to be made equal; there may be none.
 pub fn judge(contents: Contents, origin: &Origin, epoch: Epoch, nodes: &[Present]) -> Result<Vec<OpenUnit>, Doubt> {
     if contents.origin.cluster != origin.cluster {
         return Err(Doubt::Cluster);
     }
-    if contents.origin.boot != origin.boot {
+    if contents.origin.outlives == Outlives::Process && contents.origin.boot != origin.boot {
         return Err(Doubt::Boot);
     }
     for Present { name, start } in nodes {

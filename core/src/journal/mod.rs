@@ -36,16 +36,19 @@
 //! | `segment` | writing |
 //! | `read` | reading |
 //! | `judge` | whether what was read can settle these nodes |
+//! | `witness` | whether one node has committed a unit whose answer was lost |
 
 mod judge;
 mod read;
 mod segment;
 mod touched;
+mod witness;
 
 pub use judge::{Doubt, Present, judge};
 pub use read::{Contents, Damage, Note, OpenUnit, read};
 pub use segment::Segment;
 pub use touched::{Touch, Touched, Unknown};
+pub use witness::Witness;
 
 /// Names a unit within one journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,12 +58,22 @@ pub struct UnitNumber(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub cluster: String,
-    /// The start of the machine: what was not forced to disk is gone with the next one.
+    /// The start of the machine.
     pub boot: String,
+    pub outlives: Outlives,
+}
+
+/// Of what nothing that had to be in the journal is lost with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Outlives {
+    #[default]
+    Process,
+    /// It is forced to disk.
+    Machine,
 }
 
 /// First bytes of the file, with the version of its format.
-const MAGIC: &[u8; 20] = b"lockstep journal 1\n\0";
+const MAGIC: &[u8; 20] = b"lockstep journal 2\n\0";
 
 /// Length, digest.
 const HEADER: usize = 4 + DIGEST;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{CLOSE, DIGEST, FINDER, HEADER, MAGIC, NOTE, OPEN, ORIGIN, Origin, Touch, Touched, UnitNumber, Unknown};
+use super::{
+    CLOSE, DIGEST, FINDER, HEADER, MAGIC, NOTE, OPEN, ORIGIN, Origin, Outlives, Touch, Touched, UnitNumber, Unknown,
+};
 use crate::effect::{Change, Finder, FoundBy};
 use crate::id::Epoch;
 use crate::wire::cursor::Cursor;
@@ -102,7 +104,8 @@ impl Reader {
         let mut cursor = Cursor::new(body);
         match (cursor.u8()?, self.origin.is_some()) {
             (ORIGIN, false) => {
-                self.origin = Some(Origin { cluster: text(&mut cursor)?, boot: text(&mut cursor)? });
+                let (cluster, boot) = (text(&mut cursor)?, text(&mut cursor)?);
+                self.origin = Some(Origin { cluster, boot, outlives: outlives(cursor.u8()?)? });
             }
             (NOTE, true) => {
                 let (node, epoch) = (text(&mut cursor)?, Epoch(u64(&mut cursor)?));
@@ -171,6 +174,14 @@ fn finder(cursor: &mut Cursor) -> Result<Finder, Malformed> {
         _ => return Err(Malformed::Field("change")),
     };
     Ok(Finder { table, by, parameters, width, change })
+}
+
+fn outlives(code: u8) -> Result<Outlives, Malformed> {
+    match code {
+        0 => Ok(Outlives::Process),
+        1 => Ok(Outlives::Machine),
+        _ => Err(Malformed::Field("what the file outlives")),
+    }
 }
 
 fn u64(cursor: &mut Cursor) -> Result<u64, Malformed> {

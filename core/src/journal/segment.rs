@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
-use super::{CLOSE, FINDER, HEADER, MAGIC, NOTE, OPEN, ORIGIN, Origin, Touch, Touched, UnitNumber, digest};
+use super::{CLOSE, FINDER, HEADER, MAGIC, NOTE, OPEN, ORIGIN, Origin, Outlives, Touch, Touched, UnitNumber, digest};
 use crate::effect::{Change, Finder, FoundBy};
 use crate::id::Epoch;
 use crate::wire::frontend::Format;
@@ -25,6 +25,7 @@ impl Segment {
         segment.record(ORIGIN, |out| {
             put_text(out, &origin.cluster);
             put_text(out, &origin.boot);
+            out.put_u8(u8::from(origin.outlives == Outlives::Machine));
         });
         segment
     }

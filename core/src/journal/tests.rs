@@ -13,7 +13,7 @@ use crate::wire::frontend::Format;
 const SIZE: usize = 4096;
 
 fn origin() -> Origin {
-    Origin { cluster: "c".into(), boot: "b".into() }
+    Origin { cluster: "c".into(), boot: "b".into(), outlives: Outlives::Process }
 }
 
 fn finder(table: &str) -> Arc<Finder> {
@@ -119,7 +119,11 @@ proptest! {
 }
 
 fn contents(change: impl FnOnce(&mut Segment)) -> Contents {
-    let mut segment = Segment::new(&origin());
+    contents_of(&origin(), change)
+}
+
+fn contents_of(origin: &Origin, change: impl FnOnce(&mut Segment)) -> Contents {
+    let mut segment = Segment::new(origin);
     segment.note("a", Epoch(5), "monday");
     segment.note("b", Epoch(5), "tuesday");
     change(&mut segment);
@@ -139,6 +143,8 @@ fn only_what_is_certain_is_settled() {
     assert_eq!(judged(contents(|_| ()), "b", Epoch(5), &present()), Ok(0));
     assert_eq!(judged(contents(one), "b", Epoch(5), &present()), Ok(1));
     assert_eq!(judged(contents(one), "later", Epoch(5), &present()), Err(Doubt::Boot));
+    let forced = contents_of(&Origin { outlives: Outlives::Machine, ..origin() }, one);
+    assert_eq!(judged(forced, "later", Epoch(5), &present()), Ok(1), "it was on disk");
     assert!(matches!(judged(contents(one), "b", Epoch(6), &present()), Err(Doubt::Epoch { .. })));
     for start in [None, Some("wednesday".into())] {
         let again = [Present { name: "a".into(), start }];

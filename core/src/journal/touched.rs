@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::effect::capture::APPLY;
-use crate::effect::{Change, Finder, FoundBy};
+use crate::effect::{Change, Finder, FoundBy, objects};
 use crate::limits;
 use crate::unit::Batch;
 use crate::wire::cursor::Cursor;
@@ -39,6 +39,7 @@ pub enum Unknown {
     Encoding = 4,
     /// Triggers of ours were being made.
     Capture = 5,
+    Objects = 6,
 }
 
 impl Unknown {
@@ -49,11 +50,12 @@ impl Unknown {
             Self::NoKey => "had changed rows by which they cannot be found",
             Self::Encoding => "came from a client with another encoding than UTF8",
             Self::Capture => "was to have rows captured",
+            Self::Objects => "had changed large objects",
         }
     }
 
     pub(super) fn from_code(code: u8) -> Option<Self> {
-        [Self::Statement, Self::TooMany, Self::NoKey, Self::Encoding, Self::Capture]
+        [Self::Statement, Self::TooMany, Self::NoKey, Self::Encoding, Self::Capture, Self::Objects]
             .into_iter()
             .find(|unknown| *unknown as u8 == code)
     }
@@ -172,6 +174,7 @@ impl Touches {
                 self.all.push(Touch::Captured(rows));
                 bytes
             }
+            None if template.id == objects::APPLY.id => return Ok(Err(Unknown::Objects)),
             None => return Ok(Err(Unknown::NoKey)),
         };
         self.bytes += added;

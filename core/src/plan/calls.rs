@@ -5,9 +5,9 @@
 
 use std::fmt::Display;
 
-use super::Marks;
 use super::refuse::{refuse, refuse_always};
 use super::scope::{Outcome, Scope};
+use super::{Marks, objects};
 use crate::catalog::builtin::{self, NAMING_SETTINGS, WATCHED_SETTINGS};
 use crate::catalog::model::{Callee, Effect, Place};
 use crate::catalog::{Catalog, Function, Oid, Relation};
@@ -19,8 +19,15 @@ pub fn check(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
     let calls = look(scope, facts)?;
     match calls.writer {
         Some(fault) => Err(fault.into()),
+        None if calls.marks.objects => Err(objects::elsewhere().into()),
         None => Ok(calls.marks),
     }
+}
+
+/// The same for a write, which may call what changes large objects.
+pub fn check_write(scope: &Scope<'_>, facts: &Facts) -> Outcome<Marks> {
+    let calls = look(scope, facts)?;
+    calls.writer.map_or(Ok(calls.marks), |fault| Err(fault.into()))
 }
 
 /// What the calls of a statement come to.
@@ -97,10 +104,10 @@ fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) ->
             let naming = |name: &Option<String>| name.as_ref().is_none_or(|n| is_naming(n));
             marks.settings |= facts.settings.iter().any(naming);
         }
+        name if objects::note(name, marks) => {}
         name if builtin::effect_of(name).writes => {
             let reason = format!("{name} changes what is not replicated, or runs text that is not known");
-            let hint =
-                "Large objects, files and slots of a server are not replicated; use tables, and queries by themselves.";
+            let hint = "Files and slots of a server are not replicated; use tables, and queries by themselves.";
             return Err(refuse(reason, hint).into());
         }
         name => marks.locks |= builtin::effect_of(name).locks,

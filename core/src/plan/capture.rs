@@ -104,7 +104,11 @@ fn captured(scope: &Scope<'_>, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
     }
     // What triggers do besides, such as drawing from sequences, is not looked for.
     let locks = tables.iter().filter_map(|oid| catalog.relation(*oid)).any(|relation| calls::locks(catalog, relation));
-    let marks = Marks { sequences: true, locks: marks.locks || locks, ..marks };
+    let mut marks = Marks { sequences: true, locks: marks.locks || locks, ..marks };
+    let triggers = tables.iter().filter_map(|oid| catalog.relation(*oid)).flat_map(|relation| &relation.triggers);
+    if triggers.filter(|trigger| trigger.is_about_rows()).any(|trigger| catalog.drops_objects(&trigger.function)) {
+        (marks.objects, marks.locks_objects) = (true, true);
+    }
     let missing = catalog.uncaptured(&tables);
     if scope.policy().capture == Capturing::Off && !tables.is_empty() {
         let reason = "what it changes would have to be captured by triggers, and [replication] capture is \"off\"";

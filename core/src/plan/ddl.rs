@@ -51,7 +51,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcom
     Ok(Plan { marks, ..action.into() })
 }
 
-fn fires_nothing(scope: &Scope<'_>) -> Outcome<()> {
+pub(super) fn fires_nothing(scope: &Scope<'_>) -> Outcome<()> {
     let Some(trigger) = scope.catalog()?.event_triggers.first() else { return Ok(()) };
     let reason = format!("the event trigger {trigger} would fire on each server");
     Err(refuse(reason, format!("ALTER EVENT TRIGGER {trigger} DISABLE.")).into())
@@ -291,7 +291,7 @@ fn create_table(scope: &Scope<'_>, statement: &CreateStmt) -> Outcome<()> {
     alter::partition_bound(scope, bound.as_ref())
 }
 
-/// Large objects are named by numbers, and exist on one server only.
+/// What is not a statement of its own ([`super::objects`]), or a label, about which a module would have to be asked.
 fn large_objects(node: &NodeEnum) -> Outcome<()> {
     let about = match node {
         NodeEnum::GrantStmt(s) => s.objtype(),
@@ -301,7 +301,7 @@ fn large_objects(node: &NodeEnum) -> Outcome<()> {
         _ => return Ok(()),
     };
     if about == ObjectType::ObjectLargeobject {
-        return Err(refuse("large objects are not replicated", "Use a bytea column.").into());
+        return Err(refuse("it is about large objects", "Send GRANT, COMMENT or ALTER LARGE OBJECT by itself.").into());
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! A plan in words, for `lockstep explain`: what a statement is for replication, what followers get, and why.
 
 use super::{Action, Plan, Transaction};
-use crate::effect::capture::APPLY;
-use crate::effect::{RowEffect, RowKind};
+use crate::effect::{RowEffect, RowKind, capture, objects};
 use crate::fault::Fault;
 use crate::sql;
 
@@ -43,33 +42,27 @@ pub fn explain(plan: &Plan, sql: &str) -> Explained {
     if plan.marks.sequences && !explained.is_bad() {
         explained.why.push_str(". Sequences that it moves are brought along, and levelled when it is quiet");
     }
+    if plan.marks.objects && !matches!(plan.action, Action::Objects(_)) && !explained.is_bad() {
+        explained.why.push_str(". At the end of the transaction followers get the large objects that it has changed");
+    }
     explained
 }
 
 fn of_action(action: &Action, sql: &str) -> Explained {
     match action {
         Action::Leader => Explained::new("leader only", Vec::new(), "it changes nothing that other servers hold"),
-        Action::Unparsed if is_understood(sql) => Explained {
-            remedy: Some(
-                "Look at it in the database, and as the user or with the search path, of the application.".into(),
-            ),
-            ..Explained::new(
-                UNKNOWN,
-                Vec::new(),
-                "it names something that is not in this database, or not in the search path: the leader would say what",
-            )
-        },
-        Action::Unparsed => Explained::new(
-            UNKNOWN,
-            Vec::new(),
-            "its text is not understood: the leader answers with its own error, and what it accepts all the same is refused",
-        ),
+        Action::Unparsed => unparsed(sql),
         Action::Transaction(kind) => Explained::new("transaction", Vec::new(), of_transaction(kind)),
         Action::Write(write) => rows(&write.effect, "through RETURNING"),
         Action::Captured(_) => captured(""),
         Action::Capture(tables) => {
             captured(&format!(". First {} get that trigger, on every server", tables.join(", ")))
         }
+        Action::Objects(_) => Explained::new(
+            "large objects",
+            vec![objects::APPLY.sql.to_string()],
+            "the leader runs it, and tells at the end of the transaction what has become of each large object that was changed",
+        ),
         Action::CopyRows(_) => Explained::new(
             "rows, from COPY",
             Vec::new(),
@@ -117,12 +110,22 @@ fn of_action(action: &Action, sql: &str) -> Explained {
     }
 }
 
+fn unparsed(sql: &str) -> Explained {
+    if !is_understood(sql) {
+        let why = "its text is not understood: the leader answers with its own error, and what it accepts all the same is refused";
+        return Explained::new(UNKNOWN, Vec::new(), why);
+    }
+    let why = "it names something that is not in this database, or not in the search path: the leader would say what";
+    let remedy = "Look at it in the database, and as the user or with the search path, of the application.";
+    Explained { remedy: Some(remedy.into()), ..Explained::new(UNKNOWN, Vec::new(), why) }
+}
+
 fn captured(first: &str) -> Explained {
     let why = format!(
         "the leader runs it as it is, and a trigger of the proxy's own on every table that it may change tells what rows \
          have become of it{first}"
     );
-    Explained::new("rows by capture", vec![APPLY.sql.to_string()], why)
+    Explained::new("rows by capture", vec![capture::APPLY.sql.to_string()], why)
 }
 
 fn is_understood(sql: &str) -> bool {

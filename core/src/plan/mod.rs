@@ -20,6 +20,7 @@
 //! | `evaluated` | expressions that each server evaluates when it gets that text |
 //! | `image` | DDL whose rows come from the leader |
 //! | `block` | DO blocks of DDL |
+//! | [`objects`] | large objects |
 //! | `materialized` | materialized views, whose query each server runs |
 //! | `refuse` | reasons and their words |
 //! | [`policy`], `waive` | what the operator has chosen; what is carried out though it is not exact |
@@ -44,6 +45,7 @@ pub mod explain;
 mod heritable;
 mod image;
 mod materialized;
+pub mod objects;
 pub mod policy;
 mod refuse;
 mod returning;
@@ -139,6 +141,10 @@ pub struct Marks {
     pub temporary: bool,
     /// DECLARE … WITH HOLD: a cursor whose rows outlive the transaction.
     pub holdable: bool,
+    /// May change large objects: its text is sent respelled ([`objects::respelled`]).
+    pub objects: bool,
+    /// Has large objects locked that nothing notes: at the end of the unit the leader is asked for them.
+    pub locks_objects: bool,
 }
 
 impl Marks {
@@ -149,6 +155,8 @@ impl Marks {
             locks: self.locks || other.locks,
             temporary: self.temporary || other.temporary,
             holdable: self.holdable || other.holdable,
+            objects: self.objects || other.objects,
+            locks_objects: self.locks_objects || other.locks_objects,
         }
     }
 }
@@ -165,6 +173,8 @@ pub enum Action {
     Captured(Arc<Captured>),
     /// The same, but these tables do not have our trigger yet.
     Capture(Arc<[String]>),
+    /// Runs on the leader; at the end of the unit that tells what large objects have become, these among them.
+    Objects(Arc<[u32]>),
     CopyIn(Arc<CopyIn>),
     /// COPY … FROM STDIN whose rows the leader makes whole.
     CopyRows(Arc<CopyRows>),

@@ -10,7 +10,9 @@ use pg_query::protobuf::{
 use super::calls::Calls;
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Memory, Plan, block, calls, capture, copy, ddl, heritable, settings, waive, write};
+use super::{
+    Action, Marks, Memory, Plan, block, calls, capture, copy, ddl, heritable, objects, settings, waive, write,
+};
 use crate::sql::{Facts, Statement};
 
 /// `Err` only where something has to be known first: a refusal is a plan.
@@ -18,7 +20,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement) -> Outcome {
     let outcome = if scope.names_own_schema(statement) {
         Err(refuse::own_schema().into())
     } else {
-        node(scope, statement, &statement.node)
+        node(scope, statement, &statement.node).and_then(|plan| objects::plan(scope, statement, plan))
     };
     match outcome {
         Err(Stop::Refuse(fault)) => match waive::or_refuse(scope, &statement.node, fault) {
@@ -76,7 +78,10 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
         NodeEnum::ConstraintsSetStmt(set) => capture::set_constraints(scope, set, &Facts::of(node)),
         NodeEnum::DoStmt(block) => self::block(scope, statement, block),
         NodeEnum::CallStmt(_) => capture::call(scope, &Facts::of(node)),
-        other => ddl::plan(scope, statement, other),
+        other => match objects::definition(scope, other)? {
+            Some(plan) => Ok(plan),
+            None => ddl::plan(scope, statement, other),
+        },
     }
 }
 

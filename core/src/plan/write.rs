@@ -49,7 +49,7 @@ fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, event: Event, fact
         );
     }
     let relation = scope.relation_of(range)?.ok_or(Stop::Unknown)?;
-    let mut marks = calls::check(scope, facts)?;
+    let mut marks = calls::check_write(scope, facts)?;
     marks.locks |= calls::locks(catalog, relation);
     if event == Event::Insert || facts.defaults {
         calls::note_effect(safety::defaults(catalog, relation), &mut marks);

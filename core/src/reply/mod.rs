@@ -11,6 +11,7 @@ use crate::catalog::SchemaEpoch;
 use crate::fault::Fault;
 use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Waived, Write};
 use crate::wire::backend;
+use crate::wire::frontend::Format;
 use crate::wire::notice::Fields;
 
 pub mod rows;
@@ -178,6 +179,8 @@ pub enum Note {
     Discarded {
         all: bool,
     },
+    /// A FunctionCall whose result, in this format, is the number of a large object that it has made.
+    MakesObject(Format),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +237,8 @@ pub enum Own {
     Constraints,
     /// Has our triggers fire.
     Flush,
+    /// What has become of large objects.
+    Objects,
     /// What is deferred in a unit with captured rows has its turn.
     Settle,
     Catalog(usize),
@@ -267,6 +272,7 @@ impl Owed {
         match &self.what {
             What::Raw { done, .. } => match tag {
                 backend::READY_FOR_QUERY | backend::ERROR_RESPONSE => false,
+                backend::FUNCTION_CALL_RESPONSE => !matches!(done.note, Note::MakesObject(_)),
                 // Not before it is known whether a transaction is open.
                 backend::COMMAND_COMPLETE => !done.ends_transaction(),
                 tag => !backend::is_asynchronous(tag),

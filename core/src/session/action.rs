@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::cluster::Membership;
 use crate::id::NodeId;
-use crate::journal::Touched;
+use crate::journal::{Touched, Witness};
 use crate::plan::PlanCache;
 use crate::unit::Batch;
 
@@ -33,6 +33,9 @@ pub enum Action {
     Release,
     /// Ask the cluster about a node → `verdict`.
     Suspect { node: NodeId, why: String },
+    /// Its answer was lost: see to it that nothing of the batch is on its way to the node any more, then look for this
+    /// witness → `told`.
+    Ask { node: NodeId, witness: Witness },
     /// Have a node degraded → `degraded`, when that is on disk.
     Degrade { node: NodeId, why: String },
     /// Have these tables of the session's database captured on every node → [`super::Session::captured`].

@@ -2,10 +2,11 @@
 
 use bytes::BytesMut;
 
+use super::commit::CommitVia;
 use super::encoding::Encoding;
 use super::{AfterDrain, Block, Gate, Session};
 use crate::fault::{Fault, SqlState};
-use crate::reply::{Execution, Owed, Own, Ready, Shape, To, What, cut_description};
+use crate::reply::{Done, Execution, Note, Owed, Own, Ready, Shape, To, What, cut_description};
 use crate::wire::backend::{self, Status};
 use crate::wire::{Frame, Malformed, frontend};
 
@@ -66,6 +67,11 @@ impl Session {
                 self.tell_raw(&frame.raw);
                 true
             }
+            (What::Raw { done: Done { note: Note::MakesObject(format), .. }, .. }, backend::FUNCTION_CALL_RESPONSE) => {
+                self.object_made(*format, frame)?;
+                self.tell_raw(&frame.raw);
+                true
+            }
             (What::Raw { done, .. }, backend::COMMAND_COMPLETE) if self.commits_what_was_lost(done) => {
                 self.tell_loss();
                 true
@@ -79,8 +85,9 @@ impl Session {
                     let done = done.clone();
                     self.apply(&done);
                 }
+                let failed = *failed;
                 self.leader_ready(Status::read(frame.body())?);
-                self.finish_segment(self.status);
+                self.raw_ended(failed);
                 false
             }
             (What::Own { tag, .. }, backend::COMMAND_COMPLETE) => {
@@ -99,6 +106,15 @@ impl Session {
             (what, tag) => return self.strange_answer(what, tag).map(|()| false),
         };
         Ok(again)
+    }
+
+    /// A FunctionCall may have stood in a block of ours.
+    fn raw_ended(&mut self, failed: bool) {
+        if self.block != Block::Wrapped {
+            return self.finish_segment(self.status);
+        }
+        self.segment.synced = true;
+        if failed { self.segment_end() } else { self.begin_commit(CommitVia::Segment) }
     }
 
     fn strange_answer(&mut self, what: &What, tag: u8) -> Result<(), Malformed> {
@@ -180,6 +196,7 @@ impl Session {
                 write.rows.take(&frame.body(), write.write.effect.columns.len(), None)?;
                 self.log_rows(write, false);
             }
+            Execution::Own(Own::Objects) => self.object_line(frame)?,
             Execution::Own(_) => self.collected.push(backend::read_data_row(frame.body())?),
             _ => self.tell_raw(&frame.raw),
         }

@@ -56,19 +56,43 @@ impl Session {
             return true;
         }
         self.capture.asked = Some(tables.clone());
+        self.ask_to_capture(tables, then());
+        false
+    }
+
+    pub(super) fn capture_key(&self) -> Option<Arc<CaptureKey>> {
+        self.capture.key.clone()
+    }
+
+    /// Whether the nodes have our functions. If not, the shell is asked for them, and `then` is handled when they are there.
+    pub(super) fn knows_key(&mut self, then: AfterDrain) -> bool {
+        if self.capture.key.is_some() {
+            return true;
+        }
+        match self.capture.refused.take() {
+            Some(fault) => {
+                self.poison(fault, 0);
+                self.segment_over();
+            }
+            None => self.ask_to_capture(Arc::new([]), then),
+        }
+        false
+    }
+
+    fn ask_to_capture(&mut self, tables: Arc<[String]>, then: AfterDrain) {
         self.actions.push_back(Action::Capture(tables));
-        self.after_drain = Some(then());
+        self.after_drain = Some(then);
         if !self.owed.is_empty() {
             frontend::flush(&mut self.leader_out);
         }
         self.gate = Gate::Capturing;
-        false
     }
 
     fn missing(&self, plan: &Plan) -> Option<Arc<[String]>> {
         match &plan.action {
             plan::Action::Capture(tables) => Some(tables.clone()),
             plan::Action::Captured(_) if self.capture.key.is_none() => Some(Arc::new([])),
+            _ if plan.marks.objects && self.capture.key.is_none() => Some(Arc::new([])),
             plan::Action::Prepare { inner, .. } => self.missing(inner),
             _ => None,
         }
@@ -164,7 +188,7 @@ impl Session {
         self.log_captured();
         match self.unit.doomed.take_if(|_| self.committing.is_some()) {
             Some(fault) => self.conclude(Outcome::Aborted(fault)),
-            None => self.take_lock(),
+            None => self.ask_for_objects(),
         }
     }
 
@@ -185,7 +209,8 @@ impl Session {
 }
 
 fn refuse(planned: &mut Planned, fault: &Fault) {
-    if matches!(planned.plan.action, plan::Action::Capture(_) | plan::Action::Captured(_)) {
+    let captured = matches!(planned.plan.action, plan::Action::Capture(_) | plan::Action::Captured(_));
+    if captured || planned.plan.marks.objects {
         planned.plan = Arc::new(fault.clone().into());
     }
 }

@@ -2,12 +2,12 @@
 
 use super::{AfterDrain, Block, Gate, Session, World};
 use crate::catalog::model::FIRST_USER_OID;
-use crate::fault::{Fault, SqlState};
+use crate::fault::Fault;
 use crate::limits;
-use crate::reply::{Done, What};
+use crate::reply::What;
 use crate::wire::frame::HEADER;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse};
-use crate::wire::{Cursor, Frame, Malformed, take_frame};
+use crate::wire::{Frame, Malformed, take_frame};
 
 impl Session {
     pub(super) fn takes_client(&self) -> bool {
@@ -94,29 +94,6 @@ impl Session {
         Ok(())
     }
 
-    /// FunctionCall, the fast path: a function by its OID, so that no text tells what it does.
-    fn function_call(&mut self, frame: &Frame) -> Result<(), Malformed> {
-        let mut cursor = Cursor::new(frame.body());
-        let oid = cursor.u32()?;
-        if let Some(reason) = refused_function(oid) {
-            let fault =
-                Fault::error(SqlState::FEATURE_NOT_SUPPORTED, format!("this function call is refused: {reason}"))
-                    .with_hint("Call the function with SELECT.");
-            self.poison(fault, 0);
-            self.segment_over();
-            return Ok(());
-        }
-        self.binds("a function was called by its number in it");
-        self.locks = true;
-        if matches!(oid, 1574 | 1576 | 1765) {
-            self.move_sequences();
-        }
-        self.leader_out.extend_from_slice(&frame.raw);
-        self.owe(What::Raw { done: Done::default(), failed: false }, 0);
-        self.gate = Gate::Ending;
-        Ok(())
-    }
-
     /// Refuses a statement in its place in the pipeline: the leader is sent a text that cannot be parsed, so that its
     /// transaction fails as it would for any error, and its answer is replaced by ours.
     pub(super) fn poison(&mut self, fault: Fault, shift: u32) {
@@ -144,8 +121,13 @@ impl Session {
 /// The name of our own statements and portals on a leader connection.
 pub(super) const OWN_NAME: &[u8] = b"lockstep";
 
+/// Whether a function draws from a sequence, or sets one.
+pub(super) fn moves_sequence(oid: u32) -> bool {
+    matches!(oid, 1574 | 1576 | 1765)
+}
+
 /// Why a function may not be called by its OID.
-fn refused_function(oid: u32) -> Option<&'static str> {
+pub(super) fn refused_function(oid: u32) -> Option<&'static str> {
     match oid {
         FIRST_USER_OID.. => Some("it calls a function of the database by its number, which may write"),
         oid if WRITING_OIDS.contains(&oid) => Some("it changes what is not replicated, or runs text that is not known"),

@@ -11,10 +11,10 @@ use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
-use crate::journal::{Touched, Unknown};
+use crate::journal::{Touched, Unknown, Witness};
 use crate::reply::{Execution, Own, Ready, To, Undo, What};
 use crate::unit::batch::BatchResult;
-use crate::unit::commit::{ReserveFault, Task};
+use crate::unit::commit::{Fate, ReserveFault, Task};
 use crate::unit::{Batch, Commit, Log, Order, Outcome};
 use crate::wire::backend::Status;
 use crate::wire::notice::Fields;
@@ -130,7 +130,7 @@ impl Session {
             (false, false) => LockMode::Shared,
         };
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
-        let empty = self.unit.log.is_empty() && !self.unit.waived;
+        let empty = self.unit.log.is_empty() && !self.unit.waived && !self.unit.objects.may_have_changed();
         let batch = Log::default().take_batch();
         self.committing =
             Some(Committing { via, order, lock, batch, settings, machine: None, refusal: None, tag: None, schema });
@@ -147,7 +147,7 @@ impl Session {
             self.ask("SET CONSTRAINTS ALL IMMEDIATE", Own::Constraints);
             return frontend::flush(&mut self.leader_out);
         }
-        self.take_lock();
+        self.ask_for_objects();
     }
 
     /// Nothing comes into the log any more.
@@ -255,6 +255,10 @@ impl Session {
         self.machine(|m| m.verdict(node, verdict));
     }
 
+    pub fn told(&mut self, node: NodeId, fate: Fate) {
+        self.machine(|m| m.told(node, fate));
+    }
+
     pub fn degraded(&mut self, node: NodeId) {
         self.machine(|m| m.degraded(node));
     }
@@ -278,6 +282,13 @@ impl Session {
                     send
                 }
                 Task::Suspect { node, why } => Action::Suspect { node, why },
+                Task::Ask { node } => match self.touched().as_ref().and_then(Witness::of) {
+                    Some(witness) => Action::Ask { node, witness },
+                    None => {
+                        self.told(node, Fate::Unknown("no row of it tells".into()));
+                        continue;
+                    }
+                },
                 Task::Degrade { node, why } => Action::Degrade { node, why },
                 Task::LeaderCommit => {
                     self.leader_commit();
@@ -292,7 +303,7 @@ impl Session {
         }
     }
 
-    fn leader_commit(&mut self) {
+    pub(super) fn leader_commit(&mut self) {
         match self.committing.as_ref().map(|committing| committing.via.clone()) {
             None => {}
             Some(CommitVia::Segment) if self.block == Block::Implicit => self.own_sync(Own::Commit),

@@ -52,7 +52,7 @@ impl Session {
             self.search_path = None;
         }
         match &done.note {
-            Note::None => {}
+            Note::None | Note::MakesObject(_) => {}
             Note::Transaction(transaction) => self.apply_transaction(transaction),
             Note::Schema(sql) => self.apply_schema(sql),
             note @ (Note::Prepared { .. } | Note::Deallocated { .. }) => self.note_names(note),
@@ -110,6 +110,7 @@ impl Session {
                 self.recovered(Status::InTransaction);
                 self.forget_names();
                 self.own_catalog = None;
+                self.unit.objects.rolled_back();
                 if let Some(at) = self.savepoint(name) {
                     let mark = self.unit.savepoints[at].1;
                     self.unit.savepoints.truncate(at + 1);

@@ -16,7 +16,7 @@ use super::stale::overtaken;
 use super::{AfterDrain, Block, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Captured, Marks, Planned, Transaction, Write};
+use crate::plan::{Action, Captured, Ddl, Marks, Plan, Planned, Transaction, Write};
 use crate::reply::{Done, Execution, Maker, Note, Shape, Share, Source, Statement, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse, Target};
@@ -92,9 +92,9 @@ impl Session {
     }
 
     fn send_bind(&mut self, bind: &Bind<&[u8]>, frame: &Frame, statement: &Statement, meaning: &Meaning) {
-        use Action::{Captured, CopyIn, CopyRows, Ddl, Image, Write};
+        use Action::{Captured, CopyIn, CopyRows, Ddl, Image, Objects, Write};
         let action = &meaning.plan.action;
-        if matches!(action, Write(_) | Ddl(_) | Image(_) | CopyIn(_) | CopyRows(_) | Captured(_)) {
+        if matches!(action, Write(_) | Ddl(_) | Image(_) | CopyIn(_) | CopyRows(_) | Captured(_) | Objects(_)) {
             self.writes(statement.epoch);
         }
         let formats = match action {
@@ -203,13 +203,12 @@ impl Session {
                 self.postpone(frame);
             }
             Action::Captured(captured) => self.execute_captured(captured, marks, portal.source(), frame),
-            Action::Transaction(Transaction::Commit { chain }) => self.execute_commit(*chain, frame),
-            Action::Ddl(ddl) => {
-                let Some(text) = self.ready_for_ddl(ddl, &text(), AfterDrain::Frame(frame.clone())) else { return };
-                self.segment.unsettled = true;
-                let done = Done { note: Note::Schema(text), marks, waived: plan.waived.clone(), ..Done::default() };
+            Action::Objects(objects) => {
+                let done = self.objects_run(objects, marks, portal.source());
                 self.execute_on_leader(frame, Execution::Pass { done });
             }
+            Action::Transaction(Transaction::Commit { chain }) => self.execute_commit(*chain, frame),
+            Action::Ddl(ddl) => self.execute_ddl(ddl, &text(), marks, plan, frame),
             Action::Image(image) => {
                 let then = AfterDrain::Frame(frame.clone());
                 if self.begin_image(image, &text(), marks, portal.source(), then) {
@@ -257,6 +256,13 @@ impl Session {
     fn runs_portal(&mut self, execute: &Execute<&[u8]>, heritable: bool) {
         self.passes_on(heritable && execute.portal.is_empty() && execute.max_rows == 0);
         self.unit.unrun = false;
+    }
+
+    fn execute_ddl(&mut self, ddl: &Ddl, text: &Bytes, marks: Marks, plan: &Plan, frame: &Frame) {
+        let Some(text) = self.ready_for_ddl(ddl, text, AfterDrain::Frame(frame.clone())) else { return };
+        self.segment.unsettled = true;
+        let done = Done { note: Note::Schema(text), marks, waived: plan.waived.clone(), ..Done::default() };
+        self.execute_on_leader(frame, Execution::Pass { done });
     }
 
     fn execute_captured(&mut self, captured: &Arc<Captured>, marks: Marks, source: Source, frame: &Frame) {

@@ -123,9 +123,11 @@ impl Session {
         match frame.tag {
             backend::NOTICE_RESPONSE if self.is_flushing() => self.captured_row(&frame)?,
             backend::NOTICE_RESPONSE => {
-                self.check_notice(&frame)?;
-                if !self.speaks_to_us() {
-                    self.tell_raw(&frame.raw);
+                if !self.note_object(&frame)? {
+                    self.check_notice(&frame)?;
+                    if !self.speaks_to_us() {
+                        self.tell_raw(&frame.raw);
+                    }
                 }
             }
             // Neither belongs to a statement: the segment can still be run again unseen.
@@ -177,6 +179,7 @@ impl Session {
         if reads_back && fields.state() == SqlState::INSUFFICIENT_PRIVILEGE.0.as_bytes() {
             fields.hint(READS_BACK);
         }
+        self.place_before(&mut fields);
         let Some(front) = self.owed.front_mut() else {
             self.fail(format!("the leader sent an error to nothing: {}", fields.message()));
             return Ok(());

@@ -49,6 +49,7 @@
 //! | `commit`, `outcome` | the end of a unit: what is sent for it, what comes of it |
 //! | `leftover` | what a command that failed halfway leaves |
 //! | `capture` | rows that triggers of ours tell |
+//! | `objects` | large objects |
 //! | `waive` | statements that are not exact and allowed |
 //! | `takeover` | another leader |
 //! | `rest` | between two segments: held, idle |
@@ -90,6 +91,7 @@ mod landing;
 mod leader;
 mod leftover;
 mod names;
+mod objects;
 mod outcome;
 mod parameters;
 mod planning;

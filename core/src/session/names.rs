@@ -159,14 +159,17 @@ impl Session {
     pub(super) fn leader_text(&self, statement: &Statement) -> Bytes {
         let Some(Planned { span, plan }) = &statement.planned else { return statement.sql.clone() };
         match &plan.action {
-            Action::Write(write) => with_append(&statement.sql[..span.end], &write.append),
+            Action::Write(write) => {
+                let (text, readable) = (statement.sql.slice(..span.end), &statement.readable[..span.end]);
+                with_append(&self.spelled(&text, readable, plan.marks), &write.append)
+            }
             Action::CopyRows(copy) => {
                 let texts = copy.texts(&statement.sql[span.clone()], &statement.readable[span.clone()]);
                 texts.map_or(statement.sql.clone(), |texts| texts.copy)
             }
             Action::Image(image) => image.sent(&statement.sql.slice(span.clone())),
             Action::ShowPoolNodes => self.pool_nodes.clone().into_bytes().into(),
-            _ => statement.sql.clone(),
+            _ => self.spelled(&statement.sql, &statement.readable, plan.marks),
         }
     }
 

@@ -193,7 +193,11 @@ impl Session {
                 Ok(())
             }
             Own::Constraints => {
-                self.take_lock();
+                self.ask_for_objects();
+                Ok(())
+            }
+            Own::Objects => {
+                self.objects_told();
                 Ok(())
             }
             Own::Flush => {

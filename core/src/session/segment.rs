@@ -155,6 +155,10 @@ impl Session {
         if what.marks().sequences && !self.unit.sequences {
             self.move_sequences();
         }
+        // Also if its rows are never fetched to the end.
+        if what.marks().locks_objects {
+            self.objects_locked();
+        }
         self.owed.push_back(Owed { what, shift });
     }
 

@@ -13,8 +13,9 @@ use super::extended::{changes_names, unsettles};
 use super::names::{Meaning, renamed};
 use super::planning::Planning;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
+use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Captured, Marks, Memory, Plan, Planned, Transaction, Write};
+use crate::plan::{Action, Captured, Ddl, Marks, Memory, Plan, Planned, Transaction, Write};
 use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
@@ -213,6 +214,7 @@ impl Session {
     fn script_statement(&mut self, statement: Next) -> Step {
         let Next { text, shift, marks, meaning, source } = statement;
         let plan = meaning.plan.clone();
+        let spelled = self.spelled(&text, &source.text, plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
         if !self.stands_alone() && !matches!(plan.action, Action::Transaction(Transaction::Begin { .. })) {
             self.wrap();
@@ -225,20 +227,17 @@ impl Session {
         match &plan.action {
             Action::Write(write) => {
                 let execution = Execution::Write(self.write_execution(write, marks, source, Share::default()));
-                self.script_write(&text, write, &meaning, execution, shift);
+                self.script_write(&spelled, write, &meaning, execution, shift);
                 Step::Next
             }
-            Action::Captured(captured) => self.script_captured(&text, captured, marks, source, shift),
+            Action::Captured(captured) => self.script_captured(&spelled, captured, marks, source, shift),
+            Action::Objects(objects) => {
+                let done = self.objects_run(objects, marks, source);
+                self.send(&spelled, &[], Shape::Whole, Execution::Pass { done }, shift);
+                Step::Next
+            }
             Action::Transaction(Transaction::Commit { chain }) => self.script_commit(text, *chain, shift),
-            Action::Ddl(ddl) => {
-                let Some(text) = self.ready_for_ddl(ddl, &text, AfterDrain::Script) else { return Step::Wait };
-                self.writes(source.planned_in);
-                let done =
-                    Done { note: Note::Schema(text.clone()), marks, waived: plan.waived.clone(), ..Done::default() };
-                self.segment.unsettled = true;
-                self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
-                Step::Next
-            }
+            Action::Ddl(ddl) => self.script_ddl(&text, ddl, marks, &plan, source.planned_in, shift),
             Action::Image(image) => {
                 self.script_image(image, &text, marks, source, shift);
                 Step::Wait
@@ -304,6 +303,23 @@ impl Session {
         self.step_script();
         self.drain(AfterDrain::Script);
         Step::Wait
+    }
+
+    fn script_ddl(
+        &mut self,
+        text: &Bytes,
+        ddl: &Ddl,
+        marks: Marks,
+        plan: &Plan,
+        planned_in: SchemaEpoch,
+        shift: u32,
+    ) -> Step {
+        let Some(text) = self.ready_for_ddl(ddl, text, AfterDrain::Script) else { return Step::Wait };
+        self.writes(planned_in);
+        let done = Done { note: Note::Schema(text.clone()), marks, waived: plan.waived.clone(), ..Done::default() };
+        self.segment.unsettled = true;
+        self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
+        Step::Next
     }
 
     fn script_write(&mut self, text: &Bytes, write: &Write, meaning: &Meaning, execution: Execution, shift: u32) {

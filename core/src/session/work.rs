@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::objects::Objects;
 use super::{Action, Session};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
@@ -43,6 +44,8 @@ pub(super) struct Unit {
     pub overtaken: Vec<Source>,
     /// Part of the log is in the shell's file.
     pub spilled: bool,
+    /// Large objects that it may have changed.
+    pub objects: Objects,
     /// Why it cannot be committed.
     pub doomed: Option<Fault>,
     /// Its place among those that a new leader inherits, once it writes in a block.
@@ -74,6 +77,7 @@ impl Default for Unit {
             old_view: false,
             overtaken: Vec::new(),
             spilled: false,
+            objects: Objects::default(),
             doomed: None,
             heir: None,
             bound: None,
@@ -126,7 +130,9 @@ impl Session {
 
     /// Whether the unit's COMMIT concerns more than the leader. A failed transaction has none: its COMMIT is a ROLLBACK.
     pub(super) fn has_effects(&self) -> bool {
-        self.status != Status::Failed && (!self.unit.log.is_empty() || self.unit.doomed.is_some() || self.unit.waived)
+        let unit = &self.unit;
+        let something = !unit.log.is_empty() || unit.doomed.is_some() || unit.waived || unit.objects.may_have_changed();
+        self.status != Status::Failed && something
     }
 
     /// The file of the unit's effects cannot be written: the unit cannot be committed.

@@ -34,6 +34,7 @@ impl World {
         let Some(follower) = self.seats[seat].reserved.remove(&node) else {
             return self.seats[seat].session.broken(node, "its connection was not there any more".into());
         };
+        self.seats[seat].sent_to.insert(node, follower.link.backend);
         let bytes = self.batch_bytes(seat, &batch, &follower);
         let backend = self.backend(follower.link);
         backend.inbox.extend_from_slice(&bytes);

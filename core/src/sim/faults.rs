@@ -17,6 +17,7 @@
 //! | read unmarked | 183 | the same |
 //! | left lost | 183 | the same |
 //! | members not reread | 1609 | the same |
+//! | taken for committed | 166 | a unit was acknowledged and was not everywhere |
 //! | others only | 948 | the same |
 //! | looked first | 9760 | the same |
 //! | locks unseen | 571 | the same |
@@ -55,6 +56,8 @@ pub enum Fault {
     LeftLost,
     /// Who leads is not read again after the look.
     MembersNotReread,
+    /// A batch whose answer was lost is taken for committed.
+    TakenForCommitted,
     /// Nobody waits for units that are brought over to a new leader.
     NoBarrier,
     /// Why the old leader ended a session is not heard.
@@ -66,7 +69,7 @@ pub enum Fault {
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.
-pub const FAULTS: [(Fault, u64); 15] = [
+pub const FAULTS: [(Fault, u64); 16] = [
     (Fault::AllAtOnce, 10),
     (Fault::QueriesRepeated, 20),
     (Fault::ZeroRowsSent, 100),
@@ -79,6 +82,7 @@ pub const FAULTS: [(Fault, u64); 15] = [
     (Fault::ReadUnmarked, 2000),
     (Fault::LeftLost, 2000),
     (Fault::MembersNotReread, 2000),
+    (Fault::TakenForCommitted, 2000),
     (Fault::OthersOnly, 6000),
     (Fault::LocksUnseen, 2000),
     (Fault::NoBarrier, 9000),

@@ -16,7 +16,7 @@
 //! | --- | --- |
 //! | `world` | which of the things that can happen next does |
 //! | `accident` | what the world does to us |
-//! | `shell`, `seat`, `look`, `exchange` | what the runtime does for a session |
+//! | `shell`, `seat`, `look`, `exchange`, `fate` | what the runtime does for a session |
 //! | `cluster` | who is a member; sequences are levelled |
 //! | `client`, `workload` | what clients ask for, and what they were told |
 //! | `oracle` | what must be true |
@@ -49,6 +49,7 @@ mod client;
 mod cluster;
 mod evaluate;
 mod exchange;
+mod fate;
 mod faults;
 mod look;
 mod node;

@@ -16,6 +16,7 @@ use crate::cluster::Membership;
 use crate::commitlock::{CommitLock, Pass};
 use crate::id::NodeId;
 use crate::inflight::Flight;
+use crate::journal::Witness;
 use crate::session::{LockMode, Session};
 
 pub(super) struct Seat {
@@ -28,6 +29,8 @@ pub(super) struct Seat {
     /// All leader connections that it ever had.
     pub leaders: Vec<Link>,
     pub reserved: BTreeMap<NodeId, Follower>,
+    /// The newest backend of each node that was sent a batch.
+    pub sent_to: BTreeMap<NodeId, usize>,
     pub asked: Vec<Asked>,
     pub exchanges: Vec<Exchange>,
     pub lock: Lock,
@@ -45,6 +48,7 @@ pub(super) struct Seat {
 pub(super) enum Asked {
     Reserve(NodeId),
     Verdict(NodeId),
+    Fate(NodeId, Witness),
     Degraded(NodeId, String),
     Dial,
     /// All units that may have been brought over to this leader.

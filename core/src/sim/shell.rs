@@ -44,6 +44,7 @@ impl World {
                 leader: Some(link),
                 leaders: vec![link],
                 reserved: BTreeMap::new(),
+                sent_to: BTreeMap::new(),
                 asked: Vec::new(),
                 exchanges: Vec::new(),
                 lock: Lock::None,
@@ -120,6 +121,7 @@ impl World {
                 of.asked.push(Asked::Verdict(node));
                 self.note(|| format!("s{seat}: suspects {node}: {why}"));
             }
+            Action::Ask { node, witness } => of.asked.push(Asked::Fate(node, witness)),
             Action::Degrade { node, why } => self.degrade(seat, node, why),
             Action::Dial => {
                 self.drop_leader(seat);
@@ -226,6 +228,7 @@ impl World {
                     self.seats[seat].asked.push(Asked::Verdict(node));
                 }
             },
+            Asked::Fate(node, witness) => self.tell_fate(seat, node, witness),
             Asked::Degraded(node, why) => self.degraded(seat, node, why),
             Asked::Dial => self.dial(seat),
             Asked::Gathered(node) => {

@@ -205,7 +205,7 @@ impl World {
 
     fn can_answer(&self, asked: &Asked) -> bool {
         match asked {
-            Asked::Reserve(_) | Asked::EnterAfterLook => true,
+            Asked::Reserve(_) | Asked::Fate(..) | Asked::EnterAfterLook => true,
             Asked::Verdict(_) | Asked::Degraded(..) => self.cluster.changing.is_none(),
             Asked::Dial => self.cluster.changing.is_none() && self.is_settled(),
             // Or they have been waited for as long as one may.

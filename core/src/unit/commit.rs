@@ -14,6 +14,9 @@
 //! under the commit lock in exclusive mode; the followers' effects cannot fail then, and a follower that fails is out. No
 //! look is needed: nobody else is in flight, and a leader that has lost the unit does not commit it.
 //!
+//! A follower whose connection breaks before its answer, and that is alive, is asked whether it has committed
+//! ([`crate::journal::Witness`]); one that cannot tell is out.
+//!
 //! Connections are reserved on all followers before any is sent a byte: a full connection table then aborts the unit
 //! while nothing has been committed anywhere.
 //!
@@ -26,72 +29,32 @@ use crate::cluster::Verdict;
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    FollowersFirst,
-    LeaderFirst,
-}
+mod task;
 
-/// What the shell (or the session) is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
-    /// Get a connection to this follower ready. `fresh`: a new one, not one from the pool.
-    Reserve {
-        node: NodeId,
-        fresh: bool,
-    },
-    /// Enter the commits in flight, look, and say when it is clear.
-    Look,
-    /// Send the batch on the reserved connection.
-    Send {
-        node: NodeId,
-    },
-    /// Ask the cluster what is with this node.
-    Suspect {
-        node: NodeId,
-        why: String,
-    },
-    /// Have this node degraded; answer when it is on disk.
-    Degrade {
-        node: NodeId,
-        why: String,
-    },
-    /// Send COMMIT to the leader.
-    LeaderCommit,
-    Finished(Outcome),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// On every active node. `leader_out`: the leader is not among them any more.
-    Committed { leader_out: bool },
-    /// Nowhere: the leader has still to be rolled back if it lives.
-    Aborted(Fault),
-    /// The leader itself refused its COMMIT before anybody had committed; its error goes to the client.
-    LeaderRefused,
-}
-
-/// Why a connection to a follower could not be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReserveFault {
-    /// The node's or our own resources are short; nothing is wrong with the node.
-    Full(String),
-    /// It cannot be reached or does not answer as it should.
-    Broken(String),
-}
+pub use task::{Fate, Order, Outcome, ReserveFault, Task};
+use task::{lost_before_commit, lost_in_commit};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Follower {
     Reserving,
     Reserved,
     Sent,
-    /// The cluster has been asked; `in_doubt`: the batch may have been committed there.
-    Suspected {
-        in_doubt: bool,
-    },
+    /// The cluster has been asked.
+    Suspected,
+    /// It is alive, and is asked what has become of the batch.
+    Asked,
     Degrading,
     Committed,
     Out,
+}
+
+#[derive(Debug)]
+struct Member {
+    node: NodeId,
+    state: Follower,
+    attempts: u8,
+    /// A batch that it was sent was not answered, and may be committed there.
+    in_doubt: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +85,7 @@ pub struct Commit {
     order: Order,
     leader_id: NodeId,
     leader: Leader,
-    followers: Vec<(NodeId, Follower, u8)>,
+    followers: Vec<Member>,
     tasks: VecDeque<Task>,
     look: Look,
     /// A follower has been sent the batch: from here on it may be committed somewhere.
@@ -133,8 +96,9 @@ pub struct Commit {
 impl Commit {
     /// Begins the commit under the commit lock, with the followers of the membership read after it was taken.
     pub fn new(order: Order, leader: NodeId, followers: impl IntoIterator<Item = NodeId>) -> Self {
-        let followers: Vec<_> = followers.into_iter().map(|node| (node, Follower::Reserving, 1)).collect();
-        let tasks = followers.iter().map(|(node, ..)| Task::Reserve { node: *node, fresh: false }).collect();
+        let joins = |node| Member { node, state: Follower::Reserving, attempts: 1, in_doubt: false };
+        let followers: Vec<_> = followers.into_iter().map(joins).collect();
+        let tasks = followers.iter().map(|member| Task::Reserve { node: member.node, fresh: false }).collect();
         let mut commit = Self {
             order,
             leader_id: leader,
@@ -155,8 +119,8 @@ impl Commit {
 
     /// The node is no member any more, whatever it has answered and may still answer.
     pub fn out(&mut self, node: NodeId) {
-        let Some(follower) = self.followers.iter_mut().find(|(id, ..)| *id == node) else { return };
-        follower.1 = Follower::Out;
+        let Some(follower) = self.followers.iter_mut().find(|member| member.node == node) else { return };
+        follower.state = Follower::Out;
         self.advance();
     }
 
@@ -166,7 +130,7 @@ impl Commit {
             return;
         }
         let begun = self.sent || self.leader != Leader::Waiting;
-        self.followers.iter_mut().for_each(|(_, state, _)| *state = Follower::Out);
+        self.followers.iter_mut().for_each(|member| member.state = Follower::Out);
         self.abort(if begun { lost_in_commit() } else { lost_before_commit() });
     }
 
@@ -176,24 +140,19 @@ impl Commit {
         if self.finished || matches!(self.leader, Leader::Settling | Leader::Out) {
             return Vec::new();
         }
-        let differs = |state: Follower| match self.order {
-            Order::FollowersFirst => {
-                matches!(
-                    state,
-                    Follower::Sent | Follower::Committed | Follower::Degrading | Follower::Suspected { in_doubt: true }
-                )
-            }
-            Order::LeaderFirst => {
-                self.leader != Leader::Waiting && !matches!(state, Follower::Committed | Follower::Out)
-            }
+        let differs = |member: &&Member| match (self.order, member.state) {
+            (_, Follower::Out) => false,
+            (Order::FollowersFirst, Follower::Sent | Follower::Committed | Follower::Degrading) => true,
+            (Order::FollowersFirst, _) => member.in_doubt,
+            (Order::LeaderFirst, state) => self.leader != Leader::Waiting && state != Follower::Committed,
         };
-        self.followers.iter().filter(|(_, state, _)| differs(*state)).map(|(node, ..)| *node).collect()
+        self.followers.iter().filter(differs).map(|member| member.node).collect()
     }
 
     /// Whether this commit waits for such an answer. One that does not may be meant for a commit before it, which was over
     /// before it came: the node was out, or the unit aborted.
     fn awaits(&self, node: NodeId, answer: impl Fn(Follower) -> bool) -> bool {
-        !self.finished && self.followers.iter().any(|(id, state, _)| *id == node && answer(*state))
+        !self.finished && self.followers.iter().any(|member| member.node == node && answer(member.state))
     }
 
     pub fn reserved(&mut self, node: NodeId) {
@@ -217,7 +176,7 @@ impl Commit {
                 .with_hint("Raise max_connections on the nodes or lower the number of clients."),
             ),
             ReserveFault::Full(why) | ReserveFault::Broken(why) => {
-                *self.state(node) = Follower::Suspected { in_doubt: false };
+                *self.state(node) = Follower::Suspected;
                 self.tasks.push_back(Task::Suspect { node, why });
             }
         }
@@ -246,7 +205,10 @@ impl Commit {
             return;
         }
         match result {
-            BatchResult::Committed => *self.state(node) = Follower::Committed,
+            BatchResult::Committed => {
+                self.member(node).in_doubt = false;
+                *self.state(node) = Follower::Committed;
+            }
             BatchResult::Refused { state, message } => {
                 self.again(node, format!("it cannot apply an effect: {message} ({state})"))
             }
@@ -264,7 +226,8 @@ impl Commit {
         if !self.awaits(node, |state| state == Follower::Sent) {
             return;
         }
-        *self.state(node) = Follower::Suspected { in_doubt: true };
+        self.member(node).in_doubt = true;
+        *self.state(node) = Follower::Suspected;
         self.tasks.push_back(Task::Suspect { node, why });
     }
 
@@ -276,15 +239,36 @@ impl Commit {
     }
 
     pub fn verdict(&mut self, node: NodeId, verdict: Verdict) {
-        if !self.awaits(node, |state| matches!(state, Follower::Suspected { .. })) {
+        if !self.awaits(node, |state| state == Follower::Suspected) {
             return;
         }
-        match (verdict, *self.state(node)) {
+        match (verdict, self.member(node).in_doubt) {
             (Verdict::Out, _) => *self.state(node) = Follower::Out,
-            (Verdict::Alive, Follower::Suspected { in_doubt: true }) => {
-                self.degrade(node, "its connection broke while it committed, and whether it did is not known".into());
+            (Verdict::Alive, true) => {
+                *self.state(node) = Follower::Asked;
+                self.tasks.push_back(Task::Ask { node });
             }
-            (Verdict::Alive, _) => self.again(node, "it is healthy, but connections to it keep breaking".into()),
+            (Verdict::Alive, false) => self.again(node, "it is healthy, but connections to it keep breaking".into()),
+        }
+        self.advance();
+    }
+
+    pub fn told(&mut self, node: NodeId, fate: Fate) {
+        if !self.awaits(node, |state| state == Follower::Asked) {
+            return;
+        }
+        self.member(node).in_doubt = !matches!(fate, Fate::Committed | Fate::NotThere);
+        match fate {
+            Fate::Committed => *self.state(node) = Follower::Committed,
+            Fate::NotThere | Fate::Repeatable => {
+                self.again(node, "it is healthy, but connections to it keep breaking".into());
+            }
+            Fate::Unknown(why) => {
+                self.degrade(
+                    node,
+                    format!("its connection broke while it committed, and whether it did is not known: {why}"),
+                );
+            }
         }
         self.advance();
     }
@@ -331,19 +315,19 @@ impl Commit {
         if self.finished {
             return;
         }
-        let any = |wanted: Follower| self.followers.iter().any(|(_, state, _)| *state == wanted);
+        let any = |wanted: Follower| self.followers.iter().any(|member| member.state == wanted);
         let all_there = any(Follower::Reserved) && (self.sent || !any(Follower::Reserving));
         if all_there && self.may_send() {
-            for (node, state, _) in &mut self.followers {
-                if *state == Follower::Reserved {
-                    *state = Follower::Sent;
-                    self.sent = true;
-                    self.tasks.push_back(Task::Send { node: *node });
-                }
+            for member in self.followers.iter_mut().filter(|member| member.state == Follower::Reserved) {
+                member.state = Follower::Sent;
+                self.sent = true;
+                self.tasks.push_back(Task::Send { node: member.node });
             }
         }
-        let settled = self.followers.iter().all(|(_, s, _)| matches!(s, Follower::Committed | Follower::Out));
-        let ready = self.followers.iter().all(|(_, s, _)| matches!(s, Follower::Reserved | Follower::Out));
+        let all = |wanted: Follower| {
+            self.followers.iter().all(|member| member.state == wanted || member.state == Follower::Out)
+        };
+        let (settled, ready) = (all(Follower::Committed), all(Follower::Reserved));
         match self.leader {
             Leader::Waiting
                 if (self.order == Order::FollowersFirst && settled) || (self.order == Order::LeaderFirst && ready) =>
@@ -389,7 +373,7 @@ impl Commit {
     }
 
     fn all_out(&self) -> bool {
-        self.followers.iter().all(|(_, state, _)| *state == Follower::Out)
+        self.followers.iter().all(|member| member.state == Follower::Out)
     }
 
     fn settle_leader(&mut self, why: String) {
@@ -399,13 +383,11 @@ impl Commit {
 
     /// Once more on a fresh connection, or out when that was the last attempt.
     fn again(&mut self, node: NodeId, why: String) {
-        let attempts = self.attempts(node);
-        if attempts >= ATTEMPTS {
+        let member = self.member(node);
+        if member.attempts >= ATTEMPTS {
             return self.degrade(node, why);
         }
-        let entry = self.entry(node);
-        entry.1 = Follower::Reserving;
-        entry.2 += 1;
+        (member.state, member.attempts) = (Follower::Reserving, member.attempts + 1);
         self.tasks.push_back(Task::Reserve { node, fresh: true });
     }
 
@@ -421,7 +403,7 @@ impl Commit {
     fn finish(&mut self, outcome: Outcome) {
         debug_assert!(
             !matches!(outcome, Outcome::Committed { .. })
-                || self.followers.iter().all(|(_, s, _)| matches!(s, Follower::Committed | Follower::Out)),
+                || self.followers.iter().all(|member| matches!(member.state, Follower::Committed | Follower::Out)),
             "committed with a follower unsettled"
         );
         self.finished = true;
@@ -429,31 +411,17 @@ impl Commit {
     }
 
     fn committed(&self) -> usize {
-        self.followers.iter().filter(|(_, state, _)| *state == Follower::Committed).count()
-    }
-
-    fn attempts(&mut self, node: NodeId) -> u8 {
-        self.entry(node).2
+        self.followers.iter().filter(|member| member.state == Follower::Committed).count()
     }
 
     fn state(&mut self, node: NodeId) -> &mut Follower {
-        &mut self.entry(node).1
+        &mut self.member(node).state
     }
 
-    fn entry(&mut self, node: NodeId) -> &mut (NodeId, Follower, u8) {
-        self.followers.iter_mut().find(|(id, ..)| *id == node).expect("only followers of this commit are spoken of")
+    fn member(&mut self, node: NodeId) -> &mut Member {
+        let found = self.followers.iter_mut().find(|member| member.node == node);
+        found.expect("only followers of this commit are spoken of")
     }
-}
-
-fn lost_before_commit() -> Fault {
-    Fault::error(SqlState::SERIALIZATION_FAILURE, "the server failed before the transaction was committed")
-        .with_hint("Run the transaction again.")
-}
-
-fn lost_in_commit() -> Fault {
-    Fault::error(SqlState::CONNECTION_FAILURE, "the connection to the server broke during COMMIT")
-        .with_detail("Whether the transaction was committed is not known.")
-        .with_hint("Look whether its changes are there before you repeat it.")
 }
 
 #[cfg(test)]

@@ -53,6 +53,14 @@ pub enum Format {
 }
 
 impl Format {
+    fn read(cursor: &mut Cursor) -> Result<Self, Malformed> {
+        match cursor.i16()? {
+            0 => Ok(Self::Text),
+            1 => Ok(Self::Binary),
+            _ => Err(Malformed::Field("format")),
+        }
+    }
+
     pub fn code(self) -> i16 {
         match self {
             Self::Text => 0,
@@ -81,6 +89,34 @@ impl Parse {
         }
         cursor.finish()?;
         Ok(Self { name, sql, types })
+    }
+}
+
+/// A function by its OID, with all of its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionCall {
+    pub oid: u32,
+    pub arguments: Vec<(Format, Option<Bytes>)>,
+    pub result: Format,
+}
+
+impl FunctionCall {
+    pub fn read(body: Bytes) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(body);
+        let oid = cursor.u32()?;
+        let mut formats = Vec::new();
+        for _ in 0..cursor.count()? {
+            formats.push(Format::read(&mut cursor)?);
+        }
+        let mut arguments = Vec::new();
+        for at in 0..cursor.count()? {
+            // None given: all in text; one given: all in that.
+            let format = formats.get(at).or(formats.first()).copied().unwrap_or(Format::Text);
+            arguments.push((format, cursor.value()?));
+        }
+        let result = Format::read(&mut cursor)?;
+        cursor.finish()?;
+        Ok(Self { oid, arguments, result })
     }
 }
 

@@ -25,6 +25,7 @@ fn each_kind_of_effect_has_its_words() {
         ("COPY heap FROM STDIN", "COPY as data"),
         ("COPY users (name) FROM STDIN", "rows, from COPY"),
         ("ALTER TABLE heap ADD COLUMN c int", "text"),
+        ("SELECT lo_unlink(5)", "large objects"),
         ("VACUUM heap", "utility"),
         ("BEGIN", "transaction"),
         ("UPDATE heap SET a = 1", "rows by capture"),

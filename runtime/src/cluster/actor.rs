@@ -1,7 +1,7 @@
 //! The cluster actor: what is done about each question.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::Arbiter;
@@ -37,8 +37,8 @@ pub struct Cluster {
     pub(super) capturing: Mutex<Capturing>,
     /// Name of the operator's command that is running: one at a time.
     pub(super) busy: std::sync::Mutex<Option<String>>,
-    /// Whether no node answers, and that is waited out.
-    stalled: AtomicBool,
+    /// Held while it is found out what a death means, and while a silence of all nodes is waited out.
+    losing: Mutex<()>,
     /// Whether nodes are being compared for an operator or in the background.
     pub(super) comparing: AtomicBool,
 }
@@ -51,9 +51,9 @@ impl Cluster {
         nodes: Vec<NodeHandle>,
         standings: Vec<Arc<Standing>>,
     ) -> Self {
-        let (opening, capturing, busy) = (Mutex::new(None), Mutex::default(), std::sync::Mutex::new(None));
-        let (stalled, comparing) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { shared, registry, leveller, nodes, standings, opening, capturing, busy, stalled, comparing }
+        let (opening, capturing, losing) = (Mutex::new(None), Mutex::default(), Mutex::default());
+        let (busy, comparing) = (std::sync::Mutex::new(None), AtomicBool::new(false));
+        Self { shared, registry, leveller, nodes, standings, opening, capturing, busy, losing, comparing }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -123,20 +123,14 @@ impl Cluster {
     }
 
     async fn suspect(&self, node: NodeId, why: &str) -> Verdict {
-        let name = self.name(node);
-        loop {
-            if self.state(node) != MemberState::Active {
-                return Verdict::Out;
-            }
-            match self.nodes[usize::from(node.0)].judge().await {
-                Some(Judgement::Dead(dead)) => self.lost(node, dead).await,
-                Some(judgement) => {
-                    tracing::debug!(node = name, why, ?judgement, "one connection broke; its node is not blamed");
-                    return Verdict::Alive;
-                }
-                None => tracing::debug!(node = name, "the node's actor failed while it looked; asking again"),
-            }
+        while let Some(death) = self.death(node).await {
+            self.lost(node, death).await;
         }
+        if self.state(node) != MemberState::Active {
+            return Verdict::Out;
+        }
+        tracing::debug!(node = self.name(node), why, "one connection broke; its node is not blamed");
+        Verdict::Alive
     }
 
     pub(super) async fn diverged(&self, node: NodeId, why: String) {
@@ -171,37 +165,10 @@ impl Cluster {
         }
     }
 
-    async fn lost(&self, node: NodeId, mut death: Death) {
-        let (begun, timeout) = (clock::now(), self.shared.config.health.now().timeout);
-        let mut heard = false;
-        let event = loop {
-            let others = self.judge_others(node).await;
-            let patient = begun.elapsed() < timeout * PATIENCE;
-            let finding = find(&death, &others, patient, heard);
-            heard = witnessed(&others);
-            match finding {
-                Finding::Lost => break Event::Lost { node, why: death.why() },
-                Finding::AllLost => {
-                    break Event::AllLost { why: format!("no node answers; {}: {}", self.name(node), death.why()) };
-                }
-                Finding::Undecided => {
-                    if !heard && !self.stalled.swap(true, Ordering::Relaxed) {
-                        let why = death.clone().why();
-                        tracing::warn!(node = self.name(node), why, "no node answers; waiting for the first that does");
-                    }
-                }
-            }
-            tokio::time::sleep(PAUSE).await;
-            if self.state(node) != MemberState::Active {
-                return self.moves();
-            }
-            match self.nodes[usize::from(node.0)].judge().await {
-                Some(Judgement::Dead(again)) => death = again,
-                Some(_) => return self.moves(),
-                None => {}
-            }
-        };
-        self.moves();
+    /// One death at a time is thought about. Who brings another meanwhile looks at its node again afterwards.
+    async fn lost(&self, node: NodeId, death: Death) {
+        let Ok(_one) = self.losing.try_lock() else { return drop(self.losing.lock().await) };
+        let Some(event) = self.meaning(node, death).await else { return };
         if matches!(event, Event::Lost { .. }) {
             let silently = self.standings[usize::from(node.0)].is_silent().await;
             self.shared.heirs.fell(node, silently);
@@ -211,10 +178,41 @@ impl Cluster {
         }
     }
 
-    fn moves(&self) {
-        if self.stalled.swap(false, Ordering::Relaxed) {
-            tracing::info!("the wait for an answer is over");
+    /// What its death means for the cluster. `None`: as [`Self::death`].
+    async fn meaning(&self, node: NodeId, mut death: Death) -> Option<Event> {
+        let (begun, timeout) = (clock::now(), self.shared.config.health.now().timeout);
+        let (mut heard, mut stall) = (false, None);
+        loop {
+            let others = self.judge_others(node).await;
+            let patient = begun.elapsed() < timeout * PATIENCE;
+            let finding = find(&death, &others, patient, heard);
+            heard = witnessed(&others);
+            let (why, name) = (death.why(), self.name(node));
+            match finding {
+                Finding::Lost => return Some(Event::Lost { node, why }),
+                Finding::AllLost => {
+                    return Some(Event::AllLost { why: format!("no node answers; {name}: {why}") });
+                }
+                Finding::Undecided if heard => {}
+                Finding::Undecided => stall = stall.or_else(|| Some(Stall::begins(name, &why))),
+            }
+            tokio::time::sleep(PAUSE).await;
+            death = self.death(node).await?;
         }
+    }
+
+    /// `None`: the node is out already, or nothing says that it is dead.
+    async fn death(&self, node: NodeId) -> Option<Death> {
+        while self.state(node) == MemberState::Active {
+            match self.nodes[usize::from(node.0)].judge().await {
+                Some(Judgement::Dead(death)) => return Some(death),
+                Some(_) => break,
+                None => {
+                    tracing::debug!(node = self.name(node), "the node's actor failed while it looked; asking again")
+                }
+            }
+        }
+        None
     }
 
     /// The other active nodes, looked at now, up to the first that is not dead.
@@ -238,5 +236,21 @@ impl Cluster {
 
     pub(super) fn name(&self, node: NodeId) -> &str {
         &self.shared.config.nodes[usize::from(node.0)].name
+    }
+}
+
+/// A silence of all nodes that is being waited out.
+struct Stall;
+
+impl Stall {
+    fn begins(node: &str, why: &str) -> Self {
+        tracing::warn!(node, why, "no node answers; waiting for the first that does");
+        Self
+    }
+}
+
+impl Drop for Stall {
+    fn drop(&mut self) {
+        tracing::info!("the wait for an answer is over");
     }
 }

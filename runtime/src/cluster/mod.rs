@@ -60,7 +60,7 @@ mod recover;
 mod registry;
 mod report;
 mod sequences;
-mod settle;
+pub(crate) mod settle;
 mod sight;
 mod state;
 mod succession;
@@ -137,7 +137,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     let login_secret = state.login_secret()?;
     let dirty = Arc::new(Dirty::default());
     let leveller = Arc::new(Leveller::new(config.clone(), dirty.clone()));
-    let journal = Arc::new(Journal::new(&config.cluster.state_dir));
+    let journal = Arc::new(Journal::new(&config.cluster.state_dir, config.journal.outlives));
     let registry = Registry::new(config.clone(), state, leveller.clone(), journal.clone());
     let (client, inbox) = ClusterClient::new(registry.subscribe(), dirty);
     let (asking, reloads) = reload::channel();

@@ -4,20 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use lockstep_core::cluster::health::Observation;
 use lockstep_core::cluster::opening::{self, Ghosts, Opening, Sighting};
 use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
 use lockstep_core::id::{Epoch, NodeId};
 
 use super::actor::Cluster;
 use super::admit::Candidates;
-use super::{StartFault, ghosts, settle, sight};
+use super::{StartFault, ghosts, sight};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::entropy;
-use crate::service;
+use crate::service::{self, Line, ServiceFault};
 
 /// Pause between two looks at a cluster that is not as it should be.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// So many times a server that answers is tried that lets nobody in.
+const LOGINS: u32 = 10;
+/// Commits that were under way when all nodes were lost are over by then, or looked for again.
+const COMMITS_END: Duration = Duration::from_secs(10);
 
 impl Cluster {
     /// The first look. The comparison goes on behind it: in a new cluster clients wait for its end, in an old one they are
@@ -65,25 +70,18 @@ impl Cluster {
             return Ok(None);
         }
         // What a session was about to commit when all nodes were lost is over before anybody looks who has it.
-        let commits = tokio::time::timeout(settle::PATIENCE, self.shared.commit_lock.exclusive()).await;
+        let commits = tokio::time::timeout(COMMITS_END, self.shared.commit_lock.exclusive()).await;
         let Ok(still) = commits else {
             tracing::warn!("commits that were under way do not come to an end; looking again");
             return Ok(None);
         };
-        let seen = sight::look(&self.shared.config, &self.standings, sight::KILLED).await?;
+        let mut seen = sight::look(&self.shared.config, &self.standings, sight::KILLED).await?;
         let known = match self.registry.record().await {
             Some(record) => Some(record),
             None => self.registry.load()?,
         };
         let now = clock::unix_seconds();
-        let new_id = || ClusterId::from_random(entropy::bytes());
-        let decision = match known.clone() {
-            known if self.shared.config.standby => {
-                opening::relieve(known, fresh(&self.shared.config), new_id(), &seen, now)
-            }
-            Some(record) => opening::reopen(record, &seen, now),
-            None => opening::first(fresh(&self.shared.config), new_id(), &seen, now),
-        };
+        let (decision, alone) = self.decide(known.as_ref(), &mut seen, now).await;
         match decision {
             Opening::Refuse { why } => Err(StartFault::Refused(why)),
             Opening::Wait { record, why } => {
@@ -96,7 +94,6 @@ impl Cluster {
             }
             Opening::Serve { mut record, mut compare, ghosts, jump } => {
                 *waiting = None;
-                let alone = self.lay_ghosts(ghosts, &seen).await;
                 let settled = match &known {
                     Some(known) if ghosts == Ghosts::Here && !compare.is_empty() => {
                         Box::pin(self.settle(known, &record.membership, &compare, alone, jump)).await
@@ -113,6 +110,28 @@ impl Cluster {
                 let candidates = self.candidates(compare, &record);
                 self.registry.install(record).await;
                 Ok(candidates)
+            }
+        }
+    }
+
+    /// Who serves, and whether nothing of a former proxy is left. A leader that answered a moment ago and lets nobody in any
+    /// more counts as silent: else it would lead and serve nobody, and the others would be out for its sake.
+    async fn decide(&self, known: Option<&Record>, seen: &mut [Sighting], now: u64) -> (Opening, bool) {
+        let new_id = || ClusterId::from_random(entropy::bytes());
+        loop {
+            let decision = match known.cloned() {
+                known if self.shared.config.standby => {
+                    opening::relieve(known, fresh(&self.shared.config), new_id(), seen, now)
+                }
+                Some(record) => opening::reopen(record, seen, now),
+                None => opening::first(fresh(&self.shared.config), new_id(), seen, now),
+            };
+            let Opening::Serve { record, ghosts, .. } = &decision else { return (decision, true) };
+            let (alone, silent) = self.lay_ghosts(*ghosts, seen).await;
+            let leader = record.membership.leader().map(|leader| usize::from(leader.0));
+            match silent.into_iter().find(|(position, _)| Some(*position) == leader) {
+                Some((position, why)) => seen[position] = Sighting::Silent(why),
+                None => return (decision, alone),
             }
         }
     }
@@ -136,26 +155,49 @@ impl Cluster {
         }
     }
 
-    /// On every node that serves or is to be compared. Whether nothing of a former proxy is left.
-    async fn lay_ghosts(&self, whose: Ghosts, seen: &[Sighting]) -> bool {
+    /// On every node that serves or is to be compared. Whether nothing of a former proxy is left; and who does not answer.
+    async fn lay_ghosts(&self, whose: Ghosts, seen: &[Sighting]) -> (bool, Vec<(usize, String)>) {
         if whose == Ghosts::None {
-            return true;
+            return (true, Vec::new());
         }
-        let (service, limit) = (&self.shared.config.service, self.shared.config.health.now().timeout);
-        let there = self.shared.config.nodes.iter().zip(seen).filter(|(_, seen)| matches!(seen, Sighting::Seen(_)));
-        let laid = there.map(|(node, _)| async move {
+        let nodes = self.shared.config.nodes.iter().zip(seen).enumerate();
+        let there = nodes.filter(|(_, (_, seen))| matches!(seen, Sighting::Seen(_)));
+        let laid = there.map(|(position, (node, _))| async move {
             // On a connection of its own: it sees whatever has come before it.
-            let laid = async {
-                let line = service::dial(service, node, &service.database, limit).await?;
-                ghosts::lay(&line, &node.name, whose).await
+            let line = self.dial(position, node).await;
+            let dialled = line.as_ref().map_err(ServiceFault::observation).map(drop);
+            let laid = match line {
+                Ok(line) => ghosts::lay(&line, &node.name, whose).await,
+                Err(fault) => Err(fault),
             };
-            laid.await
-                .inspect_err(|fault| {
-                    tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
-                })
-                .is_ok()
+            let laid = laid.inspect_err(|fault| {
+                tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
+            });
+            let silent = match dialled {
+                Err(Observation::Silent(why) | Observation::Down(why)) => Some((position, why)),
+                _ => None,
+            };
+            (laid.is_ok(), silent)
         });
-        join_all(laid).await.into_iter().all(|laid| laid)
+        let (laid, silent): (Vec<bool>, Vec<_>) = join_all(laid).await.into_iter().unzip();
+        (laid.into_iter().all(|laid| laid), silent.into_iter().flatten().collect())
+    }
+
+    /// As patient as health is: a busy server may let nobody in for a while, but answers on what is open.
+    async fn dial(&self, position: usize, node: &config::Node) -> Result<Line, ServiceFault> {
+        let (service, health) = (&self.shared.config.service, self.shared.config.health.now());
+        let mut attempt = 1;
+        loop {
+            let dialled = service::dial(service, node, &service.database, health.timeout).await;
+            let is_silent = |fault: &ServiceFault| matches!(fault.observation(), Observation::Silent(_));
+            if !dialled.as_ref().is_err_and(is_silent) || attempt >= LOGINS {
+                return dialled;
+            }
+            if attempt >= health.retries && !self.standings[position].pulse(health.timeout).await {
+                return dialled;
+            }
+            attempt += 1;
+        }
     }
 
     pub(super) async fn jump(&self, next: &Membership) {

@@ -158,7 +158,7 @@ impl Registry {
         let lineage = lineage::of(&record.cluster, before.epoch, &record.membership);
         let active: Vec<_> = record.membership.active().collect();
         let done = self.write_lineage(&lineage, &active, Over::Any).await;
-        self.bear(record, &lineage, done);
+        self.bear(record, &lineage, done, Over::Any);
         *self.lineage.lock().await = Some(lineage);
     }
 
@@ -179,7 +179,7 @@ impl Registry {
         });
         let mut held = self.record.lock().await;
         let Some(record) = held.as_mut().filter(|record| record.membership.epoch == lineage.epoch) else { return };
-        if self.bear(record, &lineage, done)
+        if self.bear(record, &lineage, done, Over::Older)
             && let Err(fault) = self.save_once(record).await
         {
             tracing::error!(fault, "the state file cannot be written");
@@ -192,7 +192,7 @@ impl Registry {
     }
 
     /// Whether any node bears it now that did not before.
-    fn bear(&self, record: &mut Record, lineage: &Lineage, done: Written) -> bool {
+    fn bear(&self, record: &mut Record, lineage: &Lineage, done: Written, over: Over) -> bool {
         let mut any = false;
         for (node, outcome) in done {
             let name = &record.membership.member(node).name;
@@ -204,9 +204,10 @@ impl Registry {
                         self.journal.note(name, lineage.epoch, &start);
                     }
                 }
-                Err(fault) => {
+                Err(fault) if over == Over::Any => {
                     tracing::error!(node = name, %fault, epoch = lineage.epoch.0, "lineage could not be written; trying again");
                 }
+                Err(fault) => tracing::debug!(node = name, %fault, "lineage can still not be written"),
             }
         }
         any

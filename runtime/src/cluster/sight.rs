@@ -58,6 +58,10 @@ async fn look_at(name: &str, standing: &Standing, limit: Duration, patience: Dur
     };
     Ok(match lineage::read(&line, limit).await {
         Ok(lineage) => Sighting::Seen(lineage),
-        Err(fault) => Sighting::Silent(fault.to_string()),
+        Err(fault) => {
+            // It may be left from before the node fell silent; the next look has one of its own.
+            standing.leave().await;
+            Sighting::Silent(fault.to_string())
+        }
     })
 }

@@ -339,7 +339,12 @@ pub async fn dial_leader(
     loop {
         let node = server.wait_for_leader().await.map_err(DialLeaderFault::NoLeader)?;
         let greeting = Greeting { user: &identity.user, key: &identity.key, parameters: identity.parameters.clone() };
-        let fault = match link::dial(server.node(node), greeting, local.keys()).await {
+        let dialled = tokio::select! {
+            dialled = link::dial(server.node(node), greeting, local.keys()) => dialled,
+            // A node that hangs would be waited for longer than it takes to find that out.
+            () = led_by_another(server, node) => continue,
+        };
+        let fault = match dialled {
             Ok(link) => {
                 let shared = server.shared();
                 shared.succession.settled(node, &shared.commit_lock).await;
@@ -355,5 +360,16 @@ pub async fn dial_leader(
             return Err(DialLeaderFault::Link(fault));
         }
         server.cluster().suspect(node, format!("a client's connection could not be made: {fault}")).await;
+    }
+}
+
+/// Returns when `node` does not lead any more.
+async fn led_by_another(server: &Server, node: NodeId) {
+    loop {
+        let membership = server.shared().membership.load_full();
+        if membership.leader() != Some(node) {
+            return;
+        }
+        server.cluster().changed(&membership).await;
     }
 }

@@ -1,6 +1,7 @@
 //! What the core wants done, and what comes of it: each [`Action`] is carried out here, and its answer, if it has one, is an
 //! [`Event`] that the driver finds when it waits.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,10 +13,10 @@ use lockstep_core::effect::capture::CaptureKey;
 use lockstep_core::fault::Fault;
 use lockstep_core::id::NodeId;
 use lockstep_core::inflight::Flight;
-use lockstep_core::journal::UnitNumber;
+use lockstep_core::journal::{Outlives, UnitNumber};
 use lockstep_core::session::{Action, LockMode, Settings};
 use lockstep_core::unit::Batch;
-use lockstep_core::unit::commit::ReserveFault;
+use lockstep_core::unit::commit::{Fate, ReserveFault};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit};
 
 use super::drive::{Driver, Leader, Pending};
@@ -26,6 +27,7 @@ use super::look::Lookout;
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
 use super::watchdog::watch;
+use crate::cluster::settle::fate;
 use crate::cluster::{Wish, gathered};
 
 /// From one attempt to write to the journal to the next, while neither that can be done nor taking it away.
@@ -37,6 +39,7 @@ pub(super) enum Event {
     Reserved(NodeId, Result<Box<Follower>, LinkFault>),
     Exchanged(NodeId, Exchanged),
     Verdict(NodeId, Verdict),
+    Told(NodeId, Fate),
     Degraded(NodeId),
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
     Captured(Result<CaptureKey, Fault>),
@@ -52,6 +55,8 @@ pub(super) struct Held {
     pub(super) unit: Option<UnitNumber>,
     /// Left before the lock is: an exclusive holder finds nobody in flight.
     pub(super) flight: Option<Flight<Lookout>>,
+    /// The backends that were sent the batch, the newest of each node.
+    sent: HashMap<NodeId, u32>,
     _slot: Option<OwnedSemaphorePermit>,
     _pass: Option<Pass>,
     _utility: Option<OwnedRwLockReadGuard<()>>,
@@ -93,6 +98,14 @@ impl Driver {
             Action::Suspect { node, why } => {
                 let server = self.server.clone();
                 self.ask(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
+            }
+            Action::Ask { node, witness } => {
+                let (server, database) = (self.server.clone(), self.identity.database.clone());
+                let backend = self.held.sent.get(&node).copied();
+                self.ask(Box::pin(async move {
+                    let fate = fate::find_out(server.config(), node, &database, backend, witness).await;
+                    Event::Told(node, fate)
+                }));
             }
             Action::Degrade { node, why } => {
                 let server = self.server.clone();
@@ -149,23 +162,35 @@ impl Driver {
 
     /// Goes on with the commit when it is in the journal.
     fn locked(&mut self, mut held: Held) {
-        let journalled = self.session.touched().map(|touched| {
-            let opened = self.server.shared().journal.open(&self.identity.database, touched)?;
-            held.unit = Some(opened);
-            Ok::<_, std::io::Error>(())
-        });
-        if let Some(Err(_)) = journalled {
-            let request = self.lock_request;
-            self.ask(Box::pin(async move {
-                tokio::time::sleep(JOURNAL_PAUSE).await;
-                Event::Locked(request, held)
-            }));
-            return;
+        if held.unit.is_none()
+            && let Some(touched) = self.session.touched()
+        {
+            let opened = self.server.shared().journal.open(&self.identity.database, touched);
+            held.unit = opened.ok();
+            if held.unit.is_none() || self.server.config().journal.outlives == Outlives::Machine {
+                return self.wait_for_journal(held);
+            }
         }
         self.held = held;
         self.hear_out_if_out();
         let membership = self.server.shared().membership.load();
         self.session.locked(&membership);
+    }
+
+    fn wait_for_journal(&mut self, held: Held) {
+        let (request, server) = (self.lock_request, self.server.clone());
+        self.ask(Box::pin(async move {
+            let pause = || tokio::time::sleep(JOURNAL_PAUSE);
+            match held.unit {
+                None => pause().await,
+                Some(_) => {
+                    while server.shared().journal.force().await.is_err() {
+                        pause().await
+                    }
+                }
+            }
+            Event::Locked(request, held)
+        }));
     }
 
     fn reserve(&mut self, node: NodeId, fresh: bool, settings: Settings) {
@@ -193,6 +218,7 @@ impl Driver {
             return self.session.broken(node, "its connection was not there any more".into());
         };
         let (server, spill, pid) = (self.server.clone(), self.spill.clone(), follower.link.pid);
+        self.held.sent.insert(node, pid);
         self.ask(Box::pin(async move {
             let exchanged = tokio::select! {
                 biased;
@@ -248,7 +274,10 @@ impl Driver {
     pub(super) fn happened(&mut self, event: Event) {
         match event {
             Event::Locked(request, held) if request == self.lock_request => self.locked(held),
-            Event::Locked(..) => {}
+            Event::Locked(_, held) => {
+                // Nothing of it was sent.
+                held.unit.into_iter().for_each(|unit| self.server.shared().journal.close(unit));
+            }
             Event::Reserved(node, Ok(follower)) => {
                 self.reserved.insert(node, *follower);
                 self.session.reserved(node);
@@ -267,6 +296,7 @@ impl Driver {
             Event::Exchanged(node, Exchanged::Broken(why)) => self.session.broken(node, why),
             Event::Exchanged(node, Exchanged::Stuck(why)) => self.session.stuck(node, why),
             Event::Verdict(node, verdict) => self.session.verdict(node, verdict),
+            Event::Told(node, fate) => self.session.told(node, fate),
             Event::Degraded(node) => self.session.degraded(node),
             Event::Dialled(Ok(dialled)) => {
                 let (node, link) = *dialled;

@@ -91,6 +91,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("COMMENT ON TABLE item IS 'other'", "COMMENT ON TABLE item IS 'things'", "comment on table public.item differs"),
     ("CREATE DATABASE stray", "DROP DATABASE stray", "database stray is on b, not on a"),
     ("SELECT lo_put(4711, 0, 'X')", "SELECT lo_put(4711, 0, 'h')", "large objects"),
+    ("COMMENT ON LARGE OBJECT 4711 IS 'x'", "COMMENT ON LARGE OBJECT 4711 IS NULL", "comment on large object 4711"),
     (
         "CREATE POLICY all_of_it ON bag USING (true)",
         "DROP POLICY all_of_it ON bag",

@@ -134,6 +134,7 @@ impl Pair {
                 strangers: Strangers::End,
             }),
             replication: Default::default(),
+            journal: Default::default(),
             nodes: self.servers.iter().enumerate().map(node).collect(),
         }
     }

@@ -132,7 +132,6 @@ impl Server {
             alive.sort_by_key(|pid| std::cmp::Reverse(*pid));
             process::signal_all(&alive, Signal::SIGKILL);
             self.reap();
-            // A postmaster that has ended and is not waited for still looks alive to pg_ctl.
             (alive.is_empty() && self.process.is_none()).then_some(())
         });
         self.free_shared_memory();
@@ -225,7 +224,8 @@ impl Server {
         });
     }
 
-    fn reap(&mut self) {
+    /// Lets go of a postmaster that has ended behind our back: until then it looks alive to pg_ctl.
+    pub fn reap(&mut self) {
         if self.process.as_mut().is_some_and(|child| child.ended().is_some()) {
             self.process = None;
         }

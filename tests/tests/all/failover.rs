@@ -171,6 +171,19 @@ fn a_follower_that_hangs_stalls_writers_for_a_bounded_time() {
 }
 
 #[test]
+fn a_client_that_logs_in_while_the_leader_hangs_is_served_by_its_successor_as_soon_as_there_is_one() {
+    let cluster = Cluster::builder(2).relayed().start();
+    cluster.create_database("late");
+    cluster.relays[0].hang();
+    let start = Instant::now();
+    let mut client = cluster.connect("late");
+    assert_eq!(client.value("SELECT 1"), "1");
+    // The harness's settings: interval 200 ms, time-out 1 s, 2 retries. An answer to a login is waited for longer.
+    assert!(start.elapsed() < Duration::from_secs(8), "the login took {:?}", start.elapsed());
+    cluster.proxy.wait_for_states(&["degraded", "active"], SOON);
+}
+
+#[test]
 fn a_stall_of_all_servers_costs_time_and_nothing_else() {
     let cluster = stage("stall");
     let (mut open, mut other) = (cluster.connect("stall"), cluster.connect("stall"));

@@ -65,7 +65,15 @@ fn assert_nothing_is_lost(cluster: &Cluster, told: Told) {
 
 #[test]
 fn kill_9_of_the_proxy_under_load_loses_nothing_and_costs_no_node() {
-    let mut cluster = Cluster::start(2);
+    kill_9_under_load(Cluster::start(2));
+}
+
+#[test]
+fn nor_does_it_when_the_journal_is_forced_to_disk() {
+    kill_9_under_load(Cluster::builder(2).proxy_setting("journal", "sync = \"commit\"").start());
+}
+
+fn kill_9_under_load(mut cluster: Cluster) {
     furnish_for_load(&cluster);
     let told = Told::default();
     let mut slowest = Duration::ZERO;
@@ -293,4 +301,15 @@ fn a_journal_that_is_damaged_or_gone_or_not_about_these_servers_is_not_believed(
     assert!(log.contains(NOT_SETTLED) && log.contains("node1 has been started again"), "{log}");
     let log = kill_and_restart(&mut cluster, |_| ());
     assert!(log.contains(SETTLED), "{log}");
+}
+
+#[test]
+fn a_leader_that_answers_a_new_proxy_and_then_lets_nobody_in_does_not_lead() {
+    let mut cluster = stage();
+    cluster.proxy.kill9();
+    // The first connection is the proxy's look at it; the next one is to see what the former proxy has left.
+    cluster.relays[0].let_in(1);
+    cluster.proxy.restart();
+    assert_eq!(cluster.proxy.node_states(), ["degraded", "active"]);
+    cluster.connect("app").query(CHANGES);
 }

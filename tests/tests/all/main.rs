@@ -3,11 +3,12 @@
 mod badinput;
 mod cancel;
 mod capture;
-mod chance;
+mod chaos;
 mod clients;
 mod compare;
 mod demo;
 mod divergence;
+mod doubt;
 mod ended;
 mod explain;
 mod failover;

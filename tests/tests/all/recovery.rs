@@ -7,6 +7,7 @@ use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::raw::Client;
 use lockstep_tests::{process, wait};
+use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -85,5 +86,17 @@ fn transactions_that_are_open_before_through_and_after_the_switch_commit_on_all_
     for node in &cluster.nodes {
         assert_eq!(node.connect("through").value("SELECT count(*) FROM t"), "8");
     }
+    assert_identical(&cluster.nodes);
+}
+
+#[test]
+fn a_server_that_was_killed_and_whose_parent_has_not_noticed_is_recovered() {
+    // PostgreSQL itself would take the socket's lock for held.
+    let cluster = Cluster::builder(2).server_setting("unix_socket_directories", "").start();
+    // The server is a child of this process, which does not ask for it.
+    process::signal_all(&process::living_in(cluster.nodes[1].data_dir()), Signal::SIGKILL);
+    wait_for_state(&cluster, 1, |state| state != "active");
+    let recovered = cluster.proxy.run(&["recover", "node1"]);
+    assert!(recovered.status.success(), "{}", process::said(&recovered));
     assert_identical(&cluster.nodes);
 }

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lockstep_tests::chance::Chance;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::postgres::Server;
 use lockstep_tests::raw::{Client, Failure};
-
-use crate::chance::Chance;
 
 const CLIENTS: u64 = 8;
 const UNITS: u64 = 120;

@@ -8,7 +8,7 @@ use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::wait;
 
-use crate::chance::Chance;
+use lockstep_tests::chance::Chance;
 
 const CLIENTS: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -18,6 +18,8 @@ struct World {
     leader_alive: bool,
     /// Of followers-first commits; where the leader commits first, none is needed.
     looked: bool,
+    /// Whose batch may come once more, for it makes no difference.
+    again: Vec<bool>,
     story: Vec<String>,
 }
 
@@ -33,6 +35,7 @@ impl World {
             out: vec![false; nodes],
             leader_alive: true,
             looked: order == Order::LeaderFirst,
+            again: vec![false; nodes],
             story: Vec::new(),
         };
         world.collect();
@@ -87,7 +90,7 @@ impl World {
                 self.commit.stuck(node, String::new());
             }
             (Task::Send { node }, _) => {
-                assert!(!self.has[index(node)], "what is there already was sent again");
+                assert!(!self.has[index(node)] || self.again[index(node)], "what is there already was sent again");
                 self.has[index(node)] = true;
                 self.commit.answered(node, BatchResult::Committed);
             }
@@ -95,6 +98,15 @@ impl World {
             (Task::Suspect { node, .. }, _) => {
                 self.out[index(node)] = true;
                 self.commit.verdict(node, Verdict::Out);
+            }
+            (Task::Ask { node }, 2) => self.commit.told(node, Fate::Unknown(String::new())),
+            (Task::Ask { node }, 3) => {
+                self.again[index(node)] = true;
+                self.commit.told(node, Fate::Repeatable);
+            }
+            (Task::Ask { node }, _) => {
+                let fate = if self.has[index(node)] { Fate::Committed } else { Fate::NotThere };
+                self.commit.told(node, fate);
             }
             (Task::Degrade { node, .. }, _) => {
                 // The last one is not put out, whoever asks for it.

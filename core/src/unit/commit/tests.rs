@@ -170,12 +170,35 @@ fn answers_to_an_earlier_commit_change_nothing() {
 }
 
 #[test]
-fn a_follower_whose_commit_is_in_doubt_is_not_sent_the_batch_again() {
-    let mut commit = sent_to_both();
-    commit.broken(B, "reset".into());
-    drain(&mut commit);
-    commit.verdict(B, Verdict::Alive);
+fn a_follower_whose_commit_is_in_doubt_is_asked_and_believed() {
+    let asked = || {
+        let mut commit = sent_to_both();
+        commit.answered(A, BatchResult::Committed);
+        commit.broken(B, "reset".into());
+        drain(&mut commit);
+        commit.verdict(B, Verdict::Alive);
+        assert_eq!(drain(&mut commit), [Task::Ask { node: B }]);
+        assert_eq!(commit.abandoned(), [A, B]);
+        commit
+    };
+    let mut commit = asked();
+    commit.told(B, Fate::Committed);
+    assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+    let mut commit = asked();
+    commit.told(B, Fate::NotThere);
+    assert_eq!(drain(&mut commit), [Task::Reserve { node: B, fresh: true }]);
+    assert_eq!(commit.abandoned(), [A]);
+    let mut commit = asked();
+    commit.told(B, Fate::Repeatable);
+    assert_eq!(drain(&mut commit), [Task::Reserve { node: B, fresh: true }]);
+    assert_eq!(commit.abandoned(), [A, B], "it may be there all the same");
+    let mut commit = asked();
+    commit.told(B, Fate::Unknown("no row of it tells".into()));
     assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: B, .. }]));
+    let mut commit = asked();
+    commit.out(B);
+    commit.told(B, Fate::NotThere);
+    assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
 }
 
 #[test]

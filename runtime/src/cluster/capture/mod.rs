@@ -22,7 +22,7 @@ use crate::clock;
 use crate::entropy;
 use crate::service::{self, Line, ServiceFault, within};
 
-const FUNCTIONS: &str = include_str!("functions.sql");
+const FUNCTIONS: &str = concat!(include_str!("functions.sql"), include_str!("objects.sql"));
 
 /// So often is it tried while tables are locked by transactions, each time for [`LOCK_PATIENCE`]: so long may writers of
 /// these tables, queued behind us, be held up.
@@ -122,12 +122,13 @@ impl Cluster {
             followers.push((node, line));
         }
         catalogs.begin_change();
-        let unit = self.shared.journal.open(database, Touched::Unknown(Unknown::Capture));
+        let journal = &self.shared.journal;
+        let unit = journal.open(database, Touched::Unknown(Unknown::Capture));
         let committed = match &unit {
-            Ok(_) => self.commit((leads, &leader), &followers).await,
-            Err(_) => Err(ServiceFault::NoJournal),
+            Ok(_) if journal.force().await.is_ok() => self.commit((leads, &leader), &followers).await,
+            _ => Err(ServiceFault::NoJournal),
         };
-        unit.into_iter().for_each(|unit| self.shared.journal.close(unit));
+        unit.into_iter().for_each(|unit| journal.close(unit));
         catalogs.end_change();
         committed.map(|()| key).map_err(Trouble::from)
     }

@@ -129,7 +129,7 @@ FROM pg_sequence JOIN relation r ON r.oid = seqrelid
 UNION ALL
 SELECT 'comment on', type || ' ' || identity, description
 FROM pg_description, pg_identify_object(classoid, objoid, objsubid)
-WHERE objoid >= 16384 OR (classoid = 'pg_namespace'::regclass AND objoid::regnamespace::text = 'public')
+WHERE objoid >= 16384 OR classoid = 'pg_largeobject'::regclass OR (classoid = 'pg_namespace'::regclass AND objoid::regnamespace::text = 'public')
 
 UNION ALL
 SELECT 'security label of', type || ' ' || identity, provider || ' ' || label

@@ -15,10 +15,15 @@ find_programs() {
 }
 PROGRAMS="$(find_programs)"
 
+# Who has ended and whose parent has not noticed, as in a container without an init, takes signals and never goes.
+has_ended() {
+    case "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null)" in Z*) return 0 ;; *) return 1 ;; esac
+}
+
 running_pid() {
     [ -r "$DATA/postmaster.pid" ] || return 0
     pid="$(head -n 1 "$DATA/postmaster.pid")"
-    [ "$pid" -gt 1 ] 2>/dev/null && kill -0 "$pid" 2>/dev/null && echo "$pid"
+    [ "$pid" -gt 1 ] 2>/dev/null && kill -0 "$pid" 2>/dev/null && ! has_ended "$pid" && echo "$pid"
 }
 
 is_data() { [ -f "$1/PG_VERSION" ] || [ -f "$1/backup_label" ]; }

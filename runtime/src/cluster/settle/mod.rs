@@ -18,16 +18,17 @@ use crate::journal::{NoJournal, boot};
 use crate::node::StandingFault;
 use crate::service::{ServiceFault, within};
 
+pub mod fate;
 mod repair;
 mod rows;
 
 /// What takes longer is better done while the preferred node serves.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the nodes have to be compared in full.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unsettled {
-    #[error("statements of the former proxy may still run")]
+    #[error("statements that were under way may still run")]
     Ghosts,
     #[error("the journal: {0}")]
     NoJournal(#[from] NoJournal),
@@ -84,11 +85,11 @@ impl Cluster {
         };
         match settled.await {
             Ok(units) => {
-                tracing::info!(units, took = ?begun.elapsed(), "the journal has settled what the former proxy left behind");
+                tracing::info!(units, took = ?begun.elapsed(), "the journal has settled what was under way");
                 true
             }
             Err(why) => {
-                tracing::warn!(%why, "what the former proxy left behind cannot be settled by the journal; the nodes are compared");
+                tracing::warn!(%why, "what was under way cannot be settled by the journal; the nodes are compared");
                 false
             }
         }
@@ -99,7 +100,8 @@ impl Cluster {
         let leader = next.leader().ok_or(Unsettled::NobodyLeads)?;
         let all: Vec<NodeId> = std::iter::once(leader).chain(nodes.iter().copied()).collect();
         let contents = self.shared.journal.unsettled()?;
-        let origin = Origin { cluster: known.cluster.0.clone(), boot: boot() };
+        let (cluster, outlives) = (known.cluster.0.clone(), self.shared.config.journal.outlives);
+        let origin = Origin { cluster, boot: boot(), outlives };
         let present = self.present(&all).await?;
         let units = journal::judge(contents, &origin, known.membership.epoch, &present)?;
         let count = units.len();

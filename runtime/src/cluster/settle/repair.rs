@@ -64,7 +64,7 @@ pub async fn make_equal(
     Ok(())
 }
 
-async fn open(config: &Config, node: NodeId, database: &str) -> Result<Line, Unsettled> {
+pub(super) async fn open(config: &Config, node: NodeId, database: &str) -> Result<Line, Unsettled> {
     let (node, limit) = (&config.nodes[usize::from(node.0)], config.health.now().timeout);
     let line = service::dial(&config.service, node, database, limit).await?;
     line.batch_execute(&format!("{PINNED}; {BEGIN}")).await?;

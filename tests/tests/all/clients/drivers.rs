@@ -23,6 +23,12 @@ fn psycopg_3() {
 }
 
 #[test]
+fn psycopg_2_and_its_large_objects() {
+    needs(python("import psycopg2"), "python3-psycopg2");
+    leaves_equal_nodes("psycopg2", python_script("psycopg2_objects.py"));
+}
+
+#[test]
 fn asyncpg() {
     needs(python("import asyncpg"), "python3-asyncpg");
     leaves_equal_nodes("asyncpg", python_script("asyncpg_client.py"));

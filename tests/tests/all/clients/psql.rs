@@ -81,6 +81,31 @@ fn copies_from_a_file_and_into_one() {
 }
 
 #[test]
+fn takes_large_objects_from_files_and_back() {
+    let cluster = stage("psql_objects");
+    let scratch = Scratch::new("psql");
+    let (given, taken) = (scratch.path().join("given"), scratch.path().join("taken"));
+    let contents: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+    std::fs::write(&given, &contents).expect("write a file");
+    let import = format!("\\lo_import '{}' 'from a file'", given.display());
+    let export = format!("\\lo_export :LASTOID '{}'", taken.display());
+    let script =
+        [&import, &export, "\\lo_list", "SELECT lo_create(0) AS spare \\gset", "\\lo_unlink :spare"].join("\n");
+    let file = scratch.path().join("script.sql");
+    std::fs::write(&file, script).expect("write a script");
+    let path = file.to_str().expect("a path that is text");
+    let said = output(&mut psql(cluster.proxy.port(), "psql_objects", &["-f", path]));
+    assert!(said.contains("from a file") && said.contains("lo_unlink"), "{said}");
+    assert_eq!(std::fs::read(&taken).expect("read a file"), contents);
+    let mut follower = cluster.nodes[1].connect("psql_objects");
+    assert_eq!(
+        follower.value("SELECT count(*) || ' ' || sum(length(lo_get(oid))) FROM pg_largeobject_metadata"),
+        "1 100000"
+    );
+    assert_identical_database(&cluster.nodes, "psql_objects");
+}
+
+#[test]
 fn is_interrupted_by_ctrl_c() {
     let cluster = stage("psql_cancel");
     let mut command = psql(cluster.proxy.port(), "psql_cancel", &["-c", "SELECT pg_sleep(60)"]);

@@ -8,6 +8,7 @@ mod copy;
 mod ddl;
 mod images;
 mod keyed;
+mod objects;
 mod overtaken;
 mod prepared;
 mod refused;

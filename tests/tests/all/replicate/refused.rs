@@ -110,12 +110,6 @@ const EITHER: &[Case] = &[
         then: ("SELECT 1", "1"),
     },
     Case {
-        name: "large objects",
-        given: "",
-        when: &[Sql("SELECT lo_from_bytea(0, 'data')")],
-        then: ("SELECT 1", "1"),
-    },
-    Case {
         name: "a DO block with DDL, as migration tools write it",
         given: "",
         when: &[

@@ -10,13 +10,13 @@ mod statements;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use lockstep_tests::chance::Chance;
 use lockstep_tests::cluster::{Cluster, create_database};
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::postgres::Server;
 use lockstep_tests::raw::{Client, Failure};
 use lockstep_tests::users::APP;
 
-use crate::chance::Chance;
 use statements::{SCHEMA, Step};
 
 const CLIENTS: u64 = 8;

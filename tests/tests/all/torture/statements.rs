@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::chance::Chance;
+use lockstep_tests::chance::Chance;
 
 pub const SCHEMA: &str = "
     CREATE TABLE customer (id int PRIMARY KEY, name text UNIQUE, balance numeric NOT NULL DEFAULT 0 CHECK (balance > -500));

@@ -27,6 +27,14 @@ fn or_refused() {
             ),
             ("large objects", &[Query("BEGIN"), Query("SELECT lo_open(4711, 131072)"), Query("ROLLBACK")]),
             (
+                "errors in calls of large objects' functions",
+                &[
+                    Query("SELECT 'é', lo_create(nothing)"),
+                    Query("SELECT 1; SELECT pg_catalog.lo_put(1, 0, 'a'), lo_create(1), nothing"),
+                    Query("SELECT lo_open('a', 1)"),
+                ],
+            ),
+            (
                 "a write in WITH",
                 &[Query("WITH d AS (DELETE FROM child WHERE id = 1 RETURNING *) SELECT id, parent FROM d")],
             ),

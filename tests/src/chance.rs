@@ -1,11 +1,12 @@
 //! Numbers that look random and are the same in every run.
 
 /// Knuth's linear congruential generator (MMIX).
+#[derive(Debug, Clone)]
 pub struct Chance(u64);
 
 impl Chance {
     pub fn new(seed: u64) -> Self {
-        Self(seed + 1)
+        Self(seed.wrapping_add(1))
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {

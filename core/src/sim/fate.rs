@@ -1,0 +1,41 @@
+//! What has become of a batch whose answer was lost.
+
+use super::faults::Fault;
+use super::schema::table;
+use super::world::World;
+use crate::id::NodeId;
+use crate::journal::{Touch, Witness};
+use crate::unit::commit::Fate;
+
+impl World {
+    pub(super) fn tell_fate(&mut self, seat: usize, node: NodeId, witness: Witness) {
+        let number = usize::from(node.0);
+        let asked = &mut self.nodes[number];
+        let fate = if !asked.up {
+            Fate::Unknown("connection refused".into())
+        } else {
+            if let Some(backend) = self.seats[seat].sent_to.get(&node) {
+                asked.backends[*backend].end(&mut asked.store);
+            }
+            match witness {
+                _ if self.fault == Some(Fault::TakenForCommitted) => Fate::Committed,
+                Witness::NotNeeded => Fate::Repeatable,
+                Witness::Row { row, there_after } => Witness::fate(self.is_there(number, &row), there_after),
+            }
+        };
+        self.note(|| format!("s{seat}: {node} is asked what became of its batch: {fate:?}"));
+        self.seats[seat].session.told(node, fate);
+    }
+
+    /// The key of every table of the model is one number.
+    fn is_there(&mut self, node: usize, row: &Touch) -> bool {
+        let Touch::ByKey { finder, keys } = row else { return false };
+        let name = finder.table.rsplit('.').next().unwrap_or_default().trim_matches('"');
+        let key = keys[4..].iter().fold(0, |key, byte| key << 8 | i64::from(*byte));
+        let Some(table) = table(name) else {
+            self.fail(format!("a witness in {}, which is no table of the model", finder.table));
+            return false;
+        };
+        self.nodes[node].store.committed(table).iter().any(|values| values[0] == Some(key))
+    }
+}
