@@ -46,7 +46,8 @@ fn each_rare_planted_fault_costs_something_that_was_acknowledged() {
 
 #[test]
 fn a_seed_gives_the_same_history_again() {
-    let failure = |_| sim::run(0, Some(Fault::AllAtOnce)).expect_err("a fault that is found at once");
+    let failure =
+        |_| (0..20).find_map(|seed| sim::run(seed, Some(Fault::AllAtOnce)).err()).expect("a fault that is found soon");
     let [first, second] = [0, 1].map(failure);
     assert!(!first.history.is_empty());
     assert_eq!(first, second);
