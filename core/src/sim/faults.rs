@@ -5,7 +5,7 @@
 //!
 //! | fault | seeds | what told |
 //! | --- | --- | --- |
-//! | all at once | 1 | a unit was acknowledged and was not everywhere |
+//! | all at once | 2 | a unit was acknowledged and was not everywhere |
 //! | queries repeated | 1 | nodes differ |
 //! | zero rows sent | 2 | nodes differ |
 //! | lock ignored | 24 | one waits on a follower |
@@ -17,7 +17,7 @@
 //! | read unmarked | 183 | the same |
 //! | left lost | 183 | the same |
 //! | members not reread | 1609 | the same |
-//! | taken for committed | 166 | a unit was acknowledged and was not everywhere |
+//! | taken for committed | 362 | a unit was acknowledged and was not everywhere |
 //! | others only | 948 | the same |
 //! | looked first | 9760 | the same |
 //! | locks unseen | 571 | the same |
