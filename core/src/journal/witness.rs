@@ -23,19 +23,21 @@ pub enum Witness {
 }
 
 impl Witness {
-    /// `None`: nothing tells. A row that is made and taken away again, or by ways that cannot be compared, tells nothing.
+    /// `None`: nothing tells. A row tells nothing that may be made and taken away again, be it by an upsert (which counts as
+    /// [`Change::Updated`]) or by ways that cannot be compared.
     pub fn of(touched: &Touched) -> Option<Self> {
         let Touched::Rows(touches) = touched else { return None };
-        let made = |touch: &&Touch| matches!(touch, Touch::ByKey { finder, .. } if finder.change == Change::Inserted);
-        let taken = |touch: &&Touch| matches!(touch, Touch::ByKey { finder, .. } if finder.change == Change::Deleted);
-        let captured = |touch: &&Touch| matches!(touch, Touch::Captured(_));
-        let [makes, takes, captures] =
-            [touches.iter().any(|t| made(&t)), touches.iter().any(|t| taken(&t)), touches.iter().any(|t| captured(&t))];
-        match (makes, takes) {
-            (false, false) if touches.iter().all(may_come_twice) => Some(Self::NotNeeded),
-            (true, false) if !captures => row(touches, made, true),
-            (false, true) if !captures => row(touches, taken, false),
-            _ => None,
+        let made = |touch: &Touch| matches!(touch, Touch::ByKey { finder, .. } if finder.change == Change::Inserted);
+        let taken = |touch: &Touch| matches!(touch, Touch::ByKey { finder, .. } if finder.change == Change::Deleted);
+        let captured = |touch: &Touch| matches!(touch, Touch::Captured(_));
+        if touches.iter().all(may_come_twice) {
+            Some(Self::NotNeeded)
+        } else if touches.iter().all(taken) {
+            row(touches, taken, false)
+        } else if !touches.iter().any(|touch| taken(touch) || captured(touch)) {
+            row(touches, made, true)
+        } else {
+            None
         }
     }
 
@@ -52,8 +54,8 @@ fn may_come_twice(touch: &Touch) -> bool {
     }
 }
 
-fn row(touches: &[Touch], which: impl Fn(&&Touch) -> bool, there_after: bool) -> Option<Witness> {
-    let row = touches.iter().filter(which).find_map(first_by_key)?;
+fn row(touches: &[Touch], which: impl Fn(&Touch) -> bool, there_after: bool) -> Option<Witness> {
+    let row = touches.iter().filter(|touch| which(touch)).find_map(first_by_key)?;
     Some(Witness::Row { row, there_after })
 }
 
@@ -108,16 +110,16 @@ mod tests {
         let updated = touch(Change::Updated(vec!["v".into()]), true);
         let (made, taken) = (touch(Change::Inserted, true), touch(Change::Deleted, true));
         let keyless = touch(Change::Inserted, false);
-        for (touches, there_after) in [
-            ([updated.clone(), keyless.clone(), made.clone()], true),
-            ([updated.clone(), taken.clone(), updated], false),
-        ] {
+        for (touches, there_after) in
+            [(vec![updated.clone(), keyless.clone(), made.clone()], true), (vec![taken.clone(), taken.clone()], false)]
+        {
             let Some(Witness::Row { row: Touch::ByKey { keys, .. }, there_after: told }) = witness(&touches) else {
                 panic!("{touches:?}")
             };
             assert_eq!((&keys[..], told), (ONE, there_after));
         }
-        assert_eq!(witness(&[made, taken]), None, "it may be the same row");
+        assert_eq!(witness(&[made, taken.clone()]), None, "it may be the same row");
+        assert_eq!(witness(&[updated, taken]), None, "an upsert may have made the row");
         assert_eq!(witness(&[keyless]), None);
         assert_eq!(Witness::of(&Touched::Unknown(Unknown::NoKey)), None);
         assert_eq!([Witness::fate(true, true), Witness::fate(false, false)], [Fate::Committed, Fate::Committed]);
