@@ -39,6 +39,10 @@ pub const READ_LEAST: usize = 8 << 10;
 /// Messages of an unfinished segment that are kept so that it can be run again on another leader, in bytes.
 pub const SEGMENT_REPLAY: usize = 64 << 10;
 
+/// Answers that a client is not told before the end of its segment, so that this can be run again on another leader, in bytes.
+/// PostgreSQL keeps as many to itself (`PQ_SEND_BUFFER_SIZE`, src/backend/libpq/pqcomm.c).
+pub const ANSWERS_HELD: usize = 8 << 10;
+
 /// A buffer for it that is larger does not stay with a session.
 pub const REPLAY_AT_REST: usize = 4 << 10;
 

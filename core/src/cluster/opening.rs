@@ -104,8 +104,14 @@ pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
         // Another proxy has served last.
         None => Ghosts::Anywhere,
     };
-    let jump = !record.clean && record.membership.leading != Some(leader);
+    let jump =
+        !record.clean && (record.membership.leading != Some(leader) || lived && !bears_newest(&record, leader, seen));
     Opening::Serve { record: next, compare, ghosts, jump }
+}
+
+/// A node whose sequences have been moved past what a leader before it gave out is given its epoch's lineage then.
+fn bears_newest(record: &Record, node: NodeId, seen: &[Sighting]) -> bool {
+    matches!(&seen[usize::from(node.0)], Sighting::Seen(Some(lineage)) if lineage.epoch >= record.membership.epoch)
 }
 
 /// Decides for a proxy that has stood by: others have served since it wrote its record, if it ever did. The nodes' own
@@ -349,6 +355,18 @@ mod tests {
         assert_eq!(told(led_by(false, Some(NodeId(0)))), (Ghosts::Here, false));
         assert_eq!(told(led_by(false, Some(B))), (Ghosts::Here, true));
         assert_eq!(told(led_by(false, None)), (Ghosts::Anywhere, true));
+    }
+
+    #[test]
+    fn a_leader_that_was_chosen_and_had_not_taken_its_place_yet_when_the_proxy_was_killed_gives_out_no_value_again() {
+        let mut record = record(false, [Degraded, Active]);
+        record.membership.leading = Some(B);
+        let jumps = |record: &Record, epoch| match reopen(record.clone(), &[silent(), seen(epoch, &["a", "b"])], 9) {
+            Opening::Serve { jump, .. } => jump,
+            other => panic!("{other:?}"),
+        };
+        record.written[1] = Epoch(4);
+        assert!(jumps(&record, 4) && !jumps(&record, 5));
     }
 
     #[test]

@@ -157,6 +157,13 @@ pub struct Done {
 }
 
 impl Done {
+    /// Whether all that it means is over when its transaction is undone.
+    pub fn is_of_the_unit(&self) -> bool {
+        let Marks { settings, temporary, holdable, .. } = self.marks;
+        let outlives = settings || temporary || holdable;
+        matches!(self.note, Note::None) && !outlives && self.memory.is_none() && self.waived.is_none()
+    }
+
     fn ends_transaction(&self) -> bool {
         matches!(self.note, Note::Transaction(Transaction::Commit { .. } | Transaction::Rollback { .. }))
     }

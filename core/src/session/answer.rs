@@ -6,7 +6,7 @@ use super::commit::CommitVia;
 use super::encoding::Encoding;
 use super::{AfterDrain, Block, Gate, Session};
 use crate::fault::{Fault, SqlState};
-use crate::reply::{Done, Execution, Note, Owed, Own, Ready, Shape, To, What, cut_description};
+use crate::reply::{Done, Execution, Note, Owed, Own, Ready, Shape, To, Undo, What, cut_description};
 use crate::wire::backend::{self, Status};
 use crate::wire::{Frame, Malformed, frontend};
 
@@ -18,14 +18,17 @@ impl Session {
         };
         let shift = front.shift;
         let again = match (&mut front.what, frame.tag) {
-            (What::Ack { to, .. }, backend::PARSE_COMPLETE | backend::BIND_COMPLETE | backend::CLOSE_COMPLETE) => {
-                if *to == To::Client {
-                    self.tell_raw(&frame.raw);
+            (What::Ack { to, undo }, backend::PARSE_COMPLETE | backend::BIND_COMPLETE | backend::CLOSE_COMPLETE) => {
+                let (told, again) = (*to == To::Client, self.may_come_again(undo));
+                match (told, again) {
+                    (true, true) => self.answer(&frame.raw),
+                    (true, false) => self.tell_raw(&frame.raw),
+                    (false, _) => {}
                 }
                 false
             }
             (What::Statement { .. }, backend::PARAMETER_DESCRIPTION) => {
-                self.tell_raw(&frame.raw);
+                self.answer(&frame.raw);
                 true
             }
             (What::Statement { shape }, backend::ROW_DESCRIPTION | backend::NO_DATA) => {
@@ -77,7 +80,7 @@ impl Session {
                 true
             }
             (What::Raw { .. }, backend::COMMAND_COMPLETE) => {
-                self.segment.held.extend_from_slice(&frame.raw);
+                self.untold.done(&frame.raw);
                 true
             }
             (What::Raw { done, failed }, backend::READY_FOR_QUERY) => {
@@ -131,18 +134,22 @@ impl Session {
     fn description(&mut self, frame: &Frame, shape: Shape, to: To) -> Result<(), Malformed> {
         if frame.tag == backend::NO_DATA {
             if to == To::Client {
-                self.tell_raw(&frame.raw);
+                self.answer(&frame.raw);
             }
             return Ok(());
         }
         match shape {
-            Shape::Whole => self.tell_raw(&frame.raw),
+            Shape::Whole => self.answer(&frame.raw),
             Shape::Without(columns) => {
                 let mut out = BytesMut::new();
                 cut_description(frame.body(), columns, &mut out)?;
-                self.tell_raw(&out);
+                self.answer(&out);
             }
-            Shape::Nothing if to == To::Client => self.tell(|out| backend::bare(out, backend::NO_DATA)),
+            Shape::Nothing if to == To::Client => {
+                let mut out = BytesMut::new();
+                backend::bare(&mut out, backend::NO_DATA);
+                self.answer(&out);
+            }
             Shape::Nothing => {}
         }
         Ok(())
@@ -198,7 +205,7 @@ impl Session {
             }
             Execution::Own(Own::Objects) => self.object_line(frame)?,
             Execution::Own(_) => self.collected.push(backend::read_data_row(frame.body())?),
-            _ => self.tell_raw(&frame.raw),
+            _ => self.answer(&frame.raw),
         }
         Ok(())
     }
@@ -287,11 +294,22 @@ impl Session {
 
     /// In a script the last CommandComplete must not be told before the commit.
     pub(super) fn completed(&mut self, complete: &[u8]) {
-        if self.segment.script.is_some() {
+        if self.segment.script.is_none() {
+            return self.answer(complete);
+        }
+        if !self.may_hold(complete.len()) {
             self.tell(|_| ());
-            self.segment.held.extend_from_slice(complete);
-        } else {
-            self.tell_raw(complete);
+        }
+        self.untold.done(complete);
+    }
+
+    /// Whether the segment may be run again though the leader has done this: it is done anew then, to the same end.
+    fn may_come_again(&self, undo: &Undo) -> bool {
+        match undo {
+            Undo::Nothing => true,
+            // The unnamed statement is made anew, and nothing before it in the segment has used the one that it replaces.
+            Undo::Forget(name) => name.is_empty() && self.untold.is_empty(),
+            Undo::Restore(..) | Undo::Outdated(_) => false,
         }
     }
 }

@@ -44,7 +44,8 @@ impl Session {
             segment.mark = Some(self.unit.log.mark());
         }
         if self.replay.is_kept() && !self.replay.add(&frame.raw) {
-            segment.told = true;
+            // Too much to be run again.
+            self.tell(|_| ());
         }
     }
 
@@ -84,7 +85,10 @@ impl Session {
             frontend::DESCRIBE => self.describe(&Named::read(frame.content())?, &frame),
             frontend::EXECUTE => self.execute(&Execute::read(frame.content())?, &frame),
             frontend::CLOSE => self.close_named(&Named::read(frame.content())?, &frame),
-            frontend::FLUSH => frontend::flush(&mut self.leader_out),
+            frontend::FLUSH => {
+                frontend::flush(&mut self.leader_out);
+                self.flush_asked();
+            }
             frontend::SYNC => self.segment_over(),
             frontend::FUNCTION_CALL => self.function_call(&frame)?,
             frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => self.copy_input(&frame),

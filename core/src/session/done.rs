@@ -31,6 +31,9 @@ impl Session {
     }
 
     pub(super) fn apply(&mut self, done: &Done) {
+        if !done.is_of_the_unit() {
+            self.runs_once();
+        }
         let marks = done.marks;
         if done.waived.is_some() {
             self.waived();

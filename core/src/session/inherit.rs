@@ -86,6 +86,7 @@ impl Session {
             self.client_in.extend_from_slice(&rest);
         }
         self.segment = Segment::default();
+        self.untold.clear();
         self.portals.clear();
         (self.block, self.told_block, self.status) = (Block::Explicit, Block::Explicit, Status::InTransaction);
         true
@@ -138,7 +139,7 @@ impl Session {
         if let Some(lost) = &mut self.lost {
             lost.at_commit = lost.block;
         }
-        self.segment.held.clear();
+        self.untold.clear();
         true
     }
 

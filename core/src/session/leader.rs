@@ -241,7 +241,7 @@ impl Session {
     /// An error was told: the rest of the segment is passed over, by the leader and here.
     pub(super) fn segment_failed(&mut self) {
         self.segment.failed = true;
-        self.segment.held.clear();
+        self.untold.clear();
         self.block = self.told_block;
         self.forget_answers();
         let sync_is_ours = match self.after_drain.take() {

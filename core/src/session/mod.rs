@@ -116,7 +116,7 @@ pub(crate) use inherit::OF_THIS_KIND;
 use parameters::Parameters;
 use portal::Portal;
 use role::Role;
-use segment::{AfterDrain, Block, Gate, Replay, Script, Segment};
+use segment::{AfterDrain, Block, Gate, Replay, Script, Segment, Untold};
 use work::Unit;
 
 pub struct Session {
@@ -135,6 +135,7 @@ pub struct Session {
     gate: Gate,
     after_drain: Option<AfterDrain>,
     segment: Segment,
+    untold: Untold,
     /// What the client has sent of the segment, so that it can be run on another leader.
     replay: Replay,
     /// As of what was sent; `told_block` as of what was answered.
@@ -227,6 +228,7 @@ impl Session {
             gate: Gate::Open,
             after_drain: None,
             segment: Segment::default(),
+            untold: Untold::default(),
             replay: Replay::default(),
             block: Block::None,
             told_block: Block::None,

@@ -85,7 +85,7 @@ impl Session {
                 let mut complete = bytes::BytesMut::new();
                 backend::command_complete(&mut complete, tag);
                 self.tell(|_| ());
-                self.segment.held.extend_from_slice(&complete);
+                self.untold.done(&complete);
                 if gone && !chains && self.script_is_over() {
                     // It is not to be said of it that it was lost, should the next leader go as well.
                     self.finish_segment(Status::Idle);
@@ -134,7 +134,7 @@ impl Session {
         self.tell_answers(&committing.via);
         match &committing.refusal {
             Some(fields) => {
-                self.segment.held.clear();
+                self.untold.forget_done();
                 self.tell_error(fields);
             }
             None => {
@@ -148,7 +148,7 @@ impl Session {
 
     fn aborted(&mut self, fault: Fault) {
         let Some(committing) = self.committing.take() else { return };
-        self.segment.held.clear();
+        self.untold.forget_done();
         self.tell_answers(&committing.via);
         self.tell(|out| notice::error(out, &fault));
         self.roll_back(committing.via);

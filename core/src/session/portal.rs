@@ -75,7 +75,7 @@ impl Session {
     /// A row of the client's: for it now, or when it asks for more.
     pub(super) fn share_row(&mut self, execution: &mut WriteExecution, row: BytesMut) {
         match execution.share.take(row) {
-            Ok(Some(row)) => self.tell_raw(&row),
+            Ok(Some(row)) => self.answer(&row),
             Ok(None) => {}
             Err(TooManyWait) => {
                 let why = "a statement returns more rows than can be kept for an Execute with a row limit";

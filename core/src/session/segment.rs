@@ -100,8 +100,8 @@ pub(super) struct Segment {
     pub script: Option<Box<Script>>,
     /// The schema by which its writes were planned, if it has any.
     pub planned_in: Option<SchemaEpoch>,
-    /// A CommandComplete that is told only with what follows it, so that "done" is not said before the commit.
-    pub held: BytesMut,
+    /// The client has asked for what there is to tell (Flush).
+    pub flushed: bool,
     /// A statement was sent that may change what later ones mean.
     pub unsettled: bool,
 }
@@ -147,6 +147,50 @@ impl Replay {
     }
 }
 
+/// What the leader has answered and the client is not told yet. The buffer stays for the next segment.
+#[derive(Debug, Default)]
+pub(super) struct Untold {
+    bytes: BytesMut,
+    /// Where what is told in any case ends. Behind it is a CommandComplete that is told only with what follows it, so that
+    /// "done" is not said before the commit.
+    sure: usize,
+}
+
+impl Untold {
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.sure = 0;
+    }
+
+    pub fn answer(&mut self, answer: &[u8]) {
+        self.bytes.extend_from_slice(answer);
+        self.sure = self.bytes.len();
+    }
+
+    /// What was held is told in any case, this with what follows it.
+    pub fn done(&mut self, complete: &[u8]) {
+        self.sure = self.bytes.len();
+        self.bytes.extend_from_slice(complete);
+    }
+
+    pub fn forget_done(&mut self) {
+        self.bytes.truncate(self.sure);
+    }
+
+    fn release(&mut self, out: &mut BytesMut) {
+        if out.is_empty() {
+            std::mem::swap(out, &mut self.bytes);
+        } else {
+            out.extend_from_slice(&self.bytes);
+        }
+        self.clear();
+    }
+}
+
 impl Session {
     pub(super) fn owe(&mut self, what: What, shift: u32) {
         self.segment.open = true;
@@ -189,13 +233,43 @@ impl Session {
 
     /// Tells the client something, after what was held back before it.
     pub(super) fn tell(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        self.segment.told = true;
-        self.replay.give_up();
-        if !self.segment.held.is_empty() {
-            let held = std::mem::take(&mut self.segment.held);
-            self.client_out.extend_from_slice(&held);
+        self.runs_once();
+        if !self.untold.is_empty() {
+            self.untold.release(&mut self.client_out);
         }
         write(&mut self.client_out);
+    }
+
+    /// Tells the client something that it may as well learn at the end of the segment, if that can still be run again: as a
+    /// server would, which keeps some KiB of answers to itself until a Sync or a Flush.
+    pub(super) fn answer(&mut self, raw: &[u8]) {
+        if self.may_hold(raw.len()) {
+            self.untold.answer(raw);
+        } else {
+            self.tell_raw(raw);
+        }
+    }
+
+    /// In a segment that reads alone nothing is held: its end is as near as its answers.
+    pub(super) fn may_hold(&self, more: usize) -> bool {
+        self.replay.is_kept()
+            && self.block != Block::None
+            && !self.segment.flushed
+            && self.untold.bytes.len() + more <= limits::ANSWERS_HELD
+    }
+
+    /// The client asks for what there is to tell.
+    pub(super) fn flush_asked(&mut self) {
+        self.segment.flushed = true;
+        if !self.untold.is_empty() {
+            self.tell(|_| ());
+        }
+    }
+
+    /// The segment cannot be run again unseen.
+    pub(super) fn runs_once(&mut self) {
+        self.segment.told = true;
+        self.replay.give_up();
     }
 
     pub(super) fn tell_raw(&mut self, raw: &[u8]) {

@@ -61,6 +61,7 @@ impl Session {
         self.end_unit();
         (self.block, self.told_block) = (Block::None, Block::None);
         self.segment = Segment::default();
+        self.untold.clear();
         replay.extend_from_slice(&self.client_in);
         self.client_in = replay;
         self.gate = Gate::Open;

@@ -266,10 +266,11 @@ impl Session {
             let rest = std::mem::replace(&mut self.client_in, replay);
             self.client_in.extend_from_slice(&rest);
             self.segment = Segment::default();
+            self.untold.clear();
             return;
         }
         if !self.segment.failed {
-            self.segment.held.clear();
+            self.untold.clear();
             self.tell(|out| notice::error(out, &lost_transaction()));
             self.segment.failed = true;
         }

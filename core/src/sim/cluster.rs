@@ -76,7 +76,7 @@ impl World {
         match self.cluster.membership.after(event.clone(), 0) {
             Ok(next) => {
                 if let Event::Lost { node, .. } | Event::Diverged { node, .. } = &event {
-                    self.heirs.fell(*node, matches!(event, Event::Lost { .. }));
+                    self.heirs.fell(*node, true);
                 }
                 self.note(|| format!("cluster: {event:?}"));
                 self.cluster.changing = Some(next);

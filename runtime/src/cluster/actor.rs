@@ -134,7 +134,7 @@ impl Cluster {
     }
 
     pub(super) async fn diverged(&self, node: NodeId, why: String) {
-        self.shared.heirs.fell(node, false);
+        self.falls(node).await;
         match self.registry.change(Event::Diverged { node, why: why.clone() }).await {
             Ok(_) | Err(Refusal::NotActive { .. }) => {}
             Err(refusal) => {
@@ -170,12 +170,17 @@ impl Cluster {
         let Ok(_one) = self.losing.try_lock() else { return drop(self.losing.lock().await) };
         let Some(event) = self.meaning(node, death).await else { return };
         if matches!(event, Event::Lost { .. }) {
-            let silently = self.standings[usize::from(node.0)].is_silent().await;
-            self.shared.heirs.fell(node, silently);
+            self.falls(node).await;
         }
         if let Err(refusal) = self.registry.change(event).await {
             tracing::debug!(%refusal, "nothing changes");
         }
+    }
+
+    /// To be said before the node is out.
+    pub(super) async fn falls(&self, node: NodeId) {
+        let silently = self.standings[usize::from(node.0)].is_silent().await;
+        self.shared.heirs.fell(node, silently);
     }
 
     /// What its death means for the cluster. `None`: as [`Self::death`].

@@ -100,6 +100,7 @@ impl Cluster {
     /// done under the hold.
     async fn detach(&self, node: NodeId) -> Result<String, Trouble> {
         let _held = self.hold(Duration::ZERO).await.ok_or("commits under way did not end in time")?;
+        self.falls(node).await;
         self.registry.change(Event::Detach { node }).await.map_err(|refusal| Trouble::new(refusal.to_string()))?;
         Ok(format!("{} is detached", self.name(node)))
     }
