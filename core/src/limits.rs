@@ -39,6 +39,9 @@ pub const READ_LEAST: usize = 8 << 10;
 /// Messages of an unfinished segment that are kept so that it can be run again on another leader, in bytes.
 pub const SEGMENT_REPLAY: usize = 64 << 10;
 
+/// Statements of one transaction that a new leader would be told again, in bytes; with more it does not go on there.
+pub const TOLD_AGAIN: usize = 256 << 10;
+
 /// Answers that a client is not told before the end of its segment, so that this can be run again on another leader, in bytes.
 /// PostgreSQL keeps as many to itself (`PQ_SEND_BUFFER_SIZE`, src/backend/libpq/pqcomm.c).
 pub const ANSWERS_HELD: usize = 8 << 10;

@@ -1,4 +1,5 @@
-//! What leaves nothing on the leader but rows that the log has: no lock of another kind, no cursor, no setting.
+//! What leaves nothing on the leader but rows that the log has, or what another leader can be given by telling it the same
+//! again: no cursor, no temporary table, nothing that is not known.
 //!
 //! Only such a transaction can go on under another leader ([`crate::heirs`]). Invariant: what is not known here to be
 //! so is not.
@@ -6,20 +7,29 @@
 use pg_query::protobuf::{OnConflictClause, TransactionStmt, TransactionStmtKind as Kind};
 
 use super::scope::{Outcome, Scope};
+use super::{Action, Leaves, Marks};
 use crate::catalog::model::Callee;
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::sql::{Facts, Name};
 
 /// A SELECT, or what a write reads. To be asked when it is known to write nothing behind our back.
-pub fn reads(scope: &Scope<'_>, facts: &Facts) -> Outcome<bool> {
-    if facts.locks {
-        return Ok(false);
+pub fn reads(scope: &Scope<'_>, facts: &Facts) -> Outcome<Leaves> {
+    let locks = facts.locks || facts.functions.iter().any(|call| LOCKING.contains(&&*call.name));
+    if !only_reads(scope, facts)? {
+        return Ok(Leaves::More);
     }
+    Ok(if locks { Leaves::Again } else { Leaves::Nothing })
+}
+
+fn only_reads(scope: &Scope<'_>, facts: &Facts) -> Outcome<bool> {
     if facts.computes_with_constants() {
         return Ok(true);
     }
     let catalog = scope.catalog()?;
-    let computes = |call: &Name| is_harmless(&call.name) && catalog.functions_named(&call.name).next().is_none();
+    let computes = |call: &Name| {
+        (is_harmless(&call.name) || LOCKING.contains(&&*call.name))
+            && catalog.functions_named(&call.name).next().is_none()
+    };
     let by_attribute = |name: &String| catalog.functions_named(name).next().is_none();
     Ok(facts.functions.iter().all(computes)
         && facts.attributes.iter().all(by_attribute)
@@ -52,9 +62,24 @@ pub fn controls(statement: &TransactionStmt) -> bool {
     match statement.kind() {
         Kind::TransStmtBegin | Kind::TransStmtStart => statement.options.is_empty(),
         Kind::TransStmtCommit | Kind::TransStmtRollback => true,
+        // These are noted by themselves.
+        Kind::TransStmtSavepoint | Kind::TransStmtRelease | Kind::TransStmtRollbackTo => true,
         _ => false,
     }
 }
+
+/// A setting that does not change what names mean: it says the same on another leader.
+pub fn sets(name: &str, action: &Action, marks: Marks) -> bool {
+    matches!(action, Action::Leader) && !marks.settings && !matches!(name, "session_authorization" | "row_security")
+}
+
+/// Functions that lock until the end of the transaction, and leave nothing else.
+const LOCKING: [&str; 4] = [
+    "pg_advisory_xact_lock",
+    "pg_advisory_xact_lock_shared",
+    "pg_try_advisory_xact_lock",
+    "pg_try_advisory_xact_lock_shared",
+];
 
 /// Of the server's own functions, those that only compute or read.
 fn is_harmless(name: &str) -> bool {

@@ -81,14 +81,12 @@ pub struct Plan {
     pub memory: Option<Memory>,
     /// It should be refused, and the operator has allowed it.
     pub waived: Option<Arc<Waived>>,
-    /// A transaction with it can go on under another leader: it is known to leave nothing on this one but rows that the
-    /// log has ([`heritable`]).
-    pub heritable: bool,
+    pub leaves: Leaves,
 }
 
 impl From<Action> for Plan {
     fn from(action: Action) -> Self {
-        Self { action, marks: Marks::default(), memory: None, waived: None, heritable: false }
+        Self { action, marks: Marks::default(), memory: None, waived: None, leaves: Leaves::More }
     }
 }
 
@@ -159,6 +157,17 @@ impl Marks {
             locks_objects: self.locks_objects || other.locks_objects,
         }
     }
+}
+
+/// What a statement leaves on the leader besides rows that the log has ([`heritable`]): whether a transaction with it can go
+/// on under another one. The greater of two is what both leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leaves {
+    Nothing,
+    /// What the next leader can be given by telling it the statement again ([`crate::unit::diary`]).
+    Again,
+    /// What is not known, or cannot be given.
+    More,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ use pg_query::protobuf::{
 use super::calls;
 use super::heritable;
 use super::refuse;
-use super::{Action, Marks, Memory, Plan, Transaction};
+use super::{Action, Leaves, Marks, Memory, Plan, Transaction};
 use crate::catalog::builtin::WATCHED_SETTINGS;
 use crate::fault::Fault;
 use crate::sql::Facts;
@@ -30,7 +30,8 @@ pub fn transaction(statement: &TransactionStmt) -> Plan {
             return refuse::refuse_always("prepared transactions are not replicated", "Use COMMIT.").into();
         }
     };
-    Plan { heritable: heritable::controls(statement), ..Action::Transaction(transaction).into() }
+    let leaves = if heritable::controls(statement) { Leaves::Nothing } else { Leaves::More };
+    Plan { leaves, ..Action::Transaction(transaction).into() }
 }
 
 /// What a list of transaction modes says of the isolation level.
@@ -88,7 +89,8 @@ pub fn set(statement: &VariableSetStmt) -> Plan {
         _ => Action::Leader,
     };
     let memory = memory.filter(|_| !matches!(name.as_str(), "transaction" | "transaction_isolation"));
-    Plan { marks, memory, ..action.into() }
+    let leaves = if heritable::sets(&name, &action, marks) { Leaves::Again } else { Leaves::More };
+    Plan { marks, memory, leaves, ..action.into() }
 }
 
 fn isolation_of(serializable: Option<bool>, session: bool) -> Action {

@@ -11,7 +11,7 @@ use super::calls::Calls;
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
 use super::{
-    Action, Marks, Memory, Plan, block, calls, capture, copy, ddl, heritable, objects, settings, waive, write,
+    Action, Leaves, Marks, Memory, Plan, block, calls, capture, copy, ddl, heritable, objects, settings, waive, write,
 };
 use crate::sql::{Facts, Statement};
 
@@ -69,12 +69,10 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
             let channel = Some(unlisten.conditionname.clone()).filter(|c| !c.is_empty());
             Ok(remembered(Memory::Unlisten { channel }))
         }
-        NodeEnum::NotifyStmt(_)
-        | NodeEnum::FetchStmt(_)
-        | NodeEnum::ClosePortalStmt(_)
-        | NodeEnum::LockStmt(_)
-        | NodeEnum::LoadStmt(_)
-        | NodeEnum::CheckPointStmt(_) => Ok(Action::Leader.into()),
+        NodeEnum::NotifyStmt(_) | NodeEnum::LockStmt(_) => Ok(Plan { leaves: Leaves::Again, ..Action::Leader.into() }),
+        NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) | NodeEnum::LoadStmt(_) | NodeEnum::CheckPointStmt(_) => {
+            Ok(Action::Leader.into())
+        }
         NodeEnum::ConstraintsSetStmt(set) => capture::set_constraints(scope, set, &Facts::of(node)),
         NodeEnum::DoStmt(block) => self::block(scope, statement, block),
         NodeEnum::CallStmt(_) => capture::call(scope, &Facts::of(node)),
@@ -86,7 +84,7 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
 }
 
 fn remembered(memory: Memory) -> Plan {
-    Plan { memory: Some(memory), ..Action::Leader.into() }
+    Plan { memory: Some(memory), leaves: Leaves::Again, ..Action::Leader.into() }
 }
 
 /// A block of DDL alone goes as text; any other runs on the leader, and what it writes is captured.
@@ -107,7 +105,7 @@ fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: 
     }
     match calls::look(scope, facts)? {
         Calls { marks, writer: None } => {
-            Ok(Plan { marks, heritable: heritable::reads(scope, facts)?, ..Action::Leader.into() })
+            Ok(Plan { marks, leaves: heritable::reads(scope, facts)?, ..Action::Leader.into() })
         }
         Calls { writer: Some(_), .. } => capture::plan(scope, facts),
     }
@@ -116,7 +114,7 @@ fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: 
 fn show(show: &VariableShowStmt) -> Plan {
     match show.name.to_ascii_lowercase().as_str() {
         "pool_nodes" => Action::ShowPoolNodes.into(),
-        _ => Plan { heritable: true, ..Action::Leader.into() },
+        _ => Plan { leaves: Leaves::Nothing, ..Action::Leader.into() },
     }
 }
 

@@ -8,7 +8,7 @@ use pg_query::protobuf::{DeleteStmt, InsertStmt, Node, OnConflictAction, RangeVa
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Marks, Plan, Write, calls, heritable, returning};
+use super::{Action, Leaves, Marks, Plan, Write, calls, heritable, returning};
 use crate::catalog::model::Identity;
 use crate::catalog::{Catalog, Column, Event, Key, Relation, RelationKind};
 use crate::effect::{EffectColumn, KeyPart, RowEffect, RowKind, Rows, Text};
@@ -56,7 +56,8 @@ fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, event: Event, fact
     }
     if !relation.temporary {
         let converts = scope.converts()?;
-        let heritable = heritable::reads(scope, facts)? && heritable::writes(catalog, relation, None);
+        let heritable =
+            heritable::reads(scope, facts)? == Leaves::Nothing && heritable::writes(catalog, relation, None);
         return Ok(Found::Table(Target { catalog, relation, range, marks, heritable, converts }));
     }
     safety::temporary(catalog, relation)?;
@@ -338,7 +339,8 @@ impl<'a> Target<'a> {
         effect: RowEffect,
     ) -> Outcome {
         let write = self.write(scope, clause, from, with, effect)?;
-        Ok(Plan { marks: self.marks, heritable: self.heritable, ..Action::Write(Arc::new(write)).into() })
+        let leaves = if self.heritable { Leaves::Nothing } else { Leaves::More };
+        Ok(Plan { marks: self.marks, leaves, ..Action::Write(Arc::new(write)).into() })
     }
 
     fn write(

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::catalog::SchemaEpoch;
 use crate::fault::Fault;
 use crate::plan::{Marks, Memory, Plan, Planned, Transaction, Waived, Write};
+use crate::unit::Retold;
 use crate::wire::backend;
 use crate::wire::frontend::Format;
 use crate::wire::notice::Fields;
@@ -154,6 +155,8 @@ pub struct Done {
     pub source: Option<Box<Source>>,
     /// It should have been refused.
     pub waived: Option<Arc<Waived>>,
+    /// How a new leader would be told it.
+    pub again: Option<Box<Retold>>,
 }
 
 impl Done {
@@ -284,6 +287,7 @@ impl Owed {
                 backend::COMMAND_COMPLETE => !done.ends_transaction(),
                 tag => !backend::is_asynchronous(tag),
             },
+            What::Execution(Execution::Pass { done }) if done.again.is_some() && tag == backend::DATA_ROW => false,
             What::Execution(Execution::Pass { .. }) => matches!(
                 tag,
                 backend::DATA_ROW

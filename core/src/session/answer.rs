@@ -93,6 +93,10 @@ impl Session {
                 self.raw_ended(failed);
                 false
             }
+            (What::Own { purpose: Own::Play, .. }, tag) if tag != backend::READY_FOR_QUERY => {
+                self.recital.take(tag, &frame.body());
+                true
+            }
             (What::Own { tag, .. }, backend::COMMAND_COMPLETE) => {
                 *tag = Some(backend::read_command_complete(frame.body())?);
                 true
@@ -105,7 +109,7 @@ impl Session {
             }
             (What::Own { .. }, backend::ROW_DESCRIPTION | backend::DATA_ROW | backend::EMPTY_QUERY_RESPONSE) => true,
             // Whatever the leader had to say to what is given up.
-            (What::Own { purpose: Own::Again | Own::Play, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
+            (What::Own { purpose: Own::Again, .. }, tag) if tag != backend::READY_FOR_QUERY => true,
             (what, tag) => return self.strange_answer(what, tag).map(|()| false),
         };
         Ok(again)
@@ -205,6 +209,12 @@ impl Session {
             }
             Execution::Own(Own::Objects) => self.object_line(frame)?,
             Execution::Own(_) => self.collected.push(backend::read_data_row(frame.body())?),
+            Execution::Pass { done } => {
+                if let Some(again) = &mut done.again {
+                    again.take_row(&frame.body());
+                }
+                self.answer(&frame.raw);
+            }
             _ => self.answer(&frame.raw),
         }
         Ok(())

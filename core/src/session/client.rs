@@ -41,7 +41,7 @@ impl Session {
         let fresh = !segment.open && !segment.told && !segment.failed && runs_again;
         if fresh && !self.replay.is_kept() {
             self.replay.begin();
-            segment.mark = Some(self.unit.log.mark());
+            segment.mark = Some((self.unit.log.mark(), self.unit.diary.len()));
         }
         if self.replay.is_kept() && !self.replay.add(&frame.raw) {
             // Too much to be run again.

@@ -45,6 +45,9 @@ impl Session {
             self.unit.order = Order::LeaderFirst;
         }
         self.unit.learned.extend(done.memory.as_deref().cloned());
+        if let Some(again) = &done.again {
+            self.would_tell(again);
+        }
         if marks.settings {
             self.unit.renames = true;
             self.forget_names();
@@ -103,20 +106,14 @@ impl Session {
                 self.told_block = if *chain { Block::Explicit } else { Block::None };
                 self.recovered(if *chain { Status::InTransaction } else { Status::Idle });
             }
-            Transaction::Savepoint { name } => self.unit.savepoints.push((name.clone(), self.unit.log.mark())),
-            Transaction::Release { name } => {
-                if let Some(at) = self.savepoint(name) {
-                    self.unit.savepoints.truncate(at);
-                }
-            }
+            Transaction::Savepoint { name } => self.unit.diary.savepoint(name.clone(), self.unit.log.mark()),
+            Transaction::Release { name } => self.unit.diary.release(name),
             Transaction::RollbackTo { name } => {
                 self.recovered(Status::InTransaction);
                 self.forget_names();
                 self.own_catalog = None;
                 self.unit.objects.rolled_back();
-                if let Some(at) = self.savepoint(name) {
-                    let mark = self.unit.savepoints[at].1;
-                    self.unit.savepoints.truncate(at + 1);
+                if let Some(mark) = self.unit.diary.roll_back_to(name) {
                     self.cut(mark);
                 }
             }
@@ -142,10 +139,6 @@ impl Session {
             Some(false) => self.unit.order = Order::FollowersFirst,
             None => {}
         }
-    }
-
-    fn savepoint(&self, name: &str) -> Option<usize> {
-        self.unit.savepoints.iter().rposition(|(known, _)| known == name)
     }
 
     pub(super) fn cut(&mut self, mark: crate::unit::Mark) {

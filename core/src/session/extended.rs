@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::client::OWN_NAME;
 use super::commit::{CommitVia, Utility};
 use super::names::{Meaning, OWN_PREPARED, renamed};
 use super::planning::Planning;
@@ -16,8 +17,9 @@ use super::stale::overtaken;
 use super::{AfterDrain, Block, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Captured, Ddl, Marks, Plan, Planned, Transaction, Write};
+use crate::plan::{Action, Captured, Ddl, Leaves, Marks, Plan, Planned, Transaction, Write};
 use crate::reply::{Done, Execution, Maker, Note, Shape, Share, Source, Statement, To, Undo, What};
+use crate::unit::Retold;
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse, Target};
 
@@ -87,8 +89,19 @@ impl Session {
         self.send_bind(bind, frame, &statement, &meaning);
         self.portals_made += 1;
         self.unit.unrun = true;
-        let portal = Portal { statement, meaning, run: Run::Not, serial: self.portals_made };
+        let again = self.told_again(bind, &statement, &meaning);
+        let portal = Portal { statement, meaning, run: Run::Not, serial: self.portals_made, again };
         self.portals.insert(bind.portal, portal);
+    }
+
+    /// How a new leader would be told what this portal runs.
+    fn told_again(&self, bind: &Bind<&[u8]>, statement: &Statement, meaning: &Meaning) -> Option<Box<Retold>> {
+        let leaves = statement.plan()?.leaves.max(meaning.plan.leaves);
+        let again = self.notes(leaves).then(|| {
+            let sql = self.leader_text(statement);
+            Retold::new(OWN_NAME, &sql, &statement.types, bind.parameters, &bind.result_formats)
+        });
+        again.map(Box::new)
     }
 
     fn send_bind(&mut self, bind: &Bind<&[u8]>, frame: &Frame, statement: &Statement, meaning: &Meaning) {
@@ -193,7 +206,8 @@ impl Session {
         let marks = outer.marks.or(plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
         self.waive(plan, portal.statement.epoch);
-        self.runs_portal(execute, outer.heritable && plan.heritable);
+        let leaves = outer.leaves.max(plan.leaves);
+        self.runs_portal(execute, leaves);
         match &plan.action {
             Action::Write(write) if matches!(portal.run, Run::Not) => {
                 self.execute_write(execute, &portal, write, marks)
@@ -240,8 +254,12 @@ impl Session {
                 if let Action::Transaction(transaction) = action {
                     self.sent_transaction(transaction);
                 }
-                let done =
-                    Done { note, marks, memory: remembered(plan, text), waived: plan.waived.clone(), source: None };
+                let again = portal.again.clone().filter(|_| self.notes(leaves));
+                if again.is_none() && self.notes(leaves) {
+                    self.passes_on(Leaves::More);
+                }
+                let (memory, waived) = (remembered(plan, text), plan.waived.clone());
+                let done = Done { note, marks, memory, waived, source: None, again };
                 self.execute_on_leader(frame, Execution::Pass { done });
             }
         }
@@ -249,12 +267,13 @@ impl Session {
 
     /// A portal that Bind did not make is a cursor, and reads.
     fn execute_cursor(&mut self, frame: &Frame) {
-        self.passes_on(false);
+        self.passes_on(Leaves::More);
         self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
     }
 
-    fn runs_portal(&mut self, execute: &Execute<&[u8]>, heritable: bool) {
-        self.passes_on(heritable && execute.portal.is_empty() && execute.max_rows == 0);
+    fn runs_portal(&mut self, execute: &Execute<&[u8]>, leaves: Leaves) {
+        let whole = execute.portal.is_empty() && execute.max_rows == 0;
+        self.passes_on(if whole { leaves } else { Leaves::More });
         self.unit.unrun = false;
     }
 

@@ -2,9 +2,8 @@
 //!
 //! The client is told nothing of it. What was under way is run again, if the client was told nothing of that either.
 //!
-//! Invariant: only a unit goes on of which it is known that its log is all that it had on the old leader: each of its
-//! statements was known to leave nothing but rows ([`crate::plan::Plan::heritable`]), it is READ COMMITTED, and the
-//! schema is that by which it was planned. Whether its rows are still its own, and when it may go on, is for
+//! Invariant: only a unit goes on of which it is known that its log and its diary are all that it had on the old leader
+//! ([`crate::plan::Leaves`]), it is READ COMMITTED, and the schema is that by which it was planned. Whether its rows are still its own, and when it may go on, is for
 //! [`crate::heirs`] to say. Everything else ends with 40001, as any transaction whose server fails.
 //!
 //! What the client may see of it: `now()` is that of the new transaction, and `currval` and `lastval` know nothing.
@@ -12,13 +11,14 @@
 use super::client::OWN_NAME;
 use super::commit::CommitVia;
 use super::segment::Segment;
-use super::takeover::{LOST, Lost, lost_transaction};
+use super::takeover::{GoesOn, LOST, Lost, lost_transaction};
 use super::{Action, Block, Gate, Session};
 use crate::id::NodeId;
-use crate::journal::Touched;
+use crate::journal::{Touched, Unknown};
 use crate::limits;
+use crate::plan::Leaves;
 use crate::reply::{Own, What};
-use crate::unit::{Commit, Log, Order};
+use crate::unit::{Commit, Log, Order, Retold};
 use crate::wire::backend::{self, Status};
 use crate::wire::frontend::{self, Target};
 use crate::wire::notice::Fields;
@@ -28,11 +28,29 @@ use crate::wire::{Frame, frame};
 pub(crate) const OF_THIS_KIND: &str = "SELECT 1 OPERATOR(pg_catalog./) (pg_catalog.current_setting('transaction_isolation') \
     OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[]))::pg_catalog.int4";
 
+/// What is said before a unit is played.
+const BEGINNING: [&str; 2] = ["BEGIN", OF_THIS_KIND];
+
 impl Session {
-    /// A statement is sent. `heritable`: it is known to leave nothing on the leader but rows that the log has.
-    pub(super) fn passes_on(&mut self, heritable: bool) {
-        if !heritable {
-            self.binds("it has more on its server than the rows that it has written");
+    /// A statement is sent.
+    pub(super) fn passes_on(&mut self, leaves: Leaves) {
+        match leaves {
+            Leaves::Nothing => {}
+            Leaves::Again => self.bequeaths(),
+            Leaves::More => self.binds("it has more on its server than what another one can be given"),
+        }
+    }
+
+    /// Whether a statement is to be noted for a new leader.
+    pub(super) fn notes(&self, leaves: Leaves) -> bool {
+        leaves == Leaves::Again && self.block == Block::Explicit && self.unit.bound.is_none()
+    }
+
+    /// Such a statement has succeeded.
+    pub(super) fn would_tell(&mut self, again: &Retold) {
+        let mark = self.unit.log.mark();
+        if self.unit.bound.is_none() && !self.unit.diary.again(again.clone(), mark) {
+            self.binds("it has too many locks, settings or notifications");
         }
     }
 
@@ -77,10 +95,13 @@ impl Session {
             tracing::debug!(why, "an open transaction ends with its server");
             return false;
         }
+        let failed = self.status == Status::Failed;
         let Some(lost) = &mut self.lost else { return false };
-        lost.goes_on = true;
-        let mark = self.segment.mark.filter(|_| self.segment.begun);
-        mark.into_iter().for_each(|mark| self.cut(mark));
+        lost.goes_on = Some(if failed { GoesOn::Failed } else { GoesOn::Open });
+        if let Some((mark, entries)) = self.segment.mark.filter(|_| self.segment.begun) {
+            self.cut(mark);
+            self.unit.diary.cut(entries);
+        }
         if let Some(replay) = self.replay.take() {
             let rest = std::mem::replace(&mut self.client_in, replay);
             self.client_in.extend_from_slice(&rest);
@@ -96,19 +117,20 @@ impl Session {
     fn ties(&self) -> Option<&'static str> {
         let unit = &self.unit;
         let rows_alone = unit.log.executions().is_some() && unit.captured.is_none() && !unit.spilled;
-        let known = !unit.waived && !unit.own_schema && !unit.renames && !self.temporary && unit.learned.is_empty();
+        let known = !unit.waived && !unit.own_schema && !unit.renames && !self.temporary;
         let same_schema = unit.began_in.is_none_or(|epoch| epoch == self.catalogs.epoch());
         let ended = self.lost.as_ref().is_none_or(|lost| lost.ended);
+        let failed = self.status == Status::Failed;
+        let locked = !unit.log.is_empty() || unit.diary.tells_again();
         let tied = [
-            (self.status == Status::Failed, "it has failed"),
+            (failed && (self.segment.begun || !unit.diary.has_savepoints()), "it has failed"),
             (unit.doomed.is_some(), "it cannot be committed"),
             (!rows_alone, "its effects are not rows by key, in memory"),
             (unit.order != Order::FollowersFirst, "only its server can judge it"),
-            (!unit.savepoints.is_empty(), "it has savepoints"),
             (!known, "it has changed more than rows"),
             (!same_schema || !unit.overtaken.is_empty(), "the schema has changed since it began"),
             (unit.unrun && !self.segment.begun, "it has a portal"),
-            (!unit.log.is_empty() && (unit.heir.is_none() || ended), "its server had let go of what it had locked"),
+            (locked && (unit.heir.is_none() || ended), "its server had let go of what it had locked"),
             (self.segment.begun && !self.replay.is_kept(), "the client knows part of an answer"),
             (self.locks, "its session may have locks that outlive it"),
         ];
@@ -156,17 +178,15 @@ impl Session {
         }
         let Some((templates, executions)) = self.unit.log.executions() else { return false };
         let out = &mut self.leader_out;
-        for sql in ["BEGIN", OF_THIS_KIND] {
-            frontend::parse(out, OWN_NAME, sql.as_bytes(), &[]);
-            frontend::bind(out, OWN_NAME, OWN_NAME, frontend::NO_PARAMETERS, &[]);
-            frontend::execute(out, OWN_NAME, 0);
-            frontend::close(out, Target::Portal, OWN_NAME);
-            frontend::close(out, Target::Statement, OWN_NAME);
-        }
         for template in templates {
             frontend::parse(out, template.id.statement_name().as_bytes(), template.sql.as_bytes(), &[]);
         }
-        out.extend_from_slice(executions);
+        for sql in BEGINNING {
+            let own = Retold::new(OWN_NAME, sql.as_bytes(), &[], frontend::NO_PARAMETERS, &[]);
+            out.extend_from_slice(own.messages());
+        }
+        self.unit.diary.play(OWN_NAME, executions, out);
+        self.recital = self.unit.diary.recital();
         for template in templates {
             frontend::close(out, Target::Statement, template.id.statement_name().as_bytes());
         }
@@ -185,6 +205,9 @@ impl Session {
     }
 
     fn touched_so_far(&self) -> Touched {
+        if self.unit.diary.tells_again() {
+            return Touched::Unknown(Unknown::Statement);
+        }
         let log = self.unit.log.executions().map(|(templates, body)| Log::of_executions(templates, body));
         self.as_journalled(&log.unwrap_or_default().take_batch())
     }
@@ -194,11 +217,16 @@ impl Session {
         (!same).then_some("the schema has changed since it began")
     }
 
-    /// The new leader could not do what the old one had done.
-    pub(super) fn not_played(&mut self, error: &Fields) {
-        let (why, state) = (error.message(), String::from_utf8_lossy(error.state()).into_owned());
-        tracing::error!(why, state, leader = self.leader.0, "the log of an open transaction cannot be played");
-        self.comes_too_late("its log cannot be played");
+    /// The new leader has been told all of it. `error`: it could not do what the old one had done.
+    pub(super) fn played(&mut self, error: Option<&Fields>) {
+        if let Some(error) = error {
+            let (why, state) = (error.message(), String::from_utf8_lossy(error.state()).into_owned());
+            tracing::error!(why, state, leader = self.leader.0, "the log of an open transaction cannot be played");
+            return self.comes_too_late("its log cannot be played");
+        }
+        if !std::mem::take(&mut self.recital).is_the_same(BEGINNING.len()) {
+            self.comes_too_late("what it has locked is not there any more as it was");
+        }
     }
 
     /// On a connection of which nothing is known any more: another one is made.

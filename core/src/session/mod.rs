@@ -68,7 +68,7 @@ use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::plan::Policy;
 use crate::reply::{Owed, Statement};
-use crate::unit::Order;
+use crate::unit::{Order, Recital};
 use crate::wire::backend::Status;
 use crate::wire::notice;
 use crate::wire::{Frame, frontend};
@@ -136,6 +136,8 @@ pub struct Session {
     after_drain: Option<AfterDrain>,
     segment: Segment,
     untold: Untold,
+    /// While a unit is played.
+    recital: Recital,
     /// What the client has sent of the segment, so that it can be run on another leader.
     replay: Replay,
     /// As of what was sent; `told_block` as of what was answered.
@@ -229,6 +231,7 @@ impl Session {
             after_drain: None,
             segment: Segment::default(),
             untold: Untold::default(),
+            recital: Recital::default(),
             replay: Replay::default(),
             block: Block::None,
             told_block: Block::None,

@@ -25,7 +25,7 @@ impl Session {
             (Own::Commit, error) => self.leader_answered_commit(error, tag),
             (Own::Rollback, _) => self.rolled_back(),
             (Own::Again, _) => self.undone(),
-            (Own::Play, Some(error)) => self.not_played(&error),
+            (Own::Play, error) => self.played(error.as_ref()),
             _ => {}
         }
     }

@@ -15,6 +15,7 @@ use crate::fault::{Fault, SqlState};
 use crate::plan::{ClientColumns, Write};
 use crate::reply::share::TooManyWait;
 use crate::reply::{Source, Statement, WriteExecution};
+use crate::unit::Retold;
 use crate::wire::Frame;
 use crate::wire::backend;
 use crate::wire::frontend::Execute;
@@ -27,6 +28,7 @@ pub(super) struct Portal {
     pub run: Run,
     /// Tells portals apart that have had the same name.
     pub serial: u64,
+    pub again: Option<Box<Retold>>,
 }
 
 impl Portal {

@@ -95,8 +95,8 @@ pub(super) struct Segment {
     pub told: bool,
     /// The client's Sync has come (extended), or the script is over (simple).
     pub synced: bool,
-    /// Where the unit's log ended before it.
-    pub mark: Option<Mark>,
+    /// Where the unit's log and its diary ended before it.
+    pub mark: Option<(Mark, usize)>,
     pub script: Option<Box<Script>>,
     /// The schema by which its writes were planned, if it has any.
     pub planned_in: Option<SchemaEpoch>,

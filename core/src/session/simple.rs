@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::client::OWN_NAME;
 use super::commit::{CommitVia, Utility};
 use super::extended::{changes_names, unsettles};
 use super::names::{Meaning, renamed};
@@ -15,8 +16,9 @@ use super::planning::Planning;
 use super::{AfterDrain, Block, Gate, Script, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Captured, Ddl, Marks, Memory, Plan, Planned, Transaction, Write};
+use crate::plan::{Action, Captured, Ddl, Leaves, Marks, Memory, Plan, Planned, Transaction, Write};
 use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
+use crate::unit::Retold;
 use crate::wire::Frame;
 use crate::wire::frontend::{self, Format, Target};
 use crate::wire::notice;
@@ -34,6 +36,7 @@ struct Next {
     /// Characters of the client's text before it.
     shift: u32,
     marks: Marks,
+    leaves: Leaves,
     meaning: Meaning,
     source: Source,
 }
@@ -61,10 +64,11 @@ impl Session {
             Planning::Asked => return,
         };
         // What was sent without a Sync has begun a transaction, which this Query ends.
-        let whole = if self.segment.open { None } else { self.as_a_whole(&sql, &plans) };
+        let noted = plans.iter().any(|planned| self.notes(planned.plan.leaves));
+        let whole = if self.segment.open || noted { None } else { self.as_a_whole(&sql, &plans) };
         match whole {
             Some(done) => {
-                self.passes_on(plans.iter().all(|planned| planned.plan.heritable));
+                plans.iter().for_each(|planned| self.passes_on(planned.plan.leaves));
                 if !self.begin_by_query(&sql, &done) {
                     self.query_raw(&frame, done);
                 }
@@ -161,10 +165,11 @@ impl Session {
                 continue;
             };
             self.waive(&plan, source.planned_in);
-            self.passes_on(plan.heritable && meaning.plan.heritable);
+            let leaves = plan.leaves.max(meaning.plan.leaves);
+            self.passes_on(leaves);
             let marks = plan.marks.or(meaning.plan.marks);
             let source = meaning.named.clone().unwrap_or(source);
-            let statement = Next { text, shift, marks, meaning, source };
+            let statement = Next { text, shift, marks, leaves, meaning, source };
             match self.script_statement(statement) {
                 Step::Next => self.step_script(),
                 Step::Wait => return,
@@ -212,7 +217,7 @@ impl Session {
     }
 
     fn script_statement(&mut self, statement: Next) -> Step {
-        let Next { text, shift, marks, meaning, source } = statement;
+        let Next { text, shift, marks, leaves, meaning, source } = statement;
         let plan = meaning.plan.clone();
         let spelled = self.spelled(&text, &source.text, plan.marks);
         self.segment.unsettled |= marks.settings || marks.temporary || unsettles(&plan.action);
@@ -272,7 +277,9 @@ impl Session {
                 }
                 let note = self.note_for(&plan, &text, source.planned_in);
                 let memory = remembered(&plan, &text);
-                let done = Done { note, marks, memory, waived: plan.waived.clone(), source: None };
+                let again = self.notes(leaves).then(|| Retold::new(OWN_NAME, &text, &[], frontend::NO_PARAMETERS, &[]));
+                let again = again.map(Box::new);
+                let done = Done { note, marks, memory, waived: plan.waived.clone(), source: None, again };
                 self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
                 Step::Next
             }

@@ -30,11 +30,19 @@ pub(super) struct Lost {
     /// The transaction that the leader took with it is the client's own block.
     pub block: bool,
     /// It is to be brought over to the next leader.
-    pub goes_on: bool,
+    pub goes_on: Option<GoesOn>,
     /// The server has said that it ends the session.
     pub ended: bool,
     /// It was at its COMMIT, with which it is over either way.
     pub at_commit: bool,
+}
+
+/// How a transaction is brought over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GoesOn {
+    Open,
+    /// A statement of it has failed, and a savepoint may be gone back to.
+    Failed,
 }
 
 /// What a new leader has to be told, besides statements prepared by protocol.
@@ -103,7 +111,7 @@ impl Session {
     pub(super) fn lose_leader(&mut self) {
         self.lost = Some(Lost {
             block: self.told_block == Block::Explicit,
-            goes_on: false,
+            goes_on: None,
             ended: self.is_ended(),
             at_commit: false,
         });
@@ -250,7 +258,7 @@ impl Session {
         }
         let block = self.lost.as_ref().is_some_and(|lost| lost.block);
         // Of one that has failed the client knows already.
-        let unknown = self.status != Status::Failed || !self.unit.savepoints.is_empty();
+        let unknown = self.status != Status::Failed || self.unit.diary.has_savepoints();
         self.end_unit();
         if block {
             self.binds(LOST);
@@ -305,7 +313,10 @@ impl Session {
         }
         self.remind();
         self.gathers = true;
-        if lost.goes_on && self.plays() {
+        if let Some(how) = lost.goes_on.filter(|_| self.plays()) {
+            if how == GoesOn::Failed {
+                self.own_query(b"lockstep: the transaction had failed", Own::Memory);
+            }
         } else if lost.block && self.told_block == Block::Explicit {
             // The block goes on as what it is: failed. So the leader itself gives the right answers in it.
             self.own_query(b"BEGIN", Own::Memory);

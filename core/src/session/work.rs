@@ -11,13 +11,14 @@ use crate::fault::{Fault, SqlState};
 use crate::heirs::Heir;
 use crate::plan::{Captured, Memory};
 use crate::reply::Source;
-use crate::unit::{Log, Mark, Order};
+use crate::unit::{Diary, Log, Order};
 use crate::wire::backend::Status;
 
 #[derive(Debug)]
 pub(super) struct Unit {
     pub log: Log,
-    pub savepoints: Vec<(String, Mark)>,
+    /// Savepoints, and what a new leader would be told besides the log.
+    pub diary: Diary,
     /// Deferrable constraints are checked before followers commit.
     pub deferrable: bool,
     /// Rows of it were captured, by this.
@@ -62,7 +63,7 @@ impl Default for Unit {
     fn default() -> Self {
         Self {
             log: Log::default(),
-            savepoints: Vec::new(),
+            diary: Diary::default(),
             deferrable: false,
             captured: None,
             order: Order::FollowersFirst,

@@ -36,6 +36,13 @@ pub struct Mark {
     schema_changed: bool,
 }
 
+impl Mark {
+    /// Bytes of the log before it.
+    pub fn position(self) -> u64 {
+        self.at
+    }
+}
+
 impl Log {
     pub fn is_empty(&self) -> bool {
         self.end() == 0
@@ -154,6 +161,11 @@ impl Log {
         let block = taken.schema_changed || taken.block || taken.deferred;
         let rows_only = !taken.texts && !taken.schema_changed;
         Batch::new(taken.templates, taken.spilled, taken.body.freeze(), block, taken.deferred).rows_only(rows_only)
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes_for_tests(&self) -> &[u8] {
+        &self.body
     }
 
     fn end(&self) -> u64 {

@@ -13,9 +13,11 @@
 
 pub mod batch;
 pub mod commit;
+pub mod diary;
 pub mod log;
 pub mod stall;
 
 pub use batch::{Answer, Batch};
 pub use commit::{Commit, Order, Outcome};
+pub use diary::{Diary, Recital, Retold};
 pub use log::{Log, Mark};

@@ -81,37 +81,87 @@ impl Cluster {
             None => self.registry.load()?,
         };
         let now = clock::unix_seconds();
-        let (decision, alone) = self.decide(known.as_ref(), &mut seen, now).await;
-        match decision {
-            Opening::Refuse { why } => Err(StartFault::Refused(why)),
-            Opening::Wait { record, why } => {
-                if waiting.as_ref() != Some(&why) {
-                    tracing::error!(why, "nobody serves");
-                    self.wait(record, &why).await;
-                    *waiting = Some(why);
-                }
-                Ok(None)
-            }
-            Opening::Serve { mut record, mut compare, ghosts, jump } => {
-                *waiting = None;
-                let settled = match &known {
-                    Some(known) if ghosts == Ghosts::Here && !compare.is_empty() => {
-                        Box::pin(self.settle(known, &record.membership, &compare, alone, jump)).await
+        loop {
+            let (decision, alone) = self.decide(known.as_ref(), &mut seen, now).await;
+            match decision {
+                Opening::Refuse { why } => return Err(StartFault::Refused(why)),
+                Opening::Wait { record, why } => {
+                    if waiting.as_ref() != Some(&why) {
+                        tracing::error!(why, "nobody serves");
+                        self.wait(record, &why).await;
+                        *waiting = Some(why);
                     }
-                    _ => false,
-                };
-                if settled {
-                    opening::let_in(&mut record, &std::mem::take(&mut compare), now);
-                } else if jump {
-                    self.jump(&record.membership).await;
+                    return Ok(None);
                 }
-                drop(still);
-                self.shared.journal.begin(record.cluster.0.clone());
-                let candidates = self.candidates(compare, &record);
-                self.registry.install(record).await;
-                Ok(candidates)
+                Opening::Serve { mut record, mut compare, ghosts, jump } => {
+                    *waiting = None;
+                    let leader = record.membership.leader().map_or(0, |leader| usize::from(leader.0));
+                    let former = known.as_ref().filter(|_| ghosts == Ghosts::Here);
+                    let ready = self.make_ready(former, &record.membership, &compare, alone, jump);
+                    let settled = tokio::select! {
+                        settled = Box::pin(ready) => Ok(settled),
+                        why = self.falls_silent(leader) => Err(why),
+                    };
+                    let settled = match settled {
+                        Ok(false) => self.answers(leader).await.map(|()| false),
+                        settled => settled,
+                    };
+                    if let Err(why) = settled {
+                        // It has served nobody yet: another one can.
+                        seen[leader] = Sighting::Silent(why);
+                        continue;
+                    }
+                    if settled == Ok(true) {
+                        opening::let_in(&mut record, &std::mem::take(&mut compare), now);
+                    }
+                    drop(still);
+                    self.shared.journal.begin(record.cluster.0.clone());
+                    let candidates = self.candidates(compare, &record);
+                    self.registry.install(record).await;
+                    return Ok(candidates);
+                }
             }
         }
+    }
+
+    /// What comes before the first client: what was under way is brought to one state, and the leader's sequences pass what
+    /// was given out. Whether the nodes that are to be compared are equal by that.
+    async fn make_ready(
+        &self,
+        former: Option<&Record>,
+        next: &Membership,
+        compare: &[NodeId],
+        alone: bool,
+        jump: bool,
+    ) -> bool {
+        let settled = match former {
+            Some(former) if !compare.is_empty() => self.settle(former, next, compare, alone, jump).await,
+            _ => false,
+        };
+        if !settled && jump {
+            self.jump(next).await;
+        }
+        settled
+    }
+
+    /// Ends when a node that is about to lead does not answer any more, with what is to be said of it.
+    async fn falls_silent(&self, position: usize) -> String {
+        loop {
+            if let Err(why) = self.answers(position).await {
+                return why;
+            }
+            tokio::time::sleep(self.shared.config.health.now().interval).await;
+        }
+    }
+
+    /// Whether a node that is about to lead answers, as patiently as health asks.
+    async fn answers(&self, position: usize) -> Result<(), String> {
+        for _ in 0..=self.shared.config.health.now().retries {
+            if self.standings[position].feel().await.is_ok() {
+                return Ok(());
+            }
+        }
+        Err("it fell silent while the proxy made ready to serve".into())
     }
 
     /// Who serves, and whether nothing of a former proxy is left. A leader that answered a moment ago and lets nobody in any

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lockstep_core::wire::backend::NOTIFICATION_RESPONSE;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::postgres::Server;
@@ -97,21 +98,17 @@ fn open_transactions_go_on_and_so_does_one_that_waits_for_a_row_of_another() {
 }
 
 #[test]
-fn a_failed_transaction_is_that_for_the_next_leader_too_and_one_with_locks_says_that_it_is_lost() {
+fn a_failed_transaction_is_that_for_the_next_leader_too_and_one_with_more_to_it_says_that_it_is_lost() {
     let mut cluster = bank("tied");
     let mut failed = cluster.connect("tied");
     failed.query("BEGIN");
     failed.query(&add(0));
     assert_eq!(failed.try_query("SELECT 1/0").expect_err("a division by zero").state(), "22012");
     let tied = [
-        "SELECT v FROM account WHERE id = 1 FOR UPDATE",
-        "SELECT pg_advisory_xact_lock(1)",
-        "LOCK TABLE entry IN SHARE MODE",
-        "SET LOCAL statement_timeout = '1min'",
-        "SAVEPOINT s",
         "DECLARE c CURSOR FOR SELECT 1",
         "SELECT set_config('application_name', 'x', true)",
-        "NOTIFY n",
+        "SET LOCAL search_path = public",
+        "SET CONSTRAINTS ALL DEFERRED",
     ];
     let mut clients: Vec<Client> = tied.iter().map(|_| cluster.connect("tied")).collect();
     for (number, (client, tie)) in clients.iter_mut().zip(tied).enumerate() {
@@ -133,6 +130,115 @@ fn a_failed_transaction_is_that_for_the_next_leader_too_and_one_with_locks_says_
     assert_eq!(repeatable.try_query("COMMIT").expect_err("a COMMIT that is none").state(), "40001");
     failed.query("BEGIN; UPDATE account SET v = v + 1; COMMIT");
     assert_accounts(&cluster, "tied", "1 1 1 1 1 1 1 1 1 1");
+}
+
+/// A transaction that has done this, and has added to an account of its own.
+fn open_with(cluster: &Cluster, account: usize, statements: &[&str]) -> Client {
+    let mut client = cluster.connect("more");
+    client.query("BEGIN");
+    statements.iter().for_each(|statement| drop(client.query(statement)));
+    client.query(&add(account));
+    client
+}
+
+#[test]
+fn savepoints_go_on_and_can_be_gone_back_to_also_after_a_failure() {
+    let mut cluster = bank("more");
+    let mut back = open_with(&cluster, 0, &["SAVEPOINT s"]);
+    back.query("SAVEPOINT \"In ner\"");
+    let mut released = open_with(&cluster, 1, &["SAVEPOINT s"]);
+    released.query("RELEASE s");
+    let mut failed = open_with(&cluster, 2, &[]);
+    failed.query("SAVEPOINT s");
+    failed.query(&add(3));
+    failed.try_query("SELECT 1/0").expect_err("a division by zero");
+    let mut undone = open_with(&cluster, 4, &[]);
+    undone.query("SAVEPOINT s");
+    undone.query(&add(5));
+    undone.query("ROLLBACK TO s");
+
+    cluster.nodes[0].kill9();
+    back.query("ROLLBACK TO s");
+    back.query(&add(6));
+    assert_eq!(released.try_query("ROLLBACK TO s").expect_err("it was released").state(), "3B001");
+    released.query("ROLLBACK");
+    assert_eq!(failed.try_query("SELECT 1").expect_err("it has failed").state(), "25P02");
+    failed.query("ROLLBACK TO s");
+    failed.query(&add(7));
+    for client in [&mut back, &mut failed, &mut undone] {
+        client.query("COMMIT");
+    }
+    assert_accounts(&cluster, "more", "0 0 1 0 1 0 1 1 0 0");
+}
+
+#[test]
+fn locks_go_on_and_keep_others_out() {
+    let mut cluster = bank("more");
+    let mut locked = open_with(&cluster, 0, &["SELECT * FROM account WHERE id IN (1, 2) ORDER BY id FOR UPDATE"]);
+    let mut prepared = open_with(&cluster, 3, &[]);
+    prepared.try_prepare("lock", "SELECT v FROM account WHERE id = $1::int FOR NO KEY UPDATE").expect("prepare");
+    prepared.try_execute_prepared("lock", &[Some("4")]).expect("the lock");
+    let mut alone = open_with(&cluster, 5, &["SELECT pg_advisory_xact_lock(7)", "LOCK TABLE entry IN SHARE MODE"]);
+    let mut reads = cluster.connect("more");
+    reads.query("BEGIN");
+    reads.query("SELECT v FROM account WHERE id = 6 FOR SHARE");
+
+    cluster.nodes[0].kill9();
+    let mut other = cluster.connect("more");
+    other.query("SET lock_timeout = '100ms'");
+    for locked in [1, 2, 4, 6] {
+        assert_eq!(other.try_query(&add(locked)).expect_err("it is locked").state(), "55P03", "{locked}");
+    }
+    assert_eq!(other.value("SELECT pg_try_advisory_xact_lock(7)"), "f");
+    assert_eq!(other.try_query("INSERT INTO entry (account) VALUES (9)").expect_err("locked").state(), "55P03");
+    locked.query(&add(1));
+    prepared.query(&add(4));
+    for client in [&mut locked, &mut prepared, &mut alone, &mut reads] {
+        client.query("COMMIT");
+    }
+    other.query(&add(6));
+    assert_accounts(&cluster, "more", "1 1 0 1 1 1 1 0 0 0");
+}
+
+#[test]
+fn settings_and_notifications_go_on() {
+    let mut cluster = bank("more");
+    let mut listener = cluster.connect("more");
+    listener.query("LISTEN n");
+    let mut client = open_with(&cluster, 0, &["SET LOCAL statement_timeout = '1min'", "SET lock_timeout = '2min'"]);
+    client.query("NOTIFY n, 'told once'");
+    client.query("LISTEN own");
+    cluster.nodes[0].kill9();
+    assert_eq!(client.value("SHOW statement_timeout"), "1min");
+    assert_eq!(client.value("SHOW lock_timeout"), "2min");
+    client.query("COMMIT");
+    assert_eq!(client.value("SHOW statement_timeout"), "0");
+    assert_eq!(client.value("SHOW lock_timeout"), "2min");
+    assert_eq!(client.value("SELECT pg_listening_channels()"), "own");
+    let told = listener.until(NOTIFICATION_RESPONSE);
+    assert!(told.last().is_some_and(|frame| frame.raw.ends_with(b"n\0told once\0")), "{told:?}");
+    assert_accounts(&cluster, "more", "1 0 0 0 0 0 0 0 0 0");
+}
+
+#[test]
+fn a_transaction_whose_locks_would_be_on_other_rows_ends() {
+    let mut cluster = bank("more");
+    let mut client = open_with(&cluster, 0, &["SELECT id FROM account WHERE v = 0 AND id > 7 ORDER BY id FOR UPDATE"]);
+    cluster.connect("more").query("INSERT INTO account VALUES (10, 0)");
+    cluster.nodes[0].kill9();
+    assert_eq!(client.try_query(&add(8)).expect_err("there is another row now").state(), "40001");
+    client.query("ROLLBACK");
+    assert_accounts(&cluster, "more", "0 0 0 0 0 0 0 0 0 0 0");
+}
+
+#[test]
+fn a_leader_that_is_detached_leaves_its_open_transactions_to_the_next() {
+    let cluster = bank("more");
+    let mut client = open_with(&cluster, 0, &["SELECT v FROM account WHERE id = 1 FOR UPDATE", "SAVEPOINT s"]);
+    cluster.proxy.run(&["detach", "node0"]);
+    client.query(&add(1));
+    client.query("COMMIT");
+    assert_accounts(&cluster, "more", "1 1 0 0 0 0 0 0 0 0");
 }
 
 #[test]

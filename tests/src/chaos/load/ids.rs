@@ -24,7 +24,12 @@ pub async fn operation(
         1 => ("insert", autocommit(session, &insert(id)).await),
         2 => {
             let sql = format!("BEGIN; {}; {}; COMMIT", insert(id), note(id));
-            ("insert in one message", autocommit(session, &sql).await)
+            let outcome = autocommit(session, &sql).await;
+            if outcome.is_err() {
+                // It may be in the block that the string has begun.
+                let _ = session.client.batch_execute("ROLLBACK").await;
+            }
+            ("insert in one message", outcome)
         }
         3 => {
             let filler = format!("repeat('x', {})", chance.below(3_000));
