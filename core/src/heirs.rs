@@ -41,6 +41,9 @@
 //! What is relied on: a server says why it ends a session before it lets the locks go, and of a connection that was
 //! reset we hear before another has taken its locks, changed its rows and begun to commit. (See [`crate::inflight`].)
 //!
+//! What a unit has locked without changing it is not known here: while its connection is broken any commit under its leader
+//! undoes it, and any orphan ends it. That its locks at N are on what it had locked at O, is for [`crate::unit::diary`].
+//!
 //! Nothing is lost: dropping an [`Heir`], on any thread, is being over, and wakes who waits. That no change is lost so
 //! is shown by the simulator.
 
