@@ -15,8 +15,12 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::{Node, Service};
+use crate::session::link::watch;
 
 mod bounded;
+mod knock;
+
+pub use knock::knock;
 
 use bounded::Bounded;
 
@@ -114,7 +118,7 @@ impl Drop for Line {
 pub async fn dial(service: &Service, node: &Node, database: &str, limit: Duration) -> Result<Line, ServiceFault> {
     within(limit, async {
         if node.host.starts_with('/') {
-            let path = format!("{}/.s.PGSQL.{}", node.host, node.port);
+            let path = socket_path(node);
             let stream = UnixStream::connect(&path).await;
             log_in(service, database, stream.map_err(|source| ServiceFault::Connect { address: path, source })?).await
         } else {
@@ -122,6 +126,10 @@ pub async fn dial(service: &Service, node: &Node, database: &str, limit: Duratio
         }
     })
     .await
+}
+
+fn socket_path(node: &Node) -> String {
+    format!("{}/.s.PGSQL.{}", node.host, node.port)
 }
 
 /// Fails with [`ServiceFault::Timeout`] when `work` takes longer than `limit`.
@@ -141,7 +149,7 @@ async fn connect(node: &Node) -> Result<TcpStream, ServiceFault> {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 let refused = |source| ServiceFault::Connect { address: address.to_string(), source };
-                stream.set_nodelay(true).map_err(refused)?;
+                watch(&stream).map_err(refused)?;
                 return Ok(stream);
             }
             Err(source) => failure = ServiceFault::Connect { address: address.to_string(), source },
@@ -163,7 +171,7 @@ where
     config.options(
         "-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off \
          -c synchronous_commit=local -c client_min_messages=warning \
-         -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
+         -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=11000",
     );
     let (stream, bound) = Bounded::new(stream);
     let (client, connection) = config.connect_raw(stream, NoTls).await?;

@@ -106,14 +106,18 @@ impl Session {
                 self.told_block = if *chain { Block::Explicit } else { Block::None };
                 self.recovered(if *chain { Status::InTransaction } else { Status::Idle });
             }
-            Transaction::Savepoint { name } => self.unit.diary.savepoint(name.clone(), self.unit.log.mark()),
+            Transaction::Savepoint { name } => {
+                let (mark, learned) = (self.unit.log.mark(), self.unit.learned.len());
+                self.unit.diary.savepoint(name.clone(), mark, learned);
+            }
             Transaction::Release { name } => self.unit.diary.release(name),
             Transaction::RollbackTo { name } => {
                 self.recovered(Status::InTransaction);
                 self.forget_names();
                 self.own_catalog = None;
                 self.unit.objects.rolled_back();
-                if let Some(mark) = self.unit.diary.roll_back_to(name) {
+                if let Some((mark, learned)) = self.unit.diary.roll_back_to(name) {
+                    self.unit.learned.truncate(learned);
                     self.cut(mark);
                 }
             }

@@ -33,7 +33,11 @@ struct Entry {
 
 #[derive(Debug)]
 enum What {
-    Savepoint(String),
+    Savepoint {
+        name: String,
+        /// How many settings of the session had been changed before it.
+        learned: usize,
+    },
     Again(Retold),
 }
 
@@ -83,12 +87,13 @@ impl Retold {
 }
 
 impl Diary {
-    pub fn savepoint(&mut self, name: String, at: Mark) {
-        self.entries.push(Entry { at, what: What::Savepoint(name) });
+    /// `learned`: how much the session has learned in the transaction by now.
+    pub fn savepoint(&mut self, name: String, at: Mark, learned: usize) {
+        self.entries.push(Entry { at, what: What::Savepoint { name, learned } });
     }
 
     pub fn has_savepoints(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.what, What::Savepoint(_)))
+        self.entries.iter().any(|entry| matches!(entry.what, What::Savepoint { .. }))
     }
 
     /// The savepoint is no more, nor are those that were set since: what was done since stays.
@@ -97,15 +102,18 @@ impl Diary {
         let mut place = 0;
         self.entries.retain(|entry| {
             place += 1;
-            place <= from || !matches!(entry.what, What::Savepoint(_))
+            place <= from || !matches!(entry.what, What::Savepoint { .. })
         });
     }
 
-    /// What was done since is undone; the savepoint stays. Where the log ended then.
-    pub fn roll_back_to(&mut self, name: &str) -> Option<Mark> {
+    /// What was done since is undone; the savepoint stays. Where the log ended then, and how much was learned.
+    pub fn roll_back_to(&mut self, name: &str) -> Option<(Mark, usize)> {
         let place = self.find(name)?;
         self.cut(place + 1);
-        Some(self.entries[place].at)
+        match &self.entries[place] {
+            Entry { at, what: What::Savepoint { learned, .. } } => Some((*at, *learned)),
+            _ => None,
+        }
     }
 
     /// False: there are too many.
@@ -144,7 +152,7 @@ impl Diary {
             played = end;
             match what {
                 What::Again(again) => out.extend_from_slice(&again.messages),
-                What::Savepoint(name) => {
+                What::Savepoint { name, .. } => {
                     let sql = format!("SAVEPOINT {}", quote_identifier(name));
                     let savepoint = Retold::new(own_name, sql.as_bytes(), &[], frontend::NO_PARAMETERS, &[]);
                     out.extend_from_slice(&savepoint.messages);
@@ -158,7 +166,7 @@ impl Diary {
     pub fn recital(&self) -> Recital {
         let digests = self.entries.iter().map(|entry| match &entry.what {
             What::Again(again) => again.rows.digest(),
-            What::Savepoint(_) => Rows::default().digest(),
+            What::Savepoint { .. } => Rows::default().digest(),
         });
         Recital { expected: digests.collect(), ..Recital::default() }
     }
@@ -166,12 +174,14 @@ impl Diary {
     fn agains(&self) -> impl Iterator<Item = &Retold> {
         self.entries.iter().filter_map(|entry| match &entry.what {
             What::Again(again) => Some(again),
-            What::Savepoint(_) => None,
+            What::Savepoint { .. } => None,
         })
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.entries.iter().rposition(|entry| matches!(&entry.what, What::Savepoint(known) if known == name))
+        self.entries
+            .iter()
+            .rposition(|entry| matches!(&entry.what, What::Savepoint { name: known, .. } if known == name))
     }
 }
 
@@ -239,7 +249,7 @@ mod tests {
         let (mut diary, mut log) = (Diary::default(), Log::default());
         assert!(diary.again(told("one"), log.mark()));
         log.text("effect");
-        diary.savepoint("s".into(), log.mark());
+        diary.savepoint("s".into(), log.mark(), 0);
         assert!(diary.again(told("two"), log.mark()));
         log.text("effect");
         assert_eq!(texts(&played(&diary, &log)), ["one", "effect", "SAVEPOINT \"s\"", "two", "effect"]);
@@ -248,12 +258,12 @@ mod tests {
     #[test]
     fn what_a_savepoint_undoes_is_not_played_and_a_released_one_is_none() {
         let (mut diary, mut log) = (Diary::default(), Log::default());
-        diary.savepoint("s".into(), log.mark());
+        diary.savepoint("s".into(), log.mark(), 0);
         let before = log.mark();
         log.text("effect");
         assert!(diary.again(told("one"), log.mark()));
-        diary.savepoint("inner".into(), log.mark());
-        assert_eq!(diary.roll_back_to("s"), Some(before));
+        diary.savepoint("inner".into(), log.mark(), 0);
+        assert_eq!(diary.roll_back_to("s"), Some((before, 0)));
         assert!(log.cut(before).is_none() && diary.has_savepoints() && !diary.tells_again());
         assert_eq!(texts(&played(&diary, &log)), ["SAVEPOINT \"s\""]);
         assert!(diary.again(told("two"), log.mark()));

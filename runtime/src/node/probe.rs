@@ -16,7 +16,7 @@ const PATIENCE: u32 = 10;
 
 /// What can be tried on a node. A trait so that the actor can be tested without one.
 pub trait Probe {
-    /// A round trip on the standing connection.
+    /// A round trip on the standing connection, and a knock at the door.
     fn standing(&self) -> impl Future<Output = Observation>;
     /// A new login and a round trip; with `write`, a small commit as well, for a stuck disk still answers reads.
     fn fresh(&self, write: bool) -> impl Future<Output = Observation>;
@@ -60,6 +60,23 @@ impl ServiceProbe {
         }
     }
 
+    /// Ends when the postmaster does not even make a process for a new connection.
+    async fn shut(&self) -> Observation {
+        let health = self.config.health.now();
+        let limit = health.timeout * health.retries.saturating_sub(1).max(2);
+        match self.knock(limit).await {
+            Err(ServiceFault::Timeout(limit)) => {
+                Observation::Down(format!("it answers old connections, but no new one within {limit:?}"))
+            }
+            // What it has to say is for the login to hear.
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn knock(&self, limit: Duration) -> Result<(), ServiceFault> {
+        within(limit, service::knock(&self.config.nodes[self.position])).await
+    }
+
     fn patience(&self) -> Duration {
         self.config.health.now().timeout * PATIENCE
     }
@@ -67,9 +84,12 @@ impl ServiceProbe {
 
 impl Probe for ServiceProbe {
     async fn standing(&self) -> Observation {
-        match self.standing.feel().await {
-            Ok(()) => Observation::Answered,
-            Err(fault) => observation(fault),
+        // A stopped postmaster still serves old sessions.
+        let (felt, knocked) = tokio::join!(self.standing.feel(), self.knock(self.config.health.now().timeout));
+        match (felt, knocked) {
+            (Ok(()), Ok(())) => Observation::Answered,
+            (Err(fault), _) => observation(fault),
+            (Ok(()), Err(fault)) => fault.observation(),
         }
     }
 
@@ -78,6 +98,7 @@ impl Probe for ServiceProbe {
             biased;
             login = self.log_in_and_ask() => login,
             silence = self.silence() => return silence,
+            shut = self.shut() => return shut,
         };
         let line = match login {
             Ok(line) => line,

@@ -240,7 +240,8 @@ fn a_probe_writes_and_reads_through_the_proxy() {
     assert!(said.contains("✓ writes: 5 good, 0 failed") && said.contains("✓ health: 5 good"), "{said}");
     let unknown = cluster.proxy.command(&["probe", "--user", APP.name]).env("PGPASSWORD", "wrong").output();
     assert_eq!(unknown.expect("run lockstep").status.code(), Some(2));
-    assert!(cluster.proxy.run(&["verify"]).status.success());
+    let verified = cluster.proxy.run(&["verify"]);
+    assert!(verified.status.success(), "{}", process::said(&verified));
 }
 
 #[test]

@@ -41,7 +41,10 @@ SELECT 'column', r.name || '.' || quote_ident(attname),
            CASE WHEN attgenerated <> '' THEN 'generated ' ELSE 'default ' END || pg_get_expr(d.adbin, d.adrelid),
            'identity ' || nullif(attidentity::text, ''), 'collation ' || nullif(attcollation, 0)::regcollation::text,
            'storage ' || attstorage::text, 'statistics ' || nullif(attstattarget, -1),
-           'options ' || array_to_string(attoptions, ', '), 'options ' || array_to_string(attfdwoptions, ', '),
+           'options ' || nullif(array_to_string(ARRAY(
+             -- Where in its own WAL a server has made the column, as PostgreSQL 15.20 notes it.
+             SELECT option FROM unnest(attoptions) AS option WHERE option NOT LIKE 'pg\_attver=%'
+           ), ', '), ''), 'options ' || array_to_string(attfdwoptions, ', '),
            'privileges ' || (SELECT string_agg(x::text, ' ' ORDER BY x::text COLLATE "C") FROM unnest(attacl) x))
 FROM pg_attribute a JOIN relation r ON r.oid = attrelid AND r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
 LEFT JOIN pg_attrdef d ON d.adrelid = attrelid AND d.adnum = attnum
