@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod config;
 pub mod door;
 mod entropy;
+mod guard;
 mod intake;
 mod listen;
 mod node;

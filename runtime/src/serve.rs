@@ -12,6 +12,9 @@ use lockstep_core::auth::{Users, UsersFault};
 use tokio::task::JoinHandle;
 
 use crate::cluster::{self, Running};
+use crate::guard;
+use crate::supervise::{Guardian, Life};
+use lockstep_core::cluster::intake::Place;
 use crate::config::Config;
 use crate::door::reload::Reloads;
 use crate::listen::Doors;
@@ -57,6 +60,7 @@ pub struct Service {
     accepting: JoinHandle<()>,
     arbiters: Vec<Arbiter>,
     address: SocketAddr,
+    _guard: Option<Guardian>,
 }
 
 /// Starts everything. Must be called within an actix system.
@@ -81,8 +85,14 @@ pub async fn serve(config: Config) -> Result<Service, ServeFault> {
         arbiter.spawn_fn(|| drop(tokio::task::spawn_local(session::vacate(databases))));
     }
     let handles = arbiters.iter().map(Arbiter::handle).collect();
+    let guard = server.config().guard.clone().zip(arbiters.first()).map(|(settings, arbiter)| {
+        server.shared().intake.is_at(Place::Unknown);
+        let server = server.clone();
+        let make = move || -> Life { Box::pin(guard::keep(server.clone(), settings.clone())) };
+        Guardian::start(&arbiter.handle(), "guard".to_owned(), Box::new(make))
+    });
     let accepting = tokio::task::spawn_local(doors.serve(server.clone(), handles));
-    Ok(Service { server, running, accepting, arbiters, address })
+    Ok(Service { server, running, accepting, arbiters, address, _guard: guard })
 }
 
 fn read_users(config: &Config) -> Result<Users, ServeFault> {

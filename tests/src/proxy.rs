@@ -224,6 +224,9 @@ impl Proxy {
         section("auth", &["users_file = \"users\"".into()]);
         section("health", &[]);
         section("replication", &[]);
+        if self.settings.lines.iter().any(|(of, _)| of == "guard") {
+            section("guard", &[]);
+        }
         for (position, node) in self.nodes.iter().enumerate() {
             let weight = self.nodes.len() - position;
             let lines = format!("name = \"{}\"\naddress = \"{}\"\nweight = {weight}", node.name, node.address);

@@ -67,6 +67,7 @@ pub fn config() -> Config {
             strangers: Strangers::End,
         }),
         replication: Default::default(),
+        guard: None,
         nodes: vec![node("midna", 5501), node("alp", 5502)],
     }
 }

@@ -21,7 +21,7 @@ pub async fn status(config: Config, json: bool) -> Result<Exit, Stop> {
 }
 
 fn judge(status: &Status) -> Exit {
-    if status.nodes.iter().all(is_active) && status.pause.is_none() { Exit::Good } else { Exit::Bad }
+    if status.nodes.iter().all(is_active) && status.pause.is_none() && status.elsewhere.is_none() { Exit::Good } else { Exit::Bad }
 }
 
 fn is_active(node: &NodeStatus) -> bool {
@@ -47,6 +47,7 @@ fn text(status: &Status, paint: Paint) -> String {
     let mut lines: Vec<String> = painted.collect();
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
+    lines.extend(status.elsewhere.as_ref().map(|why| format!("clients are not served here: {why}")));
     lines.extend(status.pause.as_ref().map(paused));
     lines.extend(inexact(status.unsafe_statements));
     lines.extend(status.scrub.as_ref().map(scrubbed));
@@ -114,6 +115,7 @@ mod tests {
             clients: 1_200,
             unsafe_statements: 0,
             pause: None,
+            elsewhere: None,
             nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
             scrub: None,
         }

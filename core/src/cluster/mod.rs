@@ -21,12 +21,14 @@
 //! | [`pieces`] | how a table is compared piece by piece |
 //! | [`recovery`] | the steps of a recovery, and what undoes them |
 //! | [`intake`] | whether clients may begin something |
+//! | [`guard`] | whether the service is here, by its name |
 //! | [`lineage`], [`opening`] | whose data is what it was; who serves at a start |
 
 use crate::id::{Epoch, NodeId};
 
 pub mod change;
 pub mod compare;
+pub mod guard;
 pub mod health;
 pub mod intake;
 pub mod lineage;

@@ -57,6 +57,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 /// 200 when statements are served, 503 with the reasons when not.
 async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let membership = shared.membership.load();
+    if let Some(why) = shared.intake.elsewhere() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("clients are not served here: {why}\n"));
+    }
     match membership.leader() {
         Some(leader) => {
             let held = if shared.intake.pausing().is_some() { ", and clients are held by an operator" } else { "" };

@@ -32,7 +32,7 @@ use super::peer::Peer;
 use super::pool::{self, Follower, Kind};
 use super::spill::Spill;
 use super::watchdog::watch;
-use super::{Control, shutting_down};
+use super::{Control, ended};
 use crate::cluster::Wish;
 use crate::entropy;
 use crate::intake::Seat;
@@ -193,7 +193,7 @@ impl Driver {
             Leave::Now => !self.session.is_committing(),
         };
         if leaves {
-            self.session.end(&shutting_down());
+            self.session.end(&ended(&self.server));
             self.leaving = Leave::No;
             self.turn();
         }

@@ -133,6 +133,7 @@ impl Pair {
                 strangers: Strangers::End,
             }),
             replication: Default::default(),
+            guard: None,
             nodes: self.servers.iter().enumerate().map(node).collect(),
         }
     }

@@ -11,6 +11,7 @@ mod divergence;
 mod ended;
 mod explain;
 mod failover;
+mod guard;
 mod harness;
 mod held;
 mod login;
