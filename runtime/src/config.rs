@@ -1,6 +1,6 @@
 //! Typed settings that the runtime needs. Reading files is the command line's business (`cli/src/config`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub struct Config {
     pub health: LiveHealth,
     pub replication: Replication,
     pub journal: Journal,
+    pub guard: Option<Guard>,
     /// In the order of the file; the position is the node's id. At least one.
     pub nodes: Vec<Node>,
 }
@@ -131,6 +132,19 @@ pub struct Journal {
     pub outlives: Outlives,
 }
 
+/// Clients are served only while a name points here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    pub name: String,
+    /// What counts as here; none: this machine's own.
+    pub addresses: Vec<IpAddr>,
+    pub interval: Duration,
+    /// Rounds in a row without an answer, after which clients are not served any more.
+    pub failures: u32,
+    /// Who is asked; none: whom the system would ask.
+    pub servers: Vec<SocketAddr>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     pub name: String,
@@ -151,6 +165,7 @@ impl Config {
             ("service", self.service == other.service),
             ("replication", self.replication == other.replication),
             ("journal", self.journal == other.journal),
+            ("guard", self.guard == other.guard),
             ("node", self.nodes.iter().map(Node::unweighed).eq(other.nodes.iter().map(Node::unweighed))),
         ]
         .into_iter()

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_core::cluster::Intake as State;
-use lockstep_core::cluster::intake::{Entry, PauseId, PauseRefusal};
+use lockstep_core::cluster::intake::{Entry, PauseId, PauseRefusal, Place};
 use lockstep_core::fault::Fault;
 use lockstep_core::id::SessionId;
 use tokio::sync::watch;
@@ -66,6 +66,21 @@ impl Intake {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Waits until clients are not served here.
+    pub async fn gone_elsewhere(&self) {
+        // The sender is ours: it does not go.
+        let _ = self.published.subscribe().wait_for(|state| state.elsewhere().is_some()).await;
+    }
+
+    pub fn is_at(&self, place: Place) {
+        self.change(|state| state.is_at(place));
+    }
+
+    /// Why clients are not served here.
+    pub fn elsewhere(&self) -> Option<String> {
+        self.published.borrow().elsewhere().map(str::to_owned)
     }
 
     /// Nobody comes in any more.

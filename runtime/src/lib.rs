@@ -6,6 +6,7 @@ pub mod config;
 mod descriptors;
 pub mod door;
 mod entropy;
+pub mod guard;
 mod intake;
 pub mod journal;
 mod listen;

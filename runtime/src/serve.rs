@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use lockstep_core::auth::{Users, UsersFault};
+use lockstep_core::cluster::intake::Place;
 use tokio::task::JoinHandle;
 
 use crate::cluster::{self, Running};
 use crate::config::Config;
 use crate::descriptors;
 use crate::door::reload::Reloads;
+use crate::guard;
 use crate::listen::Doors;
 use crate::server::Server;
 use crate::session;
 use crate::session::Control;
+use crate::supervise::{Guardian, Life};
 
 /// How long commits that are under way may take when a stop has waited for transactions long enough.
 const LAST_COMMITS: Duration = Duration::from_secs(10);
@@ -58,6 +61,7 @@ pub struct Service {
     accepting: JoinHandle<()>,
     arbiters: Vec<Arbiter>,
     address: SocketAddr,
+    _guard: Option<Guardian>,
 }
 
 /// Starts everything. Must be called within an actix system.
@@ -77,8 +81,18 @@ pub async fn serve(config: Config) -> Result<Service, ServeFault> {
         arbiter.spawn_fn(|| drop(tokio::task::spawn_local(session::vacate(databases))));
     }
     let handles = arbiters.iter().map(Arbiter::handle).collect();
+    let guard = arbiters.first().and_then(|arbiter| start_guard(&server, arbiter));
     let accepting = tokio::task::spawn_local(doors.serve(server.clone(), handles, most));
-    Ok(Service { server, running, accepting, arbiters, address })
+    Ok(Service { server, running, accepting, arbiters, address, _guard: guard })
+}
+
+/// Before anybody is let in: where the service is has to be found out first.
+fn start_guard(server: &Arc<Server>, arbiter: &Arbiter) -> Option<Guardian> {
+    let settings = server.config().guard.clone()?;
+    server.shared().intake.is_at(Place::Unknown);
+    let server = server.clone();
+    let make = move || -> Life { Box::pin(guard::keep(server.clone(), settings.clone())) };
+    Some(Guardian::start(&arbiter.handle(), "guard".to_owned(), Box::new(make)))
 }
 
 /// How many clients may be connected at once, logged in or not, for the open files that the system grants.

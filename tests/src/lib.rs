@@ -11,6 +11,7 @@
 //! | [`raw`] | a client that sends any bytes and reads frames with a deadline |
 //! | [`compare`] | tables, sequences, schema and roles of nodes, compared |
 //! | [`relay`] | a wire with a delay that can be cut or hung |
+//! | [`dns`] | a name server that says what it is told to |
 //! | [`tap`], [`wires`] | what a statement costs: messages and round trips in sequence |
 //! | [`users`] | who may log in, and how |
 //! | [`chaos`] | clients that remember what they were told, accidents, and the audit after them |
@@ -21,6 +22,7 @@ pub mod chance;
 pub mod chaos;
 pub mod cluster;
 pub mod compare;
+pub mod dns;
 pub mod port;
 pub mod postgres;
 pub mod process;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -116,6 +118,15 @@ impl Proxy {
 
     pub fn http_address(&self) -> String {
         format!("127.0.0.1:{}", self.http_port)
+    }
+
+    /// The whole answer by HTTP, status line and all.
+    pub fn http(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http_address()).expect("connect by HTTP");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("ask");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
     }
 
     pub fn conninfo(&self, user: &User, database: &str) -> String {
@@ -234,6 +245,9 @@ impl Proxy {
         section("auth", &["users_file = \"users\"".into()]);
         section("health", &[]);
         section("replication", &[]);
+        if self.settings.lines.iter().any(|(of, _)| of == "guard") {
+            section("guard", &[]);
+        }
         for (position, node) in self.nodes.iter().enumerate() {
             let weight = self.nodes.len() - position;
             let lines = format!("name = \"{}\"\naddress = \"{}\"\nweight = {weight}", node.name, node.address);

@@ -25,6 +25,7 @@ pub async fn check(config: &Config) -> Report {
     report.good("configuration", config.file.display().to_string());
     let users = users::read(&mut report, &config.auth.users_file);
     state_directory(&mut report, config);
+    service_name(&mut report, config).await;
     let running = tokio::net::UnixStream::connect(&config.control.socket).await.is_ok();
     let mut known: Vec<(&Node, Facts)> = Vec::new();
     for node in &config.nodes {
@@ -69,6 +70,19 @@ fn state_directory(report: &mut Report, config: &Config) {
             found,
             format!("mkdir -p {0} and give it to who runs the proxy", directory.display()),
         );
+    }
+}
+
+/// On the machine that is to stand by, the name points elsewhere: no problem, but to be known before the day.
+async fn service_name(report: &mut Report, config: &Config) {
+    let Some(settings) = &config.guard else { return };
+    match lockstep_runtime::guard::look(settings).await {
+        Ok(()) => report.good("guard", format!("{} points here", settings.name)),
+        Err(why) => report.advice(
+            "guard",
+            format!("{why}; clients would not be served"),
+            "let it point here, or set guard.addresses to what it points to; to stand by, leave it",
+        ),
     }
 }
 

@@ -69,6 +69,7 @@ pub fn config() -> Config {
         }),
         replication: Default::default(),
         journal: Default::default(),
+        guard: None,
         nodes: vec![node("midna", 5501), node("alp", 5502)],
     }
 }

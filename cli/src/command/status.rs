@@ -22,7 +22,8 @@ pub async fn status(socket: &Path, json: bool) -> Result<Exit, Stop> {
 }
 
 fn judge(status: &Status) -> Exit {
-    if status.nodes.iter().all(is_active) && status.pause.is_none() { Exit::Good } else { Exit::Bad }
+    let served = status.pause.is_none() && status.elsewhere.is_none();
+    if served && status.nodes.iter().all(is_active) { Exit::Good } else { Exit::Bad }
 }
 
 fn is_active(node: &NodeStatus) -> bool {
@@ -48,6 +49,7 @@ fn text(status: &Status, paint: Paint) -> String {
     let mut lines: Vec<String> = painted.collect();
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
+    lines.extend(status.elsewhere.as_ref().map(|why| format!("clients are not served here: {why}")));
     lines.extend(status.pause.as_ref().map(paused));
     lines.extend(inexact(status.unsafe_statements));
     lines.extend(status.comparing.as_ref().map(comparing));
@@ -125,6 +127,7 @@ mod tests {
             clients: 1_200,
             unsafe_statements: 0,
             pause: None,
+            elsewhere: None,
             nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
             comparing: None,
             scrub: None,

@@ -18,7 +18,6 @@ const LATER: &[(&str, &str)] = &[
     ("service.tls", "nodes are reached without TLS"),
     ("node.tls", "nodes are reached without TLS"),
     ("replication.load_balance", "reads go to the leader"),
-    ("guard", "a second proxy on the same nodes refuses to serve, and nothing else keeps it away"),
 ];
 
 /// One thing that is wrong, and where.
@@ -71,6 +70,12 @@ pub enum Fault {
     ListenAddress(String),
     #[error("`{0}` is not a server's address; write \"host:5432\", \"[::1]:5432\" or \"/var/run/postgresql:5432\"")]
     NodeAddress(String),
+    #[error("`{0}` is not a host's name; write it in full, such as \"db.example.com\"")]
+    HostName(String),
+    #[error("`{0}` is not an IP address; write one such as \"192.0.2.1\" or \"2001:db8::1\"")]
+    IpAddress(String),
+    #[error("`{0}` is not a name server's address; write \"192.0.2.53\", \"192.0.2.53:5353\" or \"[2001:db8::53]:53\"")]
+    NameServer(String),
     #[error("`{0}` is also listen.address; the proxy cannot be its own node: one of them needs another port")]
     NodeIsProxy(String),
     #[error("`{0}` is also listen.address; give one of them another port")]

@@ -23,6 +23,7 @@ pub struct File {
     pub health: Health,
     #[serde(default)]
     pub replication: Replication,
+    pub guard: Option<Guard>,
     #[serde(default)]
     pub journal: Journal,
     #[serde(default)]
@@ -144,6 +145,18 @@ pub struct Journal {
 pub enum Sync {
     Os,
     Commit,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guard {
+    pub name: Spanned<String>,
+    #[serde(default)]
+    pub addresses: Vec<Spanned<String>>,
+    pub interval: Option<Spanned<Time>>,
+    pub failures: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub servers: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

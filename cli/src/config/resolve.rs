@@ -10,7 +10,7 @@ use lockstep_core::journal::Outlives;
 use lockstep_core::plan::policy::{Capturing, Inexact, Policy};
 use lockstep_core::unit::stall::Strangers;
 use lockstep_runtime::config::{
-    Auth, Cluster, Config, Control, Health, Journal, Limits, Listen, LiveHealth, LiveLimits, Node, Recovery,
+    Auth, Cluster, Config, Control, Guard, Health, Journal, Limits, Listen, LiveHealth, LiveLimits, Node, Recovery,
     Replication, Service,
 };
 use toml::Spanned;
@@ -28,6 +28,7 @@ const DEFAULT_CLIENTS: i64 = 1_000;
 const DEFAULT_HOLD: Duration = Duration::from_secs(30);
 /// For what may take as long as somebody likes.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+const DNS_PORT: u16 = 53;
 const DEFAULT_WEIGHT: i64 = 1;
 const MOST_RETRIES: i64 = 100;
 /// `sun_path` of Linux, without the NUL.
@@ -80,6 +81,7 @@ impl Resolver<'_> {
             health: LiveHealth::new(self.health(raw.health)),
             replication: self.replication(raw.replication),
             journal: journal(raw.journal),
+            guard: raw.guard.map(|guard| self.guard(guard)),
             listen,
             limits: LiveLimits::new(limits),
             nodes,
@@ -187,6 +189,41 @@ impl Resolver<'_> {
             Some(raw::Capturing::All) => Capturing::All,
         };
         Replication { scrub, policy: Policy { inexact, capture } }
+    }
+
+    fn guard(&mut self, raw: raw::Guard) -> Guard {
+        let name = raw.name.get_ref();
+        if !is_host_name(name) {
+            self.blame("guard.name", &raw.name, Fault::HostName(name.clone()));
+        }
+        let (most, least) = (Duration::from_secs(3600), Duration::from_millis(100));
+        Guard {
+            interval: self.time("guard.interval", raw.interval, Duration::from_secs(10), least..=most),
+            failures: self.number("guard.failures", raw.failures, 3, 1..=1_000) as u32,
+            addresses: self.each("guard.addresses", &raw.addresses, Fault::IpAddress, |text| text.parse().ok()),
+            servers: self.each("guard.servers", &raw.servers, Fault::NameServer, |text| {
+                let alone = || text.parse().ok().map(|ip| SocketAddr::new(ip, DNS_PORT));
+                text.parse().ok().or_else(alone)
+            }),
+            name: raw.name.into_inner(),
+        }
+    }
+
+    fn each<T>(
+        &mut self,
+        key: &str,
+        written: &[Spanned<String>],
+        fault: fn(String) -> Fault,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let mut values = Vec::with_capacity(written.len());
+        for text in written {
+            match read(text.get_ref()) {
+                Some(value) => values.push(value),
+                None => self.blame(key, text, fault(text.get_ref().clone())),
+            }
+        }
+        values
     }
 
     fn nodes(&mut self, raw: Vec<raw::Node>, listen: SocketAddr) -> Vec<Node> {
@@ -373,4 +410,14 @@ fn reaches(host: &str, port: u16, listen: SocketAddr) -> bool {
         Ok(ip) => loopback(ip),
         Err(_) => host == "localhost" && (listen.ip().is_loopback() || listen.ip().is_unspecified()),
     }
+}
+
+/// One that can be asked for in DNS, and that nobody takes for an address.
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.len() <= 253 && name.contains(|c: char| c.is_ascii_alphabetic()) && name.split('.').all(label)
 }

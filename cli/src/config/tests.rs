@@ -196,7 +196,6 @@ fn a_key_of_a_later_version_is_refused_and_never_ignored() {
         ("listen.tls_certificate", "[listen]\ntls_certificate = \"x\"\n"),
         ("listen.tls", "[listen]\ntls.certificate = \"x\"\n"),
         ("replication.load_balance", "[replication]\nload_balance = true\n[listen]\n"),
-        ("guard", "[guard]\ndns = \"db.example.org\"\n[listen]\n"),
     ] {
         one_problem(listen, line, &format!(": {key}: not in this version; take the line out"));
     }
@@ -242,6 +241,27 @@ fn a_bad_value_is_named_with_what_would_be_good() {
     one_problem("[listen]\n", "[listen]\nidle_in_transaction_timeout = \"0s\"\n", "0s is not between 10ms and");
     one_problem("\"main\"", "\"the main one\"", "cluster.name: `the main one` is not a name; use letters");
     one_problem("user     = \"postgres\"", "user = \"\"", "service.user: is empty; give it a value");
+}
+
+#[test]
+fn a_guard_has_a_name_and_what_else_it_has_is_sound() {
+    let with = |lines: &str| LEAST.replace("[listen]\n", &format!("[guard]\n{lines}\n[listen]\n"));
+    let guard = good(&with("name = \"db.example.com\"\nservers = [\"::1\", \"192.0.2.53:5353\"]")).guard.unwrap();
+    assert_eq!((guard.name.as_str(), guard.failures, guard.interval), ("db.example.com", 3, Duration::from_secs(10)));
+    assert_eq!(guard.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["[::1]:53", "192.0.2.53:5353"]);
+    assert_eq!(good(LEAST).guard, None);
+    for (lines, message) in [
+        ("name = \"192.0.2.1\"", "guard.name: `192.0.2.1` is not a host's name"),
+        ("name = \"db..example.com\"", "guard.name: `db..example.com` is not a host's name"),
+        ("name = \"db\"\nfailures = 0", "guard.failures: 0 is not between 1 and 1000"),
+        ("name = \"db\"\ninterval = \"1ms\"", "guard.interval: 1ms is not between 100ms and 1h"),
+        ("name = \"db\"\naddress = \"192.0.2.1\"", "guard.address: "),
+        ("name = \"db\"\naddresses = [\"here\"]", "guard.addresses: `here` is not an IP address"),
+        ("name = \"db\"\nservers = [\"dns.example.com\"]", "guard.servers: `dns.example.com` is not a name server's"),
+        ("failures = 3", "guard.name: is missing"),
+    ] {
+        one_problem("[listen]\n", &format!("[guard]\n{lines}\n[listen]\n"), message);
+    }
 }
 
 #[test]

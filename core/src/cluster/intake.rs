@@ -1,4 +1,5 @@
-//! Whether clients may begin something: not while an operator holds them, nor when the proxy stops.
+//! Whether clients may begin something: not while an operator holds them, nor while the service is elsewhere, nor when the
+//! proxy stops.
 //!
 //! Invariant: a pause is in force from the moment that it is asked for, or it is taken back; whoever asked for it is told
 //! that it holds only when nothing is under way any more. It is kept in memory alone, so a restart ends it.
@@ -19,11 +20,26 @@ enum Pause {
     Held { id: PauseId, since: u64 },
 }
 
+const NOT_KNOWN_YET: &str = "it is not known yet whether the service's name points here";
+
+/// Where the service is, as far as [`super::guard`] knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Or nobody asks.
+    #[default]
+    Here,
+    /// It has not been found out yet.
+    Unknown,
+    /// Why clients are not served.
+    Elsewhere(String),
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Intake {
     pause: Pause,
     pauses: u64,
     stopping: bool,
+    place: Place,
 }
 
 /// What becomes of a client that has logged in.
@@ -83,6 +99,19 @@ impl Intake {
         self.stopping = true;
     }
 
+    pub fn is_at(&mut self, place: Place) {
+        self.place = place;
+    }
+
+    /// Why clients are not served here.
+    pub fn elsewhere(&self) -> Option<&str> {
+        match &self.place {
+            Place::Elsewhere(why) => Some(why),
+            Place::Unknown => Some(NOT_KNOWN_YET),
+            Place::Here => None,
+        }
+    }
+
     /// The pause that is in force, whether or not something is still under way.
     pub fn pausing(&self) -> Option<PauseId> {
         match self.pause {
@@ -100,12 +129,13 @@ impl Intake {
     }
 
     pub fn entry(&self) -> Entry {
-        if self.stopping {
-            Entry::Refused(Fault::fatal(SqlState::CANNOT_CONNECT_NOW, "the database system is shutting down"))
-        } else if self.pausing().is_some() {
-            Entry::Waits
-        } else {
-            Entry::Open
+        let refused = |message| Fault::fatal(SqlState::CANNOT_CONNECT_NOW, message);
+        match &self.place {
+            _ if self.stopping => Entry::Refused(refused("the database system is shutting down")),
+            Place::Elsewhere(why) => Entry::Refused(refused("this proxy does not serve now").with_detail(why.clone())),
+            Place::Unknown => Entry::Waits,
+            Place::Here if self.pausing().is_some() => Entry::Waits,
+            Place::Here => Entry::Open,
         }
     }
 }
@@ -154,6 +184,18 @@ mod tests {
         intake.settle(id, 9);
         intake.take_back(id);
         assert_eq!(intake.pausing(), Some(id));
+    }
+
+    #[test]
+    fn who_comes_while_the_service_is_elsewhere_is_told_so_and_waits_while_that_is_not_known() {
+        let mut intake = Intake::default();
+        intake.is_at(Place::Unknown);
+        assert_eq!((intake.entry(), intake.elsewhere()), (Entry::Waits, Some(NOT_KNOWN_YET)));
+        intake.is_at(Place::Elsewhere("db points to 192.0.2.2".into()));
+        assert!(matches!(intake.entry(), Entry::Refused(fault) if fault.state == SqlState::CANNOT_CONNECT_NOW));
+        assert_eq!(intake.elsewhere(), Some("db points to 192.0.2.2"));
+        intake.is_at(Place::Here);
+        assert_eq!((intake.entry(), intake.elsewhere()), (Entry::Open, None));
     }
 
     #[test]

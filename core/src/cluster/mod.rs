@@ -21,6 +21,7 @@
 //! | [`pieces`] | how a table is compared piece by piece |
 //! | [`recovery`] | the steps of a recovery, and what undoes them |
 //! | [`intake`] | whether clients may begin something |
+//! | [`guard`] | whether the service is here, by its name |
 //! | [`lineage`], [`opening`] | whose data is what it was; who serves at a start |
 //! | [`takeover`] | whose data goes on when a machine is gone |
 
@@ -28,6 +29,7 @@ use crate::id::{Epoch, NodeId};
 
 pub mod change;
 pub mod compare;
+pub mod guard;
 pub mod health;
 pub mod intake;
 pub mod lineage;

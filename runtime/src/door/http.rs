@@ -64,6 +64,9 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", starting.message));
     }
     let membership = shared.membership.load();
+    if let Some(why) = shared.intake.elsewhere() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("clients are not served here: {why}\n"));
+    }
     match membership.leader() {
         Some(leader) => {
             let held = if shared.intake.pausing().is_some() { ", and clients are held by an operator" } else { "" };

@@ -67,6 +67,9 @@ pub struct Status {
     /// Clients are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<PauseStatus>,
+    /// Why clients are not served here, by `[guard]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<String>,
     pub nodes: Vec<NodeStatus>,
     /// Who is being compared before it may come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,7 @@ use super::peer::Peer;
 use super::perform::{Event, Held};
 use super::pool::Follower;
 use super::spill::Spill;
-use super::{Control, shutting_down};
+use super::{Control, ended};
 use crate::entropy;
 use crate::intake::Seat;
 use crate::server::{Place, Server};
@@ -168,7 +168,7 @@ impl Driver {
             Leave::Now => !self.session.is_committing(),
         };
         if leaves {
-            self.session.end(&shutting_down());
+            self.session.end(&ended(&self.server));
             self.leaving = Leave::No;
             self.turn();
         }

@@ -139,8 +139,9 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// What a client is told when the proxy stops.
-fn shutting_down() -> Fault {
+/// What a client is told when the proxy stops, or the service has gone elsewhere.
+fn ended(server: &Server) -> Fault {
+    let why = server.shared().intake.elsewhere();
     Fault::fatal(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
-        .with_detail("Lockstep is being stopped.")
+        .with_detail(why.unwrap_or_else(|| "Lockstep is being stopped.".into()))
 }

@@ -135,6 +135,7 @@ impl Pair {
             }),
             replication: Default::default(),
             journal: Default::default(),
+            guard: None,
             nodes: self.servers.iter().enumerate().map(node).collect(),
         }
     }

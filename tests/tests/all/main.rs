@@ -12,6 +12,7 @@ mod doubt;
 mod ended;
 mod explain;
 mod failover;
+mod guard;
 mod harness;
 mod held;
 mod inherited;

@@ -1,8 +1,5 @@
 //! `[replication] unsafe` and `capture`: what is carried out though it is not exact, and what is captured.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical_database;
 use lockstep_tests::raw::Client;
@@ -30,11 +27,7 @@ fn let_through(cluster: &Cluster) -> u64 {
 }
 
 fn metrics(cluster: &Cluster) -> String {
-    let mut stream = TcpStream::connect(cluster.proxy.http_address()).expect("connect by HTTP");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("ask");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    text
+    cluster.proxy.http("/metrics")
 }
 
 fn count(cluster: &Cluster, node: usize, database: &str, table: &str) -> String {
