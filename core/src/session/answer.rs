@@ -288,7 +288,9 @@ impl Session {
     /// In a script the last CommandComplete must not be told before the commit.
     pub(super) fn completed(&mut self, complete: &[u8]) {
         if self.segment.script.is_some() {
-            self.tell(|_| ());
+            if !self.is_watched() {
+                self.tell(|_| ());
+            }
             self.segment.held.extend_from_slice(complete);
         } else {
             self.tell_raw(complete);

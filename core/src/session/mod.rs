@@ -104,6 +104,7 @@ mod stale;
 mod takeover;
 mod unsent;
 mod waive;
+mod watch;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};
