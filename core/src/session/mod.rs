@@ -51,6 +51,7 @@
 //! | `capture` | rows that triggers of ours tell |
 //! | `objects` | large objects |
 //! | `waive` | statements that are not exact and allowed |
+//! | `watch` | text that functions run |
 //! | `takeover` | another leader |
 //! | `rest` | between two segments: held, idle |
 //! | `inherit` | an open unit goes on under it |
