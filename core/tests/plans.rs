@@ -15,6 +15,7 @@ mod plans {
     mod policy;
     mod reads;
     mod session;
+    mod watch;
     mod writes;
 }
 

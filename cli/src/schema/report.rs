@@ -1,6 +1,6 @@
 //! What `lockstep check --schema` says of one database.
 
-use lockstep_core::catalog::{Catalog, Relation, RelationKind};
+use lockstep_core::catalog::{Catalog, Function, Relation, RelationKind};
 use lockstep_core::plan::tables::{self, Fate};
 use serde::Serialize;
 
@@ -47,10 +47,15 @@ pub fn judge(database: &str, catalog: &Catalog) -> Report {
     let table = |relation: &Relation| Some(table(name(relation), tables::fate(catalog, relation)?));
     let mut tables: Vec<_> = relations().filter(|relation| !is_view(relation)).filter_map(table).collect();
     tables.sort_by(|a, b| a.table.cmp(&b.table));
-    let writes = catalog.functions().filter(|function| function.effect.beyond);
-    let mut functions: Vec<_> = writes
-        .map(|function| Named { name: format!("{}.{}", function.schema, function.name), why: function.why.clone() })
-        .collect();
+    let refused = |function: &Function| {
+        let why = match (function.effect.beyond, function.effect.text, catalog.unseen()) {
+            (true, ..) => function.why.clone(),
+            (false, true, Some(why)) => format!("{}, and {why}", function.why),
+            _ => return None,
+        };
+        Some(Named { name: format!("{}.{}", function.schema, function.name), why })
+    };
+    let mut functions: Vec<_> = catalog.functions().filter_map(refused).collect();
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     let mut materialized_views: Vec<_> = relations().filter(is_view).map(name).collect();
     materialized_views.sort();

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use super::run;
 use crate::sql::{Kind, Token, lex};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +29,9 @@ pub(super) struct Body {
     pub operators: HashSet<String>,
     /// The first word or statement by which it would write something else than rows, were it allowed to.
     pub statement: Option<String>,
-    /// Names of what its statements would insert into, update or delete from.
+    /// Names of what its statements would insert into, update or delete from; of text that it makes, a guess ([`run`]).
     pub targets: Vec<String>,
-    /// It makes text and runs it.
+    /// It makes text and runs it, other than plain literals, which are read as if they stood there.
     pub runs_text: bool,
     /// A literal that means another time tomorrow.
     pub temporal: bool,
@@ -39,7 +40,7 @@ pub(super) struct Body {
 }
 
 /// Words with which a statement that only reads begins, or a part of one in PL/pgSQL.
-const STARTS: [&str; 36] = [
+const STARTS: [&str; 37] = [
     "assert",
     "begin",
     "call",
@@ -53,6 +54,7 @@ const STARTS: [&str; 36] = [
     "elseif",
     "end",
     "exception",
+    "execute",
     "exit",
     "fetch",
     "for",
@@ -91,14 +93,50 @@ impl Body {
         let targets = reader.targets();
         let writes = targets.as_ref().err().cloned().or_else(|| reader.makes_a_table(language));
         let statement = writes.or_else(|| reader.unknown_start());
-        let targets = targets.unwrap_or_default();
-        let runs_text = reader.names.words.contains("execute");
+        let mut targets = targets.unwrap_or_default();
+        let (texts, runs_text) = match language {
+            Language::Sql => (Vec::new(), reader.names.words.contains("execute")),
+            Language::PlPgSql => run::texts(text, &tokens),
+        };
+        if runs_text {
+            targets.extend(reader.of_kind(Kind::String).filter_map(run::content).flat_map(|text| named_in(&text)));
+        }
         let operators = reader.of_kind(Kind::Operator).map(str::to_owned).collect();
         let temporal = reader.of_kind(Kind::String).any(names_a_time);
         let settings = reader.settings();
         let Names { words, unqualified, called, fields } = reader.names;
-        Some(Self { words, unqualified, called, fields, operators, statement, targets, runs_text, temporal, settings })
+        let mut body =
+            Self { words, unqualified, called, fields, operators, statement, targets, runs_text, temporal, settings };
+        texts.iter().for_each(|text| body.absorb(Self::read(text, Language::Sql)));
+        Some(body)
     }
+
+    /// A statement that stands in it as a literal. `None`: it is not understood.
+    fn absorb(&mut self, run: Option<Self>) {
+        let Some(run) = run else {
+            self.runs_text = true;
+            return;
+        };
+        self.words.extend(run.words);
+        self.unqualified.extend(run.unqualified);
+        self.called.extend(run.called);
+        self.fields.extend(run.fields);
+        self.operators.extend(run.operators);
+        self.statement = self.statement.take().or(run.statement);
+        self.targets.extend(run.targets);
+        self.runs_text |= run.runs_text;
+        self.temporal |= run.temporal;
+        self.settings.extend(run.settings);
+    }
+}
+
+/// What a part of a text would write to, as far as that stands in it.
+fn named_in(part: &str) -> Vec<String> {
+    let Ok(tokens) = lex(part) else { return Vec::new() };
+    let reader = Reader { text: part, tokens: &tokens, names: Names::default() };
+    let words = |at: usize| WRITES.iter().find(|word| tokens[at].is_word(part, word)).map(|word| (at, *word));
+    let written = (0..tokens.len()).filter_map(words).filter(|(at, word)| !reader.names_no_target(*at, word));
+    written.filter_map(|(at, word)| reader.target(at, word)).collect()
 }
 
 struct Reader<'a> {
@@ -324,8 +362,6 @@ mod tests {
         ] {
             assert!(plpgsql(writes).statement.is_some(), "{writes}");
         }
-        assert!(plpgsql("BEGIN EXECUTE q; END").runs_text);
-        assert!(plpgsql("BEGIN RETURN QUERY EXECUTE q; END").runs_text);
         let sql = |text| Body::read(text, Language::Sql).unwrap().statement;
         assert_eq!(sql("SELECT $1 + 1"), None);
         assert_eq!(sql("(SELECT 1) UNION VALUES (2); ; TABLE t"), None);

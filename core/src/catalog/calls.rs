@@ -31,9 +31,11 @@ impl Loader {
             SourceKind::Read(body) => body.targets.clone(),
             _ => Vec::new(),
         };
+        let mut source = Source { kind, immutable, volatile, path_fixed, arguments, opaque: false };
+        source.opaque = source.is_opaque(&language, extension.as_deref());
         let function = Function { schema, name, extension, by_attribute, effect, why, targets, same_everywhere: false };
         self.catalog.functions.insert(oid, function);
-        self.sources.insert(oid, Source { kind, immutable, volatile, path_fixed, arguments });
+        self.sources.insert(oid, source);
         Ok(())
     }
 

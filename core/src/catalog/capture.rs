@@ -16,8 +16,11 @@ use crate::quote::quote_qualified;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DoBlock {
     Nothing,
-    /// Rows of tables of these names, and what functions change.
-    Rows(Vec<String>),
+    /// Rows of tables of these names, and what functions change; text that it runs may change others.
+    Rows {
+        names: Vec<String>,
+        text: bool,
+    },
     /// Why it may change more than rows of known tables.
     Beyond(String),
 }
@@ -67,6 +70,17 @@ impl Catalog {
         names.into_iter().collect()
     }
 
+    /// Whether triggers of these run text that they make.
+    pub fn sets_off_text(&self, tables: &BTreeSet<Oid>) -> bool {
+        let triggers = tables.iter().filter_map(|oid| self.relation(*oid)).flat_map(|relation| &relation.triggers);
+        triggers.filter(|trigger| trigger.is_about_rows()).any(|trigger| self.effect_of(&trigger.function).text)
+    }
+
+    /// Why it cannot be found out what text does that functions run; `None`: it can.
+    pub fn unseen(&self) -> Option<&str> {
+        self.unseen.as_deref()
+    }
+
     /// The schemas in which a table has our trigger.
     pub fn capturing_schemas(&self) -> BTreeSet<&str> {
         self.relations.values().filter(|r| r.captured && !r.temporary).map(|r| r.schema.as_str()).collect()
@@ -96,10 +110,8 @@ impl Catalog {
         if let Some(word) = &body.statement {
             return DoBlock::Beyond(format!("it has the word {word}"));
         }
-        if body.runs_text {
-            return DoBlock::Beyond("it runs text by EXECUTE".into());
-        }
-        let mut writes = !body.targets.is_empty();
+        let mut writes = body.runs_text || !body.targets.is_empty();
+        let mut text = body.runs_text;
         for word in &body.called {
             if builtin::effect_of(word).writes {
                 return DoBlock::Beyond(format!("it calls {word}"));
@@ -110,6 +122,7 @@ impl Catalog {
                 return DoBlock::Beyond(format!("it uses {}, which {}", function.name, function.why));
             }
             writes |= function.effect.writes;
+            text |= function.effect.text;
         }
         let unseen = self.operators.values().flatten().any(|(_, effect)| effect.writes)
             || self.converted.values().any(|effect| effect.writes)
@@ -117,7 +130,7 @@ impl Catalog {
             || body.words.iter().flat_map(|word| self.relations_named(word)).any(|r| r.reading.writes);
         match (unseen, writes) {
             (true, _) => DoBlock::Beyond("an operator, a cast or a view of the database may write".into()),
-            (false, true) => DoBlock::Rows(body.targets),
+            (false, true) => DoBlock::Rows { names: body.targets, text },
             (false, false) => DoBlock::Nothing,
         }
     }

@@ -4,6 +4,8 @@
 //! [`Cell::current`] gives was read entirely after the last change had been committed on the leader, because a change
 //! moves the epoch before and after its COMMIT, and [`Cell::publish`] takes only what was read within one epoch.
 
+use std::collections::BTreeSet;
+
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 
@@ -23,12 +25,20 @@ pub struct Cell<T> {
 struct Inner<T> {
     changing: u32,
     catalog: Option<Arc<T>>,
+    /// Tables that text has changed unseen, by their names as the server writes them.
+    missed: BTreeSet<String>,
+}
+
+impl<T> Default for Inner<T> {
+    fn default() -> Self {
+        Self { changing: 0, catalog: None, missed: BTreeSet::new() }
+    }
 }
 
 impl<T> Cell<T> {
     /// `number` is another one for each database.
     pub fn new(number: u32) -> Self {
-        Self { number, epoch: AtomicU64::new(1), inner: Mutex::new(Inner { changing: 0, catalog: None }) }
+        Self { number, epoch: AtomicU64::new(1), inner: Mutex::new(Inner::default()) }
     }
 
     /// A number for what was read in an epoch that no other catalog of this process has.
@@ -64,6 +74,18 @@ impl<T> Cell<T> {
         if inner.changing == 0 && self.epoch() == read_in {
             inner.catalog = Some(catalog);
         }
+    }
+
+    /// Text that functions run has changed tables without our trigger: whoever may run such text has to plan it again.
+    pub fn miss(&self, tables: &BTreeSet<String>) {
+        let mut inner = self.lock();
+        inner.missed.extend(tables.iter().cloned());
+        self.invalidate(&mut inner);
+    }
+
+    /// For who has triggers made on them; whether that can be done or not, they are not missed any more.
+    pub fn take_missed(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.lock().missed)
     }
 
     fn invalidate(&self, inner: &mut Inner<T>) {

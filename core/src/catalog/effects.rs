@@ -21,6 +21,8 @@ pub(super) struct Source {
     /// The names in it mean the same under every search path.
     pub path_fixed: bool,
     pub arguments: Vec<Oid>,
+    /// It may do what nobody sees, however it is called.
+    pub opaque: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub(super) struct Behind {
 }
 
 /// Extensions whose volatile functions only compute: they read the clock or random bytes and write nothing.
-const AUDITED: [&str; 16] = [
+pub(super) const AUDITED: [&str; 16] = [
     "autoinc",
     "insert_username",
     // What it drops is seen all the same (`Catalog::drops_objects`).
@@ -226,6 +228,7 @@ impl Effects<'_> {
             (SourceKind::Read(body), _) => {
                 source.immutable
                     && function.effect.is_none()
+                    && !body.words.contains("execute")
                     && source.arguments.iter().all(|t| self.types.text_is_plain(*t))
                     && !body.temporal
                     && (source.path_fixed || !known.depends_on_path(body))
@@ -322,12 +325,11 @@ fn body_effect(body: &Body, volatile: bool, names: &Names) -> (Effect, String) {
     if let Some(word) = body.statement.as_ref().filter(|_| volatile) {
         return (Effect::WRITES, format!("is VOLATILE and has the word {word}"));
     }
-    if body.runs_text {
-        return (Effect::WRITES, "runs text by EXECUTE".into());
-    }
     let mut effect = Effect::default();
     let mut why = String::new();
-    if let Some(target) = body.targets.first().filter(|_| volatile) {
+    if body.runs_text {
+        (effect, why) = (Effect::TEXT, "runs text by EXECUTE".into());
+    } else if let Some(target) = body.targets.first().filter(|_| volatile) {
         (effect, why) = (Effect::ROWS, format!("is VOLATILE and writes to {target}"));
     }
     for (name, found) in used(body, names) {

@@ -31,6 +31,7 @@ impl Loader {
         effects.spread();
         self.what_is_behind();
         self.catalog.touched = self.catalog.find_touched();
+        self.catalog.unseen = self.catalog.find_unseen(&self.sources, &self.lent);
         Ok(self.catalog)
     }
 

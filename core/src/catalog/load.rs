@@ -15,6 +15,7 @@ use super::model::{
 use super::queries;
 use super::row::{CatalogFault, Row};
 use super::types::{Kind, Type, Types};
+use super::watch::Lent;
 use crate::quote::{quote_identifier, quote_qualified};
 use crate::wire::frontend::Format;
 
@@ -39,6 +40,7 @@ pub const QUERIES: &[&str] = &[
     queries::VIEWS,
     queries::DEFERRABLE,
     queries::EVENT_TRIGGERS,
+    queries::LENT,
 ];
 
 /// Takes the rows of the catalog queries, in any split, query by query.
@@ -58,6 +60,7 @@ pub struct Loader {
     pub(super) domain_defaults: HashMap<Oid, Vec<Callee>>,
     /// Functions of the server that are not IMMUTABLE.
     pub(super) changeable: HashSet<String>,
+    pub(super) lent: Lent,
 }
 
 #[derive(Debug)]
@@ -108,6 +111,7 @@ impl Loader {
                 self.catalog.deferrable.insert(row.number()?);
                 Ok(())
             }
+            queries::LENT => self.lent(row),
             _ => {
                 row.what = "an event trigger";
                 self.catalog.event_triggers.push(row.text()?);

@@ -19,7 +19,9 @@ pub mod model;
 mod path;
 mod queries;
 mod row;
+mod run;
 mod types;
+mod watch;
 
 pub use capture::DoBlock;
 pub use cell::{Cell, SchemaEpoch};
@@ -63,6 +65,8 @@ pub struct Catalog {
     pub(crate) event_triggers: Vec<String>,
     /// Tables whose rows may be changed by triggers, rules and functions, and what changes with them.
     pub(crate) touched: BTreeSet<Oid>,
+    /// Why it cannot be found out what text has done that functions run ([`watch`]).
+    pub(crate) unseen: Option<String>,
     /// Relations of which constraints or triggers can be deferred.
     pub(crate) deferrable: HashSet<Oid>,
     pub(crate) sequences: Vec<String>,

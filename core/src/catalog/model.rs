@@ -188,13 +188,20 @@ pub struct Effect {
     pub writes: bool,
     /// What it changes is more than rows of tables that its text names: capture would not see it.
     pub beyond: bool,
+    /// It runs text that it makes: that it has changed rows alone, and which, is known only afterwards ([`super::watch`]).
+    pub text: bool,
 }
 
 impl Effect {
-    pub const WRITES: Self = Self { sequences: true, settings: true, locks: true, writes: true, beyond: true };
+    pub const WRITES: Self =
+        Self { sequences: true, settings: true, locks: true, writes: true, beyond: true, text: false };
 
     /// Rows of tables, which draw from sequences.
-    pub const ROWS: Self = Self { sequences: true, settings: false, locks: false, writes: true, beyond: false };
+    pub const ROWS: Self =
+        Self { sequences: true, settings: false, locks: false, writes: true, beyond: false, text: false };
+
+    /// Whatever text may do, short of what is refused afterwards: a change of settings is.
+    pub const TEXT: Self = Self { locks: true, text: true, ..Self::ROWS };
 
     pub fn is_none(self) -> bool {
         self == Self::default()
@@ -208,6 +215,7 @@ impl std::ops::BitOrAssign for Effect {
         self.locks |= other.locks;
         self.writes |= other.writes;
         self.beyond |= other.beyond;
+        self.text |= other.text;
     }
 }
 

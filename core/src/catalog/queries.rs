@@ -200,6 +200,31 @@ pub const DEFERRABLE: &str = "SELECT k.conrelid FROM pg_catalog.pg_constraint k 
 pub const EVENT_TRIGGERS: &str =
     "SELECT evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.=) ANY ('{O,A}')";
 
+/// Roles that may do what is not seen: switch counting or triggers off, and write files and slots of the server. `$owner`
+/// may be one or become one.
+macro_rules! may_do_unseen {
+    ($owner:literal) => {
+        concat!(
+            "EXISTS (SELECT FROM pg_catalog.pg_roles m WHERE pg_catalog.pg_has_role(",
+            $owner,
+            ", m.oid, 'MEMBER') AND (m.rolsuper OR m.rolreplication \
+             OR m.rolname OPERATOR(pg_catalog.=) ANY ('{pg_write_server_files,pg_execute_server_program}')))"
+        )
+    };
+}
+
+/// What runs with the rights of such an owner: `f`, a function that is SECURITY DEFINER; `t`, a table whose rows foreign
+/// keys change, which sets off its triggers.
+pub const LENT: &str = concat!(
+    "SELECT 'f', p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+     WHERE p.prosecdef AND p.oid OPERATOR(pg_catalog.>=) 16384 AND n.nspname OPERATOR(pg_catalog.<>) 'lockstep' AND ",
+    may_do_unseen!("p.proowner"),
+    " UNION ALL SELECT 't', c.oid FROM pg_catalog.pg_class c WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint k \
+     WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid AND k.contype OPERATOR(pg_catalog.=) 'f' \
+     AND (k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}') OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'))) AND ",
+    may_do_unseen!("c.relowner")
+);
+
 /// The schemas that are searched, in their order, each in hexadecimal UTF-8 and without doubt where it ends; the client's
 /// encoding; the role that is set.
 pub const SEARCH_PATH: &str = "SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(s.name::pg_catalog.text, \

@@ -35,19 +35,22 @@ pub struct Calls {
     pub marks: Marks,
     /// A function changes rows, and nothing that capture would not see: so it is refused where there is no capture.
     pub writer: Option<Fault>,
+    /// A function runs text that it makes.
+    pub text: bool,
 }
 
 /// Refuses what may write more than capture sees.
 pub fn look(scope: &Scope<'_>, facts: &Facts) -> Outcome<Calls> {
-    let (mut marks, mut writer) = (Marks::default(), None);
+    let (mut marks, mut writer, mut text) = (Marks::default(), None, false);
     if facts.computes_with_constants() {
-        return Ok(Calls { marks, writer });
+        return Ok(Calls { marks, writer, text });
     }
     for call in &facts.functions {
         built_in(scope, call, facts, &mut marks)?;
         for function in called(scope, call)? {
             if function.effect.writes && !function.effect.beyond {
                 writer.get_or_insert_with(|| writing(function));
+                text |= function.effect.text;
                 note_effect(function.effect, &mut marks);
             } else {
                 note(function, &mut marks)?;
@@ -83,7 +86,7 @@ pub fn look(scope: &Scope<'_>, facts: &Facts) -> Outcome<Calls> {
     for relation in &facts.relations {
         readable(scope, catalog, relation, &mut marks)?;
     }
-    Ok(Calls { marks, writer })
+    Ok(Calls { marks, writer, text })
 }
 
 /// What pg_dump asks to be safe from hostile views, word by word; the setting is its own session's alone.
@@ -91,7 +94,7 @@ const DUMP_PROBE: &str = "SELECT set_config(name, 'view, foreign-table', false) 
     WHERE name = 'restrict_nonsystem_relation_kind'";
 
 const WRITING_HINT: &str =
-    "Functions are let through that only read and compute, in SQL or PL/pgSQL without EXECUTE, or built in.";
+    "Functions are let through here that only read and compute, in SQL or PL/pgSQL without EXECUTE, or built in.";
 
 fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) -> Outcome<()> {
     if call.schema.as_deref().is_some_and(|schema| schema != "pg_catalog") {

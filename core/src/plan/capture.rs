@@ -8,10 +8,10 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{ConstraintsSetStmt, DoStmt, Node};
 
 use super::calls::Calls;
-use super::policy::Capturing;
+use super::policy::{Capturing, Policy};
 use super::refuse::{refuse, refuse_always};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Captured, Marks, Plan, calls, safety};
+use super::{Action, Captured, Marks, Plan, calls, safety, watch};
 use crate::catalog::{Catalog, DoBlock, Oid, Relation};
 use crate::fault::Fault;
 use crate::quote::quote_literal;
@@ -44,7 +44,7 @@ pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     if targets.iter().any(is_of_system) {
         return Err(system_tables().into());
     }
-    let Calls { mut marks, writer } = calls::look(scope, facts)?;
+    let Calls { mut marks, writer, text } = calls::look(scope, facts)?;
     if facts.into {
         return Err(refuse("it makes a table of what it writes", "Make the table first.").into());
     }
@@ -58,7 +58,7 @@ pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     if writer.is_some() {
         tables.extend(&catalog.touched);
     }
-    captured(scope, tables, marks)
+    captured(scope, tables, marks, text)
 }
 
 fn is_of_system(relation: &&Relation) -> bool {
@@ -72,6 +72,9 @@ fn system_tables() -> Fault {
 /// Whether rows of a table can be captured.
 pub fn judge(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
     let tables = catalog.reach([relation.oid]);
+    if catalog.sets_off_text(&tables) {
+        watch::watch(Policy::default(), catalog)?;
+    }
     tables.iter().filter_map(|oid| catalog.relation(*oid)).try_for_each(|reached| safety::captured(catalog, reached))
 }
 
@@ -81,7 +84,7 @@ pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks) -> Outcome<Opt
     if !is_captured(scope, catalog, relation) {
         return Ok(None);
     }
-    let mut plan = captured(scope, catalog.reach([relation.oid]), marks)?;
+    let mut plan = captured(scope, catalog.reach([relation.oid]), marks, false)?;
     if let Action::Captured(captured) = &mut plan.action {
         Arc::make_mut(captured).copies = true;
     }
@@ -96,8 +99,8 @@ fn targets<'a>(scope: &Scope<'a>, facts: &Facts) -> Outcome<Vec<&'a Relation>> {
     facts.targets.iter().map(|name| scope.named(name)?.ok_or(Stop::Unknown)).collect()
 }
 
-/// A statement after which rows of these tables may be others.
-fn captured(scope: &Scope<'_>, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
+/// A statement after which rows of these tables may be others, and if it runs `text`, of others too.
+fn captured(scope: &Scope<'_>, tables: BTreeSet<Oid>, marks: Marks, text: bool) -> Outcome {
     let catalog = scope.catalog()?;
     for relation in tables.iter().filter_map(|oid| catalog.relation(*oid)) {
         safety::captured(catalog, relation)?;
@@ -109,19 +112,23 @@ fn captured(scope: &Scope<'_>, tables: BTreeSet<Oid>, marks: Marks) -> Outcome {
     if triggers.filter(|trigger| trigger.is_about_rows()).any(|trigger| catalog.drops_objects(&trigger.function)) {
         (marks.objects, marks.locks_objects) = (true, true);
     }
+    let watch = match text || catalog.sets_off_text(&tables) {
+        true => Some(watch::watch(scope.policy(), catalog)?),
+        false => None,
+    };
     let missing = catalog.uncaptured(&tables);
-    if scope.policy().capture == Capturing::Off && !tables.is_empty() {
+    if scope.policy().capture == Capturing::Off && (watch.is_some() || !tables.is_empty()) {
         let reason = "what it changes would have to be captured by triggers, and [replication] capture is \"off\"";
         return Err(refuse(reason, "Set it to \"auto\".").into());
     }
     if !missing.is_empty() {
         return Ok(Plan { marks, ..Action::Capture(missing.into()).into() });
     }
-    if tables.is_empty() {
+    if tables.is_empty() && watch.is_none() {
         return Ok(Plan { marks, ..Action::Leader.into() });
     }
-    let captured =
-        Captured { flush: flush(catalog), defers: !catalog.deferrable.is_empty(), settles: false, copies: false };
+    let defers = !catalog.deferrable.is_empty();
+    let captured = Captured { flush: flush(catalog), defers, settles: false, copies: false, watch };
     Ok(Plan { marks, ..Action::Captured(Arc::new(captured)).into() })
 }
 
@@ -151,7 +158,7 @@ pub fn what_is_seen(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     if catalog.capturing_schemas().is_empty() {
         return Ok(Action::Leader.into());
     }
-    let captured = Captured { flush: flush(catalog), defers: true, settles: false, copies: false };
+    let captured = Captured { flush: flush(catalog), defers: true, settles: false, copies: false, watch: None };
     Ok(Action::Captured(Arc::new(captured)).into())
 }
 
@@ -172,7 +179,7 @@ pub fn set_constraints(scope: &Scope<'_>, set: &ConstraintsSetStmt, facts: &Fact
         return Ok(Action::Leader.into());
     }
     let settles = set.constraints.is_empty() && !set.deferred;
-    let captured = Captured { flush: flush(catalog), defers: true, settles, copies: false };
+    let captured = Captured { flush: flush(catalog), defers: true, settles, copies: false, watch: None };
     let marks = Marks { sequences: true, ..Marks::default() };
     Ok(Plan { marks, ..Action::Captured(Arc::new(captured)).into() })
 }
@@ -180,7 +187,7 @@ pub fn set_constraints(scope: &Scope<'_>, set: &ConstraintsSetStmt, facts: &Fact
 /// CALL: a procedure whose name is not known gets the leader's own error.
 pub fn call(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     match calls::look(scope, facts)? {
-        Calls { marks, writer: None } => Ok(Plan { marks, ..Action::Leader.into() }),
+        Calls { marks, writer: None, .. } => Ok(Plan { marks, ..Action::Leader.into() }),
         Calls { writer: Some(_), .. } => plan(scope, facts),
     }
 }
@@ -203,11 +210,11 @@ pub fn do_block(scope: &Scope<'_>, block: &DoStmt) -> Outcome {
             Err(refuse(reason, "Send its statements one by one.").into())
         }
         DoBlock::Nothing => Ok(Plan { marks: settling(), ..Action::Leader.into() }),
-        DoBlock::Rows(names) => {
+        DoBlock::Rows { names, text } => {
             let named = names.iter().flat_map(|name| catalog.relations_named(name)).filter(|r| !r.temporary);
             let mut tables = catalog.reach(named.map(|relation| relation.oid));
             tables.extend(&catalog.touched);
-            captured(scope, tables, settling())
+            captured(scope, tables, settling(), text)
         }
     }
 }

@@ -54,6 +54,7 @@ fn of_action(action: &Action, sql: &str) -> Explained {
         Action::Unparsed => unparsed(sql),
         Action::Transaction(kind) => Explained::new("transaction", Vec::new(), of_transaction(kind)),
         Action::Write(write) => rows(&write.effect, "through RETURNING"),
+        Action::Captured(run) if run.watch.is_some() => captured(WATCHED),
         Action::Captured(_) => captured(""),
         Action::Capture(tables) => {
             captured(&format!(". First {} get that trigger, on every server", tables.join(", ")))
@@ -109,6 +110,10 @@ fn of_action(action: &Action, sql: &str) -> Explained {
         Action::ShowPoolNodes => Explained::new("the proxy", Vec::new(), "the proxy answers it"),
     }
 }
+
+/// What is said of text that functions make.
+const WATCHED: &str = ". It runs text by EXECUTE: if that changes a table without this trigger, the table gets it and the \
+    transaction is run again (40001); if it changes more than rows, or is run by a superuser or a member of one, it is refused";
 
 fn unparsed(sql: &str) -> Explained {
     if !is_understood(sql) {

@@ -10,7 +10,7 @@
 //! | `scope` | what one statement's planning may look at |
 //! | `statement` | by kind of statement |
 //! | `write`, `returning` | INSERT, UPDATE, DELETE |
-//! | `capture` | what is learned by triggers of ours |
+//! | `capture`, [`watch`] | what is learned by triggers of ours; text that functions run |
 //! | `safety` | what else happens when a table's rows change |
 //! | `calls` | functions, operators, types and views that may write |
 //! | `heritable` | what leaves nothing on the leader but rows |
@@ -56,6 +56,7 @@ mod settings;
 mod statement;
 pub mod tables;
 mod waive;
+pub mod watch;
 mod write;
 
 pub use cache::{PlanCache, unplanned};
@@ -261,6 +262,8 @@ pub struct Captured {
     pub settles: bool,
     /// COPY … FROM STDIN: our triggers fire when its data has come.
     pub copies: bool,
+    /// It runs text that functions make: what else that has done is found out behind it ([`watch`]).
+    pub watch: Option<watch::Watch>,
 }
 
 /// A write whose rows are learned by RETURNING.

@@ -104,7 +104,7 @@ fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: 
         return ddl::create_as(scope, statement, select.into_clause.as_deref(), marks);
     }
     match calls::look(scope, facts)? {
-        Calls { marks, writer: None } => {
+        Calls { marks, writer: None, .. } => {
             Ok(Plan { marks, leaves: heritable::reads(scope, facts)?, ..Action::Leader.into() })
         }
         Calls { writer: Some(_), .. } => capture::plan(scope, facts),

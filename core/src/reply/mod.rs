@@ -247,6 +247,9 @@ pub enum Own {
     Constraints,
     /// Has our triggers fire.
     Flush,
+    /// What is counted before a statement that runs text, and behind it.
+    Watch,
+    Watched,
     /// What has become of large objects.
     Objects,
     /// What is deferred in a unit with captured rows has its turn.

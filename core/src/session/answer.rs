@@ -307,7 +307,7 @@ impl Session {
         if self.segment.script.is_none() {
             return self.answer(complete);
         }
-        if !self.may_hold(complete.len()) {
+        if !self.is_watched() && !self.may_hold(complete.len()) {
             self.tell(|_| ());
         }
         self.untold.done(complete);

@@ -52,6 +52,10 @@ impl<T> ByName<T> {
         self.named.len() + usize::from(self.unnamed.is_some())
     }
 
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.unnamed.iter_mut().chain(self.named.values_mut())
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (Bytes, &T)> {
         let unnamed = self.unnamed.iter().map(|value| (Bytes::new(), value));
         unnamed.chain(self.named.iter().map(|(name, value)| (name.clone(), value)))

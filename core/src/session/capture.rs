@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::watch::Watching;
 use super::{Action, AfterDrain, Gate, Session};
 use crate::effect::capture::{APPLY, CaptureKey, CapturedRows, parameters};
 use crate::fault::{Fault, SqlState};
@@ -31,12 +32,14 @@ pub(super) struct Capture {
     copying: Option<Arc<Captured>>,
     /// Why they do not have our trigger.
     refused: Option<Fault>,
+    pub watching: Watching,
 }
 
 impl Session {
     /// Whether all statements can run as planned. If not, the shell is asked for what is missing, and `then` is handled
     /// when it is there; or what cannot be had makes a refusal of the plan.
     pub(super) fn is_capturing(&mut self, plans: &mut Plans, then: impl FnOnce() -> AfterDrain) -> bool {
+        self.need_what_text_changed(plans);
         let needed = plans.statements.iter().find_map(|planned| self.missing(&planned.plan));
         let Some(tables) = needed else {
             self.capture.asked = None;
@@ -80,6 +83,7 @@ impl Session {
     }
 
     fn ask_to_capture(&mut self, tables: Arc<[String]>, then: AfterDrain) {
+        self.capture.watching.needs = None;
         self.actions.push_back(Action::Capture(tables));
         self.after_drain = Some(then);
         if !self.owed.is_empty() {
@@ -91,6 +95,9 @@ impl Session {
     fn missing(&self, plan: &Plan) -> Option<Arc<[String]>> {
         match &plan.action {
             plan::Action::Capture(tables) => Some(tables.clone()),
+            plan::Action::Captured(captured) if captured.watch.is_some() && self.capture.watching.needs.is_some() => {
+                self.capture.watching.needs.clone()
+            }
             plan::Action::Captured(_) if self.capture.key.is_none() => Some(Arc::new([])),
             _ if plan.marks.objects && self.capture.key.is_none() => Some(Arc::new([])),
             plan::Action::Prepare { inner, .. } => self.missing(inner),
@@ -113,6 +120,10 @@ impl Session {
 
     /// A captured statement is about to be sent.
     pub(super) fn before_capture(&mut self, captured: &Captured) {
+        if captured.watch.is_some() {
+            self.unit.watch.clone_from(&captured.watch);
+        }
+        self.watch();
         if captured.settles {
             self.ask(SETTLE, Own::Settle);
             self.ask(&captured.flush, Own::Flush);
@@ -128,6 +139,7 @@ impl Session {
         }
         self.capture.copying = None;
         self.ask(&captured.flush, Own::Flush);
+        self.end_watch();
         self.unit.captured = Some(captured.clone());
     }
 
@@ -140,8 +152,10 @@ impl Session {
 
     /// Before the commit: what of users was deferred may change rows too.
     pub(super) fn settle_captured(&mut self, captured: &Captured) {
+        self.watch();
         self.ask(SETTLE, Own::Settle);
         self.ask(&captured.flush, Own::Flush);
+        self.end_watch();
         frontend::flush(&mut self.leader_out);
     }
 
@@ -186,6 +200,13 @@ impl Session {
     /// Our triggers have fired.
     pub(super) fn flushed(&mut self) {
         self.log_captured();
+        if self.unit.watch.is_none() {
+            self.captured_all();
+        }
+    }
+
+    /// Nothing of a statement, or of a unit that is about to be committed, is captured any more.
+    pub(super) fn captured_all(&mut self) {
         match self.unit.doomed.take_if(|_| self.committing.is_some()) {
             Some(fault) => self.conclude(Outcome::Aborted(fault)),
             None => self.ask_for_objects(),
@@ -205,10 +226,11 @@ impl Session {
     pub(super) fn forget_captured(&mut self) {
         self.capture.rows = CapturedRows::default();
         self.capture.copying = None;
+        self.capture.watching.begun = None;
     }
 }
 
-fn refuse(planned: &mut Planned, fault: &Fault) {
+pub(super) fn refuse(planned: &mut Planned, fault: &Fault) {
     let captured = matches!(planned.plan.action, plan::Action::Capture(_) | plan::Action::Captured(_));
     if captured || planned.plan.marks.objects {
         planned.plan = Arc::new(fault.clone().into());

@@ -166,6 +166,12 @@ impl Session {
             self.last_word = Some(frame);
             return Ok(());
         }
+        if self.changed_unseen(&fields) {
+            return Ok(());
+        }
+        if self.unit.watch.is_some() {
+            self.doubt_prepared();
+        }
         self.forget_captured();
         // What was to close a statement of ours may be among what the leader passes over now.
         self.own_left = true;

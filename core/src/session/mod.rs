@@ -51,6 +51,7 @@
 //! | `capture` | rows that triggers of ours tell |
 //! | `objects` | large objects |
 //! | `waive` | statements that are not exact and allowed |
+//! | `watch` | text that functions run |
 //! | `takeover` | another leader |
 //! | `rest` | between two segments: held, idle |
 //! | `inherit` | an open unit goes on under it |
@@ -104,6 +105,7 @@ mod stale;
 mod takeover;
 mod unsent;
 mod waive;
+mod watch;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};

@@ -22,6 +22,9 @@ use crate::wire::frontend::{self, Target};
 /// The name of what EXECUTE runs in place of a write that PREPARE has made.
 pub(super) const OWN_PREPARED: &str = "lockstep execute";
 
+/// No statement is planned in it: that of which this is said is made again at the leader before its next use.
+const DOUBTFUL: SchemaEpoch = SchemaEpoch(0);
+
 /// What a plan comes to when what EXECUTE names is known.
 #[derive(Debug, Clone)]
 pub(super) struct Meaning {
@@ -116,7 +119,8 @@ impl Session {
         let (planned, epoch) = (Self::single(plans), self.planned_in);
         let now = Statement { planned, epoch, renamings: self.renamings, ..Statement::clone(&statement) };
         let changed = now.planned.as_ref().map(|p| &p.plan) != statement.planned.as_ref().map(|p| &p.plan);
-        if changed && !self.prepare_again(name, &now, statement.client_columns()) {
+        let doubtful = statement.epoch == DOUBTFUL;
+        if (changed || doubtful) && !self.prepare_again(name, &now, statement.client_columns(), doubtful) {
             return None;
         }
         let now = Arc::new(now);
@@ -132,7 +136,19 @@ impl Session {
         self.encoding = if self.segment.open { Encoding::Unknown } else { Encoding::Reported };
     }
 
-    fn prepare_again(&mut self, name: &[u8], statement: &Statement, columns: Option<ClientColumns>) -> bool {
+    /// What a statement that has failed did with what is prepared, by text that it ran, has stayed: before their next use
+    /// all are made again.
+    pub(super) fn doubt_prepared(&mut self) {
+        self.statements.values_mut().for_each(|statement| Arc::make_mut(statement).epoch = DOUBTFUL);
+    }
+
+    fn prepare_again(
+        &mut self,
+        name: &[u8],
+        statement: &Statement,
+        columns: Option<ClientColumns>,
+        doubtful: bool,
+    ) -> bool {
         if let Some(Action::Refuse(fault)) = statement.plan().map(|plan| &plan.action) {
             self.poison(fault.clone(), 0);
             return false;
@@ -143,6 +159,12 @@ impl Session {
             return false;
         }
         if statement.maker == Maker::Sql {
+            if doubtful {
+                frontend::close(&mut self.leader_out, Target::Statement, name);
+                let undo = Undo::Outdated(Bytes::copy_from_slice(name));
+                self.owe(What::Ack { to: To::Nobody, undo }, 0);
+                self.run_own(&statement.sql, &[], Execution::Own(Own::Prepare));
+            }
             return true;
         }
         let sql = self.leader_text(statement);
@@ -226,7 +248,7 @@ impl Session {
             }
             Undo::Outdated(name) => {
                 if let Some(statement) = self.statements.get_mut(&name).map(Arc::make_mut) {
-                    (statement.planned, statement.epoch) = (None, SchemaEpoch(0));
+                    (statement.planned, statement.epoch) = (None, DOUBTFUL);
                 }
             }
         }

@@ -204,6 +204,14 @@ impl Session {
                 self.flushed();
                 Ok(())
             }
+            Own::Watch => {
+                self.watch_begins(&rows);
+                Ok(())
+            }
+            Own::Watched => {
+                self.watched(&rows);
+                Ok(())
+            }
             Own::Landing => {
                 self.landing_made();
                 Ok(())

@@ -9,6 +9,7 @@ use super::{Action, Session};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::heirs::Heir;
+use crate::plan::watch::Watch;
 use crate::plan::{Captured, Memory};
 use crate::reply::Source;
 use crate::unit::{Diary, Log, Order};
@@ -23,6 +24,8 @@ pub(super) struct Unit {
     pub deferrable: bool,
     /// Rows of it were captured, by this.
     pub captured: Option<Arc<Captured>>,
+    /// A statement of it ran text, and what was deferred may.
+    pub watch: Option<Watch>,
     pub order: Order,
     /// A statement has been sent that may have done what is not known, DDL too.
     pub waived: bool,
@@ -66,6 +69,7 @@ impl Default for Unit {
             diary: Diary::default(),
             deferrable: false,
             captured: None,
+            watch: None,
             order: Order::FollowersFirst,
             waived: false,
             own_schema: false,

@@ -5,7 +5,8 @@ use lockstep_tests::cluster::Cluster;
 const SCHEMA: &str = "CREATE TABLE orders (id int PRIMARY KEY, paid timestamptz, note text);
     CREATE TABLE heap (v int);
     CREATE SCHEMA billing; CREATE TABLE billing.invoice (number int PRIMARY KEY);
-    CREATE FUNCTION note_it() RETURNS int LANGUAGE plpgsql AS 'BEGIN EXECUTE current_setting(''app.x''); RETURN 1; END'";
+    CREATE FUNCTION note_it() RETURNS int LANGUAGE plpgsql AS 'BEGIN CREATE TABLE made (); RETURN 1; END';
+    CREATE FUNCTION run_it(text) RETURNS int LANGUAGE plpgsql AS 'BEGIN EXECUTE $1; RETURN 1; END'";
 
 fn lockstep(cluster: &Cluster, arguments: &[&str]) -> (i32, String) {
     let output = cluster.proxy.run(arguments);
@@ -28,6 +29,8 @@ fn statements_and_schemas_are_explained_with_and_without_a_running_proxy() {
     assert!(code == 0 && text.contains("rows by capture") && text.contains("heap"), "{text}");
     let (code, text) = explain(&cluster, "SELECT lo_import('x')", &[]);
     assert!(code == 1 && text.contains("refused") && text.contains("lo_import"), "{text}");
+    let (code, text) = explain(&cluster, "SELECT run_it('x')", &[]);
+    assert!(code == 0 && text.contains("rows by capture") && text.contains("runs text by EXECUTE"), "{text}");
     let refused = cluster.connect("shop").try_query("SELECT lo_import('x')").expect_err("it is refused");
     assert_eq!(refused.state(), "0A000");
     let (code, text) = explain(&cluster, "INSERT INTO invoice VALUES (1)", &[]);

@@ -169,6 +169,9 @@ BEGIN
         (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgfoid = 'lockstep.capture()'::regprocedure)) THEN
         RAISE feature_not_supported USING MESSAGE = 'the name "lockstep_capture" belongs to the proxy, and a constraint has it';
     END IF;
+    IF names IS NULL THEN
+        RETURN;
+    END IF;
     PERFORM set_config('lockstep.noted', '', true);
     EXECUTE 'SET CONSTRAINTS ' || names || ' IMMEDIATE';
     EXECUTE 'SET CONSTRAINTS ' || names || ' DEFERRED';

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::entropy;
 use crate::service::{self, Line, ServiceFault, within};
 
-const FUNCTIONS: &str = concat!(include_str!("functions.sql"), include_str!("objects.sql"));
+const FUNCTIONS: &str = concat!(include_str!("functions.sql"), include_str!("objects.sql"), include_str!("watch.sql"));
 
 /// So often is it tried while tables are locked by transactions, each time for [`LOCK_PATIENCE`]: so long may writers of
 /// these tables, queued behind us, be held up.

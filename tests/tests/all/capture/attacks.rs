@@ -38,7 +38,7 @@ fn only_the_proxy_may_apply_rows() {
     for (sql, state) in [
         ("SELECT lockstep.apply('', '')", "0A000"),
         ("DO $$ BEGIN PERFORM lockstep.apply('', ''); END $$", "0A000"),
-        ("DO $$ BEGIN EXECUTE 'SELECT lock' || 'step.apply('''', '''')'; END $$", "0A000"),
+        ("DO $$ BEGIN EXECUTE 'SELECT lock' || 'step.apply('''', '''')'; END $$", "42501"),
         ("SELECT query_to_xml('SELECT lock' || 'step.apply('''', '''')', true, true, '')", "0A000"),
     ] {
         assert_eq!(client.try_query(sql).unwrap_err().state(), state, "{sql}");
