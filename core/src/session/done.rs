@@ -230,6 +230,9 @@ fn setting(rows: &[Vec<Option<Bytes>>], name: &str) -> Option<String> {
     String::from_utf8(row.get(1)?.as_ref()?.to_vec()).ok()
 }
 
+/// Matters to CREATE TABLESPACE alone; the role that DDL in a transaction is run by may not be one that can set it.
+pub(super) const OF_UTILITIES: &str = "allow_in_place_tablespaces";
+
 /// The settings of the leader's session for a follower connection that runs its command.
 pub(super) fn connection_settings(rows: Option<Vec<Vec<Option<Bytes>>>>) -> Settings {
     let rows = rows.into_iter().flatten();
@@ -247,7 +250,7 @@ fn settings_text(rows: &[Vec<Option<Bytes>>]) -> String {
         .filter_map(|row| {
             let name = std::str::from_utf8(row.first()?.as_ref()?).ok()?;
             let value = std::str::from_utf8(row.get(1)?.as_ref()?).ok()?;
-            if name == "role" {
+            if name == "role" || name == OF_UTILITIES {
                 return None;
             }
             Some(format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value)))

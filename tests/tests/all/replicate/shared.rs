@@ -2,6 +2,7 @@
 
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
+use lockstep_tests::users::SUPERUSER;
 
 #[test]
 fn databases_roles_grants_and_extensions_come_and_go_on_every_server() {
@@ -44,5 +45,20 @@ fn databases_roles_grants_and_extensions_come_and_go_on_every_server() {
     assert!(cluster.proxy.degradations().is_empty());
     assert_identical(&cluster.nodes);
     client.query("DROP DATABASE shop");
+    assert_identical(&cluster.nodes);
+}
+
+/// The setting is a superuser's own, and without it no server takes the command.
+#[test]
+fn a_tablespace_inside_the_data_directory_comes_and_goes_on_every_server() {
+    let cluster = Cluster::start(2);
+    let mut client = cluster.proxy.connect_as(&SUPERUSER, "postgres");
+    client.query("SET allow_in_place_tablespaces = on");
+    client.query("CREATE TABLESPACE inside LOCATION ''");
+    client.query("CREATE ROLE clerk; GRANT CREATE ON TABLESPACE inside TO clerk; GRANT CREATE ON SCHEMA public TO clerk");
+    client.query("SET ROLE clerk");
+    client.query("CREATE TABLE t (id int) TABLESPACE inside");
+    client.query("RESET ROLE");
+    assert!(cluster.proxy.degradations().is_empty());
     assert_identical(&cluster.nodes);
 }
