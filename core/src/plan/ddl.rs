@@ -399,6 +399,8 @@ pub fn is_plain(node: &NodeEnum) -> bool {
             | CreatePublicationStmt(_)
             | AlterPublicationStmt(_)
             | AlterDatabaseStmt(_)
+            | AlterTableSpaceOptionsStmt(_)
+            | AlterTableMoveAllStmt(_)
     )
 }
 

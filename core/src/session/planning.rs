@@ -265,7 +265,8 @@ impl Session {
         let Some((read_in, loader)) = self.loader.take() else { return Ok(()) };
         let mut catalog = loader.finish().map_err(|e| e.to_string())?;
         let current = matches!(rows, [row] if matches!(row.first(), Some(Some(level)) if level == "read committed" || level == "read uncommitted"));
-        let shared = current && !self.unit.own_schema && catalog.is_for_all();
+        // One that has made temporary relations reads its own, be they gone or not.
+        let shared = current && !self.unit.own_schema && !self.temporary && catalog.is_for_all();
         if shared {
             catalog.version = self.catalogs.version(read_in);
             if self.leads {

@@ -16,6 +16,19 @@ fn as_units() {
 
 const CASES: &[Case] = &[
     Case {
+        name: "writes of a session whose temporary tables are gone",
+        given: TABLE,
+        when: &[
+            Sql("CREATE TEMP TABLE x (id int)"),
+            Sql("INSERT INTO x VALUES (1)"),
+            Sql("DROP TABLE x"),
+            Sql("INSERT INTO t VALUES (6, 1)"),
+            Sql("DISCARD TEMP"),
+            Sql("INSERT INTO t VALUES (7, 1)"),
+        ],
+        then: ("SELECT count(*) FROM t", "7"),
+    },
+    Case {
         name: "a commit",
         given: TABLE,
         when: &[
