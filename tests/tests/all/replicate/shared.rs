@@ -1,7 +1,7 @@
 //! What all databases of a server share, and extensions: databases, roles, passwords, grants.
 
 use lockstep_tests::cluster::Cluster;
-use lockstep_tests::compare::assert_identical;
+use lockstep_tests::compare::{assert_identical, assert_identical_database};
 use lockstep_tests::users::SUPERUSER;
 
 #[test]
@@ -60,5 +60,11 @@ fn a_tablespace_inside_the_data_directory_comes_and_goes_on_every_server() {
     client.query("CREATE TABLE t (id int) TABLESPACE inside");
     client.query("RESET ROLE");
     assert!(cluster.proxy.degradations().is_empty());
+    // The directory is named after the OID, which is each server's own.
+    let placed = "SELECT spcname FROM pg_tablespace s JOIN pg_class c ON c.reltablespace = s.oid WHERE relname = 't'";
+    assert_eq!(cluster.nodes[1].connect("postgres").value(placed), "inside");
+    assert_identical_database(&cluster.nodes, "postgres");
+    client.query("DROP TABLE t; DROP OWNED BY clerk");
+    client.query("DROP TABLESPACE inside");
     assert_identical(&cluster.nodes);
 }
