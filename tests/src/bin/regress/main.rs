@@ -81,7 +81,9 @@ fn directly(args: &Args, source: &Source, suites: &[SuiteName]) -> Result<Direct
         for test in wanted(args, source, name) {
             let file = format!("direct/{}/{test}.out", name.text());
             let text = match &args.direct {
-                Some(directory) => std::fs::read_to_string(directory.join(&file)).map_err(|e| format!("{file}: {e}"))?,
+                Some(directory) => {
+                    std::fs::read_to_string(directory.join(&file)).map_err(|e| format!("{file}: {e}"))?
+                }
                 None => suite.run(&test).text,
             };
             keep(args.keep.as_deref(), &file, &text);

@@ -17,7 +17,10 @@ impl Source {
         let source = Self(root.join("src/test"));
         let schedules = SuiteName::ALL.map(|suite| source.schedule(suite));
         if let Some(missing) = schedules.iter().find(|schedule| !schedule.is_file()) {
-            return Err(format!("{} is not there: name PostgreSQL's source; --help says how to get it", missing.display()));
+            return Err(format!(
+                "{} is not there: name PostgreSQL's source; --help says how to get it",
+                missing.display()
+            ));
         }
         if !isolation_tester().is_file() || !includes().is_some_and(|includes| includes.is_dir()) {
             return Err("the isolation tester and the server's headers are missing: \
@@ -55,7 +58,10 @@ impl Source {
             SuiteName::Isolation => self.0.join("isolation/expected"),
         };
         let names = (0..10).map(|n| if n == 0 { format!("{test}.out") } else { format!("{test}_{n}.out") });
-        names.filter_map(|name| std::fs::read(folder.join(name)).ok()).map(|b| String::from_utf8_lossy(&b).into()).collect()
+        names
+            .filter_map(|name| std::fs::read(folder.join(name)).ok())
+            .map(|b| String::from_utf8_lossy(&b).into())
+            .collect()
     }
 }
 

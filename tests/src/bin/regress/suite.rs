@@ -101,7 +101,8 @@ impl Suite<'_> {
     fn client(&self, program: PathBuf) -> Command {
         let mut command = Command::new(program);
         let inherited = std::env::vars_os().map(|(name, _)| name);
-        for name in inherited.filter(|name| name.to_str().is_some_and(|n| n.starts_with("PG") || n.starts_with("LC_"))) {
+        for name in inherited.filter(|name| name.to_str().is_some_and(|n| n.starts_with("PG") || n.starts_with("LC_")))
+        {
             command.env_remove(name);
         }
         command.current_dir(self.ground.path()).env_remove("LANGUAGE").env("LANG", "C.UTF-8").env("LC_MESSAGES", "C");

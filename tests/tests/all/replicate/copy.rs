@@ -100,7 +100,8 @@ fn from_a_file_of_the_server() {
     let (cluster, _owner) = stage("copied_file", schema);
     let file = cluster.nodes[0].data_dir().join("rows");
     std::fs::write(&file, "1\n2\n30\n").expect("write a file for the leader");
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("let the leader read it");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .expect("let the leader read it");
     let file = file.display();
     let mut client = Client::connect(&cluster.proxy.address(), &SUPERUSER, "copied_file");
     let answer = client.query(&format!("COPY t (id) FROM '{file}' WHERE id < 10"));
@@ -115,7 +116,10 @@ fn from_a_file_of_the_server() {
     let failure = client.try_query("COPY t FROM '/nothing'").expect_err("no file");
     assert_eq!(failure.state(), "58P01", "{failure}");
     let follower = &cluster.nodes[1];
-    assert_eq!(follower.connect("copied_file").value("SELECT string_agg(id || v || n, ' ') FROM t"), "1none1 2none2 30none3");
+    assert_eq!(
+        follower.connect("copied_file").value("SELECT string_agg(id || v || n, ' ') FROM t"),
+        "1none1 2none2 30none3"
+    );
     assert_eq!(follower.connect("copied_file").value("SELECT sum(id) FROM seen"), "33");
     assert_identical_database(&cluster.nodes, "copied_file");
 }
@@ -143,6 +147,18 @@ fn stage(database: &str, schema: &str) -> (std::sync::Arc<Cluster>, Client) {
 const SOON: Duration = Duration::from_secs(20);
 
 const CASES: &[Case] = &[
+    Case {
+        name: "into a temporary table first",
+        given: "CREATE TABLE t (id int PRIMARY KEY);",
+        when: &[
+            Sql("CREATE TEMP TABLE x (id int)"),
+            Copy("COPY x FROM STDIN", "1\n2\n"),
+            Sql("INSERT INTO t SELECT id FROM x"),
+            FailingCopy("COPY x FROM STDIN", "no number\n", "22P02"),
+            Sql("INSERT INTO t VALUES (3)"),
+        ],
+        then: ("SELECT sum(id) FROM t", "6"),
+    },
     Case {
         name: "rows as they are",
         given: "CREATE TABLE t (id int PRIMARY KEY, v text, d date);",

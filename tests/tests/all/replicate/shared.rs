@@ -55,7 +55,8 @@ fn a_tablespace_inside_the_data_directory_comes_and_goes_on_every_server() {
     let mut client = cluster.proxy.connect_as(&SUPERUSER, "postgres");
     client.query("SET allow_in_place_tablespaces = on");
     client.query("CREATE TABLESPACE inside LOCATION ''");
-    client.query("CREATE ROLE clerk; GRANT CREATE ON TABLESPACE inside TO clerk; GRANT CREATE ON SCHEMA public TO clerk");
+    client
+        .query("CREATE ROLE clerk; GRANT CREATE ON TABLESPACE inside TO clerk; GRANT CREATE ON SCHEMA public TO clerk");
     client.query("SET ROLE clerk");
     client.query("CREATE TABLE t (id int) TABLESPACE inside");
     client.query("RESET ROLE");
