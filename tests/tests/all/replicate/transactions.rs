@@ -31,6 +31,16 @@ const CASES: &[Case] = &[
         then: ("SELECT count(*) FROM t", "6"),
     },
     Case {
+        name: "functions whose bodies name temporary tables",
+        given: TABLE,
+        when: &[
+            Sql("CREATE TEMP TABLE x (id int)"),
+            Sql("CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'INSERT INTO x VALUES (1)'"),
+            Fails("CREATE FUNCTION g() RETURNS void LANGUAGE sql AS 'INSERT INTO y VALUES (1)'", "42P01"),
+        ],
+        then: ("SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace", "1"),
+    },
+    Case {
         name: "writes of a session whose temporary tables are gone",
         given: TABLE,
         when: &[
