@@ -172,6 +172,7 @@ impl Loader {
             b'v' => RelationKind::View,
             b'm' => RelationKind::MaterializedView,
             b'S' => RelationKind::Sequence,
+            b'i' | b'I' => RelationKind::Index,
             _ => RelationKind::Foreign,
         };
         let (temporary, row_security, partition) = (row.bool()?, row.bool()?, row.bool()?);

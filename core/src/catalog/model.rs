@@ -16,6 +16,7 @@ pub enum RelationKind {
     MaterializedView,
     Foreign,
     Sequence,
+    Index,
 }
 
 #[derive(Debug, Clone)]

@@ -36,7 +36,9 @@ pub(super) fn multi(table: &str, kind: RowKind, columns: &[EffectColumn], overri
 fn insert(table: &str, kind: RowKind, columns: &[EffectColumn], overriding: bool, rows: usize) -> String {
     let names = list(columns, |_, c| quote_identifier(&c.name));
     let overriding = if overriding { "OVERRIDING SYSTEM VALUE " } else { "" };
-    let mut sql = format!("INSERT INTO {table} ({names}) {overriding}{}", values(columns, rows));
+    // Named apart from what ON CONFLICT calls the new row: a table may be called like that.
+    let alias = if kind == RowKind::Upsert { " AS t" } else { "" };
+    let mut sql = format!("INSERT INTO {table}{alias} ({names}) {overriding}{}", values(columns, rows));
     if kind == RowKind::Upsert {
         sql.push_str(&conflict(columns));
     }

@@ -79,14 +79,14 @@ pub fn judge(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
 }
 
 /// COPY into a table whose rows are captured; `None`: they are not.
-pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks) -> Outcome<Option<Plan>> {
+pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks, from_client: bool) -> Outcome<Option<Plan>> {
     let catalog = scope.catalog()?;
     if !is_captured(scope, catalog, relation) {
         return Ok(None);
     }
     let mut plan = captured(scope, catalog.reach([relation.oid]), marks, false)?;
     if let Action::Captured(captured) = &mut plan.action {
-        Arc::make_mut(captured).copies = true;
+        Arc::make_mut(captured).copies = from_client;
     }
     Ok(Some(plan))
 }

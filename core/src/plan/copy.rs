@@ -1,5 +1,5 @@
 //! COPY. The data goes to followers as the client sent it where no value is a server's to choose (`data`), else as the
-//! rows that the leader has made of it (`landing`).
+//! rows that the leader has made of it (`landing`). A file that the leader reads is data that no follower has: its rows go.
 
 use std::sync::Arc;
 
@@ -17,18 +17,21 @@ mod data;
 pub mod landing;
 
 pub fn plan(scope: &Scope<'_>, statement: &Statement, copy: &CopyStmt, facts: &Facts) -> Outcome {
-    if copy.is_program || !copy.filename.is_empty() {
+    let of_file = !copy.filename.is_empty();
+    if copy.is_program || of_file && !copy.is_from {
         let hint = "COPY … FROM STDIN or TO STDOUT, psql's \\copy.";
-        return Err(refuse("COPY would use a file or program of one server", hint).into());
+        return Err(refuse("COPY would write a file or run a program of one server", hint).into());
     }
     if !copy.is_from {
         return to_stdout(scope, facts);
     }
-    match from_stdin(scope, statement, copy, facts) {
+    match from(scope, statement, copy, facts) {
         Err(Stop::Unknown) => {
             let hint =
                 "Run it again. The system's own tables are written by the statements that PostgreSQL has for it.";
-            Ok(Action::CopyUnknown(refuse("it is not known into what COPY would write", hint)).into())
+            let fault = refuse("it is not known into what COPY would write", hint);
+            // A server that reads a file asks for no data before it writes.
+            if of_file { Err(fault.into()) } else { Ok(Action::CopyUnknown(fault).into()) }
         }
         other => other,
     }
@@ -42,7 +45,7 @@ fn to_stdout(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     Ok(Plan { marks, ..Action::Leader.into() })
 }
 
-fn from_stdin(scope: &Scope<'_>, statement: &Statement, copy: &CopyStmt, facts: &Facts) -> Outcome {
+fn from(scope: &Scope<'_>, statement: &Statement, copy: &CopyStmt, facts: &Facts) -> Outcome {
     let range = copy.relation.as_ref().ok_or(Stop::Unknown)?;
     let catalog = scope.catalog()?;
     let relation = scope.relation_of(range)?.ok_or(Stop::Unknown)?;
@@ -52,15 +55,18 @@ fn from_stdin(scope: &Scope<'_>, statement: &Statement, copy: &CopyStmt, facts: 
         safety::temporary(catalog, relation)?;
         return Ok(Plan { marks: called, ..Action::Leader.into() });
     }
-    if let Some(plan) = capture::copy(scope, relation, called)? {
+    let of_file = !copy.filename.is_empty();
+    if let Some(plan) = capture::copy(scope, relation, called, !of_file)? {
         return Ok(plan);
     }
     safety::check(catalog, relation, Change { event: Event::Insert, assigned: &[], defaults: true }, true)?;
-    // The data goes on in the encoding in which it comes: that must be known.
-    scope.converts()?;
     let columns = columns(relation, &copy.attlist)?;
-    if let Some(copy) = data::plan(catalog, relation, copy, &columns)? {
-        return Ok(Action::CopyIn(Arc::new(copy)).into());
+    if !of_file {
+        // The data goes on in the encoding in which it comes: that must be known.
+        scope.converts()?;
+        if let Some(copy) = data::plan(catalog, relation, copy, &columns)? {
+            return Ok(Action::CopyIn(Arc::new(copy)).into());
+        }
     }
     let rows = landing::plan(scope, statement, relation, copy, &columns)?;
     Ok(Plan { marks: called, ..Action::CopyRows(Arc::new(rows)).into() })

@@ -399,7 +399,7 @@ pub fn is_plain(node: &NodeEnum) -> bool {
             | CreatePublicationStmt(_)
             | AlterPublicationStmt(_)
             | AlterDatabaseStmt(_)
-    )
+    ) || matches!(node, AlterTableSpaceOptionsStmt(_) | AlterTableMoveAllStmt(_))
 }
 
 fn unknown(node: &NodeEnum) -> Stop {

@@ -284,7 +284,7 @@ impl Owed {
     pub fn passes(&self, tag: u8) -> bool {
         match &self.what {
             What::Raw { done, .. } => match tag {
-                backend::READY_FOR_QUERY | backend::ERROR_RESPONSE => false,
+                backend::READY_FOR_QUERY | backend::ERROR_RESPONSE | backend::COPY_IN_RESPONSE => false,
                 backend::FUNCTION_CALL_RESPONSE => !matches!(done.note, Note::MakesObject(_)),
                 // Not before it is known whether a transaction is open.
                 backend::COMMAND_COMPLETE => !done.ends_transaction(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::client::OWN_NAME;
 use super::done::connection_settings;
 use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
+use crate::catalog::{Catalog, Cell};
 use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
@@ -87,6 +88,26 @@ pub(super) struct Committing {
     /// The tag of the leader's COMMIT.
     pub tag: Option<Bytes>,
     pub schema: bool,
+}
+
+impl Committing {
+    /// Plans of others end here. By what is read from now on nobody else plans, until it has been carried out; but a
+    /// command outside transactions may wait for transactions of others, which must be able to go on. Such a command
+    /// changes definitions on its way, and what was planned then is found to be overtaken at its end.
+    fn overtakes(&self, catalogs: &Cell<Catalog>) {
+        catalogs.begin_change();
+        if self.via.utility().is_some() {
+            catalogs.end_change();
+        }
+    }
+
+    /// It is over: what was planned since its beginning is overtaken, too.
+    pub(super) fn has_overtaken(&self, catalogs: &Cell<Catalog>) {
+        if self.via.utility().is_some() {
+            catalogs.begin_change();
+        }
+        catalogs.end_change();
+    }
 }
 
 impl Session {
@@ -197,7 +218,7 @@ impl Session {
             ));
         }
         if committing.schema {
-            self.catalogs.begin_change();
+            committing.overtakes(&self.catalogs);
         }
         committing.machine = Some(Commit::new(committing.order, self.leader, membership.followers()));
         self.pump();

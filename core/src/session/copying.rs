@@ -19,13 +19,21 @@ impl Session {
             Action::CopyIn(copy) => (Some(text), self.copy_execution(copy, marks, source)),
             Action::CopyRows(copy) => {
                 let text = self.begin_landing(copy, &text, marks, source, shift as usize);
-                (text, Execution::Landing { ended: false })
+                (text, Execution::Landing { ended: copy.of_file })
             }
             Action::CopyUnknown(fault) => (Some(text), Execution::Unknown(Box::new(fault.clone()))),
             _ => return,
         };
         if let Some(text) = text {
             self.send(&text, &[], Shape::Whole, execution, shift);
+            self.move_from_file(action);
+        }
+    }
+
+    /// The data comes from a file of the leader, to its end: the client has nothing to send.
+    pub(super) fn move_from_file(&mut self, action: &Action) {
+        if matches!(action, Action::CopyRows(copy) if copy.of_file) {
+            self.move_landed();
         }
     }
 

@@ -230,11 +230,20 @@ fn setting(rows: &[Vec<Option<Bytes>>], name: &str) -> Option<String> {
     String::from_utf8(row.get(1)?.as_ref()?.to_vec()).ok()
 }
 
+/// Matters to CREATE TABLESPACE alone; the role that DDL in a transaction is run by may not be one that can set it.
+pub(super) const OF_UTILITIES: &str = "allow_in_place_tablespaces";
+
+/// It is told by itself, before the settings.
+const ROLE: &str = "role";
+
+/// A function's body may name temporary tables, which followers do not have; the leader has checked it.
+const BODY_CHECK: &str = "check_function_bodies";
+
 /// The settings of the leader's session for a follower connection that runs its command.
 pub(super) fn connection_settings(rows: Option<Vec<Vec<Option<Bytes>>>>) -> Settings {
     let rows = rows.into_iter().flatten();
     rows.filter_map(|row| match &row[..] {
-        [Some(name), Some(value)] if name != "role" => Some((name.clone(), value.clone())),
+        [Some(name), Some(value)] if name != ROLE => Some((name.clone(), value.clone())),
         _ => None,
     })
     .collect()
@@ -247,11 +256,12 @@ fn settings_text(rows: &[Vec<Option<Bytes>>]) -> String {
         .filter_map(|row| {
             let name = std::str::from_utf8(row.first()?.as_ref()?).ok()?;
             let value = std::str::from_utf8(row.get(1)?.as_ref()?).ok()?;
-            if name == "role" {
+            if [ROLE, OF_UTILITIES, BODY_CHECK].contains(&name) {
                 return None;
             }
             Some(format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value)))
         })
         .collect();
-    if calls.is_empty() { String::new() } else { format!("SELECT {}", calls.join(", ")) }
+    let unchecked = format!("pg_catalog.set_config('{BODY_CHECK}', 'off', true)");
+    if calls.is_empty() { String::new() } else { format!("SELECT {}, {unchecked}", calls.join(", ")) }
 }

@@ -240,7 +240,8 @@ impl Session {
             Action::CopyRows(copy) => {
                 let before = portal.statement.readable[..span.start].chars().count();
                 if self.begin_landing(copy, &text(), marks, portal.source(), before).is_some() {
-                    self.execute_on_leader(frame, Execution::Landing { ended: false });
+                    self.execute_on_leader(frame, Execution::Landing { ended: copy.of_file });
+                    self.move_from_file(&plan.action);
                 }
             }
             Action::CopyUnknown(fault) => {

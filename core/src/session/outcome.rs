@@ -54,7 +54,7 @@ impl Session {
                 self.actions.push_back(Action::Orphaned { leader: self.leader, touched });
             }
             if committing.schema {
-                self.catalogs.end_change();
+                committing.has_overtaken(&self.catalogs);
             }
             self.actions.push_back(Action::Release);
         }

@@ -22,9 +22,10 @@ use crate::reply::{Execution, Owed, Own, To, Undo, What};
 use crate::wire::backend::Status;
 use crate::wire::frontend::{self, Target};
 
-/// The settings that DDL may depend on, and the role: what followers are told before its text.
+/// The settings that DDL may depend on, and the role: what followers are told before its text. What only a superuser
+/// may set is among them where a command outside transactions depends on it ([`super::done::OF_UTILITIES`]).
 const SETTINGS_QUERY: &str = "SELECT name, setting FROM pg_catalog.pg_settings \
-    WHERE source IN ('session', 'client') AND context = 'user' AND name NOT IN ('application_name', 'client_encoding', \
+    WHERE source IN ('session', 'client') AND (context = 'user' OR name = 'allow_in_place_tablespaces') AND name NOT IN ('application_name', 'client_encoding', \
     'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', \
     'client_min_messages', 'synchronous_commit', 'transaction_isolation', 'transaction_read_only', \
     'transaction_deferrable', 'default_transaction_isolation', 'default_transaction_read_only', \
@@ -272,7 +273,8 @@ impl Session {
         let Some((read_in, loader)) = self.loader.take() else { return Ok(()) };
         let mut catalog = loader.finish().map_err(|e| e.to_string())?;
         let current = matches!(rows, [row] if matches!(row.first(), Some(Some(level)) if level == "read committed" || level == "read uncommitted"));
-        let shared = current && !self.unit.own_schema && catalog.is_for_all();
+        // One that has made temporary relations reads its own, be they gone or not.
+        let shared = current && !self.unit.own_schema && !self.temporary && catalog.is_for_all();
         if shared {
             catalog.version = self.catalogs.version(read_in);
             if self.leads {

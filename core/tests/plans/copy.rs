@@ -98,6 +98,16 @@ fn the_same_plan_serves_a_text_with_other_blanks_and_bytes_that_are_not_utf_8() 
 }
 
 #[test]
+fn what_only_the_leader_can_read_goes_through_a_landing_table() {
+    let copy = rows("COPY tree FROM '/x' (FORMAT csv) WHERE id > 1");
+    assert!(copy.of_file && !rows("COPY users (name) FROM STDIN").of_file);
+    let texts = texts("COPY tree FROM '/x' (FORMAT csv) WHERE id > 1");
+    assert_eq!(texts.copy, "COPY pg_temp.lockstep_landing (\"id\", \"parent\", \"title\") FROM '/x' (FORMAT csv) ");
+    let captured = &plan("COPY triggered FROM '/x'").action;
+    assert!(matches!(captured, Action::Capture(_) | Action::Captured(_)), "{captured:?}");
+}
+
+#[test]
 fn copy_that_cannot_be_carried_out_exactly_is_refused() {
     for (sql, why) in [
         ("COPY tree (id) FROM STDIN WHERE parent > 1", "parent"),
@@ -107,7 +117,10 @@ fn copy_that_cannot_be_carried_out_exactly_is_refused() {
         ("COPY users FROM STDIN (DEFAULT 'x')", "DEFAULT"),
         ("COPY named FROM STDIN WHERE id > 1", "settings"),
         ("COPY calls_default (id) FROM STDIN", "writes"),
-        ("COPY triggered FROM '/x'", "file"),
+        ("COPY tree FROM PROGRAM 'cat'", "program"),
+        ("COPY tree TO '/x'", "file"),
+        ("COPY nothing FROM '/x'", "not known"),
+        ("COPY pg_class FROM '/x'", "not known"),
     ] {
         assert_refused(sql, why);
     }

@@ -42,6 +42,8 @@ fn ddl_goes_as_text() {
         "COMMENT ON TABLE users IS 'now'",
         "TRUNCATE users CASCADE",
         "ANALYZE",
+        "ALTER TABLESPACE x SET (random_page_cost = 2)",
+        "ALTER TABLE ALL IN TABLESPACE x SET TABLESPACE pg_default",
         "CLUSTER users USING users_pkey",
         "REINDEX TABLE users",
         "DROP ROLE app",

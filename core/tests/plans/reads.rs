@@ -50,7 +50,7 @@ fn what_may_write_within_a_read_is_refused() {
         ("EXPLAIN ANALYZE SELECT writes()", "executes"),
         ("COPY (DELETE FROM users RETURNING *) TO STDOUT", "writes"),
         ("COPY users TO '/tmp/x'", "file"),
-        ("COPY users FROM PROGRAM 'cat'", "file"),
+        ("COPY users FROM PROGRAM 'cat'", "program"),
         ("SELECT lo_import('x')", "lo_import"),
         ("SELECT query_to_xml('SELECT writes()', true, true, '')", "query_to_xml"),
         ("DECLARE c CURSOR FOR SELECT writes()", "public.writes"),

@@ -8,11 +8,15 @@ use lockstep_core::wire::frontend;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical_database;
 use lockstep_tests::raw::Client;
+use lockstep_tests::wait;
 
 const SCHEMA: &str = "CREATE TABLE job (id int PRIMARY KEY, state text NOT NULL DEFAULT 'queued', worker int); \
                       INSERT INTO job SELECT n FROM generate_series(1, 40) n; \
                       CREATE TABLE account (id int PRIMARY KEY, amount int NOT NULL); \
                       INSERT INTO account VALUES (1, 100), (2, 100), (3, 100)";
+
+/// So long may a wait take to be seen.
+const SOON: Duration = Duration::from_secs(20);
 
 fn stage(database: &str) -> std::sync::Arc<Cluster> {
     let cluster = Cluster::shared();
@@ -196,4 +200,23 @@ fn nobody_notices_what_another_session_takes_its_time_with() {
     idle.query("COMMIT");
     deaf.answer().expect("all rows come, late");
     assert_identical_database(&cluster.nodes, "patience");
+}
+
+/// Though others have to know the schema for their statements, and it waits for one of them.
+#[test]
+fn a_command_that_waits_for_transactions_holds_nobody_up() {
+    let cluster = stage("indexed");
+    let (mut old, mut builder) = (cluster.connect("indexed"), cluster.connect("indexed"));
+    old.query("BEGIN");
+    old.query("INSERT INTO job SELECT 100");
+    ask(&mut builder, "CREATE INDEX CONCURRENTLY by_amount ON account (amount)");
+    let mut observer = cluster.nodes[0].connect("indexed");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND wait_event_type = 'Lock'";
+    wait::until(SOON, "the command waits", || (observer.value(waits) == "1").then_some(()));
+    let mut other = cluster.connect("indexed");
+    assert_eq!(other.query("UPDATE account SET amount = amount + 1 WHERE id IN (SELECT 1 + 1)").tags, ["UPDATE 1"]);
+    assert_eq!(old.query("INSERT INTO account SELECT 4, count(*) FROM job").tags, ["INSERT 0 1"]);
+    old.query("COMMIT");
+    assert_eq!(builder.answer().expect("the end of the command").tags, ["CREATE INDEX"]);
+    assert_identical_database(&cluster.nodes, "indexed");
 }

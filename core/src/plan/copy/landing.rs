@@ -23,9 +23,11 @@ pub const NAME: &str = "lockstep_landing";
 
 pub const DROP: &str = "DROP TABLE pg_temp.lockstep_landing";
 
-/// COPY … FROM STDIN through a landing table.
+/// COPY … FROM through a landing table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CopyRows {
+    /// The leader reads the data from a file, the client sends none.
+    pub of_file: bool,
     /// The client's table, without its schema, as errors name it.
     pub table: String,
     /// Makes the landing table.
@@ -76,6 +78,7 @@ pub fn plan(
     let names = names.join(", ");
     let table = quote_qualified(&relation.schema, &relation.name);
     Ok(CopyRows {
+        of_file: !copy.filename.is_empty(),
         table: relation.name.clone(),
         create: format!("CREATE TEMPORARY TABLE {NAME} AS SELECT {names} FROM {table} WITH NO DATA"),
         target: format!("pg_temp.{NAME} ({names}) "),

@@ -7,7 +7,7 @@ use lockstep_core::wire::frontend;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical_database;
 use lockstep_tests::raw::Client;
-use lockstep_tests::users::APP_MD5;
+use lockstep_tests::users::{APP_MD5, SUPERUSER};
 use lockstep_tests::wait;
 
 use super::Do::{Copy, FailingCopy, Sql};
@@ -90,6 +90,40 @@ fn into_a_table_that_is_not_known_is_refused_when_it_exists() {
     assert_identical_database(&cluster.nodes, "copied_unknown");
 }
 
+/// The file is on the leader alone.
+#[test]
+fn from_a_file_of_the_server() {
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, v text DEFAULT 'none', n serial); CREATE TABLE seen (id int);
+        CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO seen VALUES (new.id); RETURN new; END';
+        CREATE TABLE watched (id int PRIMARY KEY);
+        CREATE TRIGGER see BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION see()";
+    let (cluster, _owner) = stage("copied_file", schema);
+    let file = cluster.nodes[0].data_dir().join("rows");
+    std::fs::write(&file, "1\n2\n30\n").expect("write a file for the leader");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .expect("let the leader read it");
+    let file = file.display();
+    let mut client = Client::connect(&cluster.proxy.address(), &SUPERUSER, "copied_file");
+    let answer = client.query(&format!("COPY t (id) FROM '{file}' WHERE id < 10"));
+    assert_eq!(answer.tags, ["COPY 2"]);
+    let answer = client.query(&format!("SELECT 1; COPY watched FROM '{file}'; SELECT 2"));
+    assert_eq!(answer.tags, ["SELECT 1", "COPY 3", "SELECT 1"]);
+    client.try_execute(&format!("COPY t (id) FROM '{file}' WHERE id > 10"), &[]).expect("a COPY with Execute");
+    let failure = client.try_query(&format!("COPY t (id) FROM '{file}'")).expect_err("keys that are there");
+    assert_eq!(failure.state(), "23505", "{failure}");
+    let failure = client.try_query(&format!("COPY t (id, v) FROM '{file}'")).expect_err("a line too short");
+    assert_eq!(failure.state(), "22P04", "{failure}");
+    let failure = client.try_query("COPY t FROM '/nothing'").expect_err("no file");
+    assert_eq!(failure.state(), "58P01", "{failure}");
+    let follower = &cluster.nodes[1];
+    assert_eq!(
+        follower.connect("copied_file").value("SELECT string_agg(id || v || n, ' ') FROM t"),
+        "1none1 2none2 30none3"
+    );
+    assert_eq!(follower.connect("copied_file").value("SELECT sum(id) FROM seen"), "33");
+    assert_identical_database(&cluster.nodes, "copied_file");
+}
+
 #[test]
 fn by_a_role_that_may_not_make_temporary_tables_tells_what_is_missing() {
     let (cluster, mut owner) = stage("copied_poorly", "CREATE TABLE t (id serial PRIMARY KEY, v text)");
@@ -113,6 +147,18 @@ fn stage(database: &str, schema: &str) -> (std::sync::Arc<Cluster>, Client) {
 const SOON: Duration = Duration::from_secs(20);
 
 const CASES: &[Case] = &[
+    Case {
+        name: "into a temporary table first",
+        given: "CREATE TABLE t (id int PRIMARY KEY);",
+        when: &[
+            Sql("CREATE TEMP TABLE x (id int)"),
+            Copy("COPY x FROM STDIN", "1\n2\n"),
+            Sql("INSERT INTO t SELECT id FROM x"),
+            FailingCopy("COPY x FROM STDIN", "no number\n", "22P02"),
+            Sql("INSERT INTO t VALUES (3)"),
+        ],
+        then: ("SELECT sum(id) FROM t", "6"),
+    },
     Case {
         name: "rows as they are",
         given: "CREATE TABLE t (id int PRIMARY KEY, v text, d date);",

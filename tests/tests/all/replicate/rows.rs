@@ -107,6 +107,15 @@ const CHOSEN: &[Case] = &[
 
 const CONFLICTS: &[Case] = &[
     Case {
+        name: "in a table that is called as the new row is",
+        given: "CREATE TABLE excluded (id int PRIMARY KEY, v int);",
+        when: &[
+            Sql("INSERT INTO excluded VALUES (1, 1)"),
+            Sql("INSERT INTO excluded AS target VALUES (1, 2) ON CONFLICT (id) DO UPDATE SET v = excluded.v"),
+        ],
+        then: ("SELECT v FROM excluded", "2"),
+    },
+    Case {
         name: "DO NOTHING",
         given: STOCK,
         when: &[

@@ -1,7 +1,8 @@
 //! What all databases of a server share, and extensions: databases, roles, passwords, grants.
 
 use lockstep_tests::cluster::Cluster;
-use lockstep_tests::compare::assert_identical;
+use lockstep_tests::compare::{assert_identical, assert_identical_database};
+use lockstep_tests::users::SUPERUSER;
 
 #[test]
 fn databases_roles_grants_and_extensions_come_and_go_on_every_server() {
@@ -44,5 +45,27 @@ fn databases_roles_grants_and_extensions_come_and_go_on_every_server() {
     assert!(cluster.proxy.degradations().is_empty());
     assert_identical(&cluster.nodes);
     client.query("DROP DATABASE shop");
+    assert_identical(&cluster.nodes);
+}
+
+/// The setting is a superuser's own, and without it no server takes the command.
+#[test]
+fn a_tablespace_inside_the_data_directory_comes_and_goes_on_every_server() {
+    let cluster = Cluster::start(2);
+    let mut client = cluster.proxy.connect_as(&SUPERUSER, "postgres");
+    client.query("SET allow_in_place_tablespaces = on");
+    client.query("CREATE TABLESPACE inside LOCATION ''");
+    client
+        .query("CREATE ROLE clerk; GRANT CREATE ON TABLESPACE inside TO clerk; GRANT CREATE ON SCHEMA public TO clerk");
+    client.query("SET ROLE clerk");
+    client.query("CREATE TABLE t (id int) TABLESPACE inside");
+    client.query("RESET ROLE");
+    assert!(cluster.proxy.degradations().is_empty());
+    // The directory is named after the OID, which is each server's own.
+    let placed = "SELECT spcname FROM pg_tablespace s JOIN pg_class c ON c.reltablespace = s.oid WHERE relname = 't'";
+    assert_eq!(cluster.nodes[1].connect("postgres").value(placed), "inside");
+    assert_identical_database(&cluster.nodes, "postgres");
+    client.query("DROP TABLE t; DROP OWNED BY clerk");
+    client.query("DROP TABLESPACE inside");
     assert_identical(&cluster.nodes);
 }

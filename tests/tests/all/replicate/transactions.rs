@@ -16,6 +16,44 @@ fn as_units() {
 
 const CASES: &[Case] = &[
     Case {
+        name: "indexes of temporary tables are the leader's",
+        given: TABLE,
+        when: &[
+            Sql("CREATE TEMP TABLE x (id int)"),
+            Sql("CREATE INDEX of_x ON x (id)"),
+            Sql("CREATE INDEX also_of_x ON x (id)"),
+            Sql("ALTER INDEX of_x RENAME TO of_x_too"),
+            Sql("COMMENT ON INDEX of_x_too IS 'x'"),
+            Sql("REINDEX INDEX of_x_too"),
+            Sql("DROP INDEX of_x_too, also_of_x"),
+            Sql("INSERT INTO t VALUES (6, 1)"),
+        ],
+        then: ("SELECT count(*) FROM t", "6"),
+    },
+    Case {
+        name: "functions whose bodies name temporary tables",
+        given: TABLE,
+        when: &[
+            Sql("CREATE TEMP TABLE x (id int)"),
+            Sql("CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'INSERT INTO x VALUES (1)'"),
+            Fails("CREATE FUNCTION g() RETURNS void LANGUAGE sql AS 'INSERT INTO y VALUES (1)'", "42P01"),
+        ],
+        then: ("SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace", "1"),
+    },
+    Case {
+        name: "writes of a session whose temporary tables are gone",
+        given: TABLE,
+        when: &[
+            Sql("CREATE TEMP TABLE x (id int)"),
+            Sql("INSERT INTO x VALUES (1)"),
+            Sql("DROP TABLE x"),
+            Sql("INSERT INTO t VALUES (6, 1)"),
+            Sql("DISCARD TEMP"),
+            Sql("INSERT INTO t VALUES (7, 1)"),
+        ],
+        then: ("SELECT count(*) FROM t", "7"),
+    },
+    Case {
         name: "a commit",
         given: TABLE,
         when: &[
