@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A node, by its position in the configuration (0-based). Stable for the life of a process.
+/// A node, by its position in the configuration (0-based) at the start; one that is added later comes after all others.
+/// Never used for another node in the life of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u16);
 

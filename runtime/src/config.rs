@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use lockstep_core::cluster::Configured;
 use lockstep_core::journal::Outlives;
 use lockstep_core::plan::Policy;
 use lockstep_core::unit::stall::Strangers;
+
+use crate::roster::Roster;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -26,8 +29,9 @@ pub struct Config {
     pub replication: Replication,
     pub journal: Journal,
     pub guard: Option<Guard>,
-    /// In the order of the file; the position is the node's id. At least one.
-    pub nodes: Vec<Node>,
+    /// In the order of the file; those that come while the proxy serves come after them, and those that have gone keep their
+    /// place: the position is the node's id. At least one.
+    pub nodes: Roster<Node>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +170,6 @@ impl Config {
             ("replication", self.replication == other.replication),
             ("journal", self.journal == other.journal),
             ("guard", self.guard == other.guard),
-            ("node", self.nodes.iter().map(Node::unweighed).eq(other.nodes.iter().map(Node::unweighed))),
         ]
         .into_iter()
         .filter_map(|(section, same)| (!same).then_some(section))
@@ -176,8 +179,12 @@ impl Config {
 
 impl Node {
     /// What cannot change while it serves.
-    fn unweighed(&self) -> (&str, &str, u16, &Option<Recovery>) {
+    pub fn unweighed(&self) -> (&str, &str, u16, &Option<Recovery>) {
         (&self.name, &self.host, self.port, &self.recovery)
+    }
+
+    pub fn configured(&self) -> Configured {
+        Configured { name: self.name.clone(), address: self.address(), weight: self.weight }
     }
 
     pub fn address(&self) -> String {

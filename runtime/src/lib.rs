@@ -11,6 +11,7 @@ mod intake;
 pub mod journal;
 mod listen;
 mod node;
+pub mod roster;
 mod serve;
 mod server;
 mod service;

@@ -48,10 +48,11 @@ pub enum ReloadFault {
     #[error("{} names nobody: everybody would be shut out; write a line user:secret for each user", .0.display())]
     Nobody(PathBuf),
     #[error("what has changed in [{}] needs a restart; while it serves, only [auth], [health], \
-             max_clients and the times in [listen], and the weights of nodes can change", .0.join("], ["))]
+             max_clients and the times in [listen], the weights of nodes, and which nodes there are can change",
+            .0.join("], ["))]
     Fixed(Vec<&'static str>),
-    #[error("the weights of the nodes cannot change: {0}")]
-    Weights(String),
+    #[error("the nodes cannot change: {0}")]
+    Nodes(String),
 }
 
 /// A proxy that serves. To be stopped with [`Service::drain`]; dropped, it leaves what a crash would leave.
@@ -77,8 +78,8 @@ pub async fn serve(config: Config) -> Result<Service, ServeFault> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<Arbiter> = (0..cores).map(|_| Arbiter::new()).collect();
     for arbiter in &arbiters {
-        let databases = server.shared().vacated.subscribe();
-        arbiter.spawn_fn(|| drop(tokio::task::spawn_local(session::vacate(databases))));
+        let (databases, server) = (server.shared().vacated.subscribe(), server.clone());
+        arbiter.spawn_fn(|| drop(tokio::task::spawn_local(session::vacate(databases, server))));
     }
     let handles = arbiters.iter().map(Arbiter::handle).collect();
     let guard = arbiters.first().and_then(|arbiter| start_guard(&server, arbiter));
@@ -128,8 +129,8 @@ impl Service {
         self.running.reloads()
     }
 
-    /// Takes on all of a changed configuration, or nothing of it: who may log in from now on, weights, health settings and
-    /// limits. It says how many users there are.
+    /// Takes on all of a changed configuration, or nothing of it: who may log in from now on, nodes and their weights, health
+    /// settings and limits. It says how many users there are.
     pub async fn reload(&self, config: &Config) -> Result<usize, ReloadFault> {
         let unlike = self.server.config().fixed_sections_unlike(config);
         if !unlike.is_empty() {
@@ -140,8 +141,8 @@ impl Service {
         if users.is_empty() {
             return Err(ReloadFault::Nobody(config.auth.users_file.clone()));
         }
-        let weights = config.nodes.iter().map(|node| node.weight).collect();
-        self.server.cluster().weigh(weights).await.map_err(ReloadFault::Weights)?;
+        let nodes = config.nodes.iter().cloned().collect();
+        self.server.cluster().configure(nodes).await.map_err(ReloadFault::Nodes)?;
         self.server.set_users(users);
         self.server.config().health.set(config.health.now());
         self.server.config().limits.set(config.limits.now());

@@ -222,6 +222,12 @@ impl Proxy {
         self.path("lockstep.toml")
     }
 
+    /// Writes other nodes into the configuration, to be reloaded.
+    pub fn configure(&mut self, nodes: Vec<NodeEntry>) {
+        self.nodes = nodes;
+        self.write_config();
+    }
+
     fn running(&self) -> &Process {
         self.process.as_ref().expect("a running proxy")
     }

@@ -28,7 +28,7 @@ pub async fn check(config: &Config) -> Report {
     service_name(&mut report, config).await;
     let running = tokio::net::UnixStream::connect(&config.control.socket).await.is_ok();
     let mut known: Vec<(&Node, Facts)> = Vec::new();
-    for node in &config.nodes {
+    for node in config.nodes.iter() {
         match facts::read(&login(config, node)).await {
             Ok(facts) => known.push((node, facts)),
             Err(failure) => unreachable(&mut report, config, node, &failure),

@@ -70,7 +70,7 @@ pub fn config() -> Config {
         replication: Default::default(),
         journal: Default::default(),
         guard: None,
-        nodes: vec![node("midna", 5501), node("alp", 5502)],
+        nodes: [node("midna", 5501), node("alp", 5502)].into_iter().collect(),
     }
 }
 
@@ -168,7 +168,7 @@ fn databases_and_extensions_must_be_the_same() {
 #[tokio::test]
 async fn a_node_that_does_not_answer_is_told_with_its_remedy() {
     let mut config = config();
-    config.nodes.truncate(1);
+    config.nodes = config.nodes.iter().take(1).cloned().collect();
     config.nodes[0].port = 1;
     let report = check(&config).await;
     says(&report, Mark::Problem, "127.0.0.1:1 does not answer postgres: Connection refused");

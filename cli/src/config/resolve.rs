@@ -84,7 +84,7 @@ impl Resolver<'_> {
             guard: raw.guard.map(|guard| self.guard(guard)),
             listen,
             limits: LiveLimits::new(limits),
-            nodes,
+            nodes: nodes.into_iter().collect(),
         }
     }
 

@@ -25,9 +25,18 @@ pub enum Event {
     Stayed { node: NodeId, why: String },
     /// Nothing is under way that a change of leader would disturb.
     HandBack,
-    /// The operator has given the nodes these weights, in the order of their ids. Who leads goes on to do so until
-    /// leadership is handed back.
-    Weighed { weights: Vec<u32> },
+    /// The operator has written other nodes, or other weights, into the configuration. Who leads and stays goes on to lead
+    /// until leadership is handed back.
+    Configured { nodes: Vec<Configured> },
+}
+
+/// A node as the configuration names it. It is known by its name: what else is said of one that is there already, but for
+/// its weight, is as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    pub name: String,
+    pub address: String,
+    pub weight: u32,
 }
 
 /// Why an event changes nothing.
@@ -43,6 +52,12 @@ pub enum Refusal {
     NobodyActive { node: String },
     #[error("{node} is {}: there is nothing to do", state.name())]
     Nothing { node: String, state: MemberState },
+    #[error("nobody leads; nodes can come and go only while somebody does")]
+    NobodyLeads,
+    #[error("{node} is being recovered; it can be removed when that has ended")]
+    Recovering { node: String },
+    #[error("{node} has the address {address}, which is that of {holder}; a node is known by its name, and keeps it")]
+    SameAddress { node: String, address: String, holder: String },
     #[error("there is nothing to change")]
     Idle,
 }
@@ -50,7 +65,7 @@ pub enum Refusal {
 impl Membership {
     /// The membership after `event`; `now` in seconds since the Unix epoch.
     pub fn after(&self, event: Event, now: u64) -> Result<Membership, Refusal> {
-        use MemberState::{Active, Degraded, Detached, New, Recovering, Unreachable};
+        use MemberState::{Active, Degraded, Detached, New, Recovering, Removed, Unreachable};
         match event {
             Event::Lost { node, why } => match self.member(node).state {
                 Active if self.is_last_current(node) => Ok(self.with(node, Unreachable, why, now)),
@@ -72,18 +87,20 @@ impl Membership {
             },
             Event::Detach { node } => match self.member(node).state {
                 Active | Unreachable if self.is_last_current(node) => Err(Refusal::Last { node: self.name(node) }),
-                Detached | Recovering => {
+                Detached | Recovering | Removed => {
                     Err(Refusal::Nothing { node: self.name(node), state: self.member(node).state })
                 }
                 Active | Unreachable | Degraded | New => Ok(self.with(node, Detached, "detached by the operator", now)),
             },
             Event::Recover { node, how } => match self.member(node).state {
                 Active | Unreachable => Err(Refusal::AlreadyActive { node: self.name(node) }),
+                state @ Removed => Err(Refusal::Nothing { node: self.name(node), state }),
                 _ if self.leader().is_none() => Err(Refusal::NobodyActive { node: self.name(node) }),
                 Degraded | Detached | New | Recovering => Ok(self.with(node, Recovering, how, now)),
             },
             Event::Joined { node, how } => match self.member(node).state {
                 Active | Unreachable => Err(Refusal::AlreadyActive { node: self.name(node) }),
+                state @ Removed => Err(Refusal::Nothing { node: self.name(node), state }),
                 _ if self.leader().is_none() => Err(Refusal::NobodyActive { node: self.name(node) }),
                 Degraded | Detached | New | Recovering => Ok(self.with(node, Active, how, now)),
             },
@@ -98,12 +115,41 @@ impl Membership {
                 }
                 _ => Err(Refusal::Idle),
             },
-            Event::Weighed { weights } => {
-                let mut next = self.clone();
-                next.members.iter_mut().zip(weights).for_each(|(member, weight)| member.weight = weight);
-                if next == *self { Err(Refusal::Idle) } else { Ok(next) }
+            Event::Configured { nodes } => self.configured(&nodes, now),
+        }
+    }
+
+    /// All of it, or nothing.
+    fn configured(&self, nodes: &[Configured], now: u64) -> Result<Membership, Refusal> {
+        let named = |id: NodeId| nodes.iter().find(|node| node.name == self.member(id).name);
+        let added: Vec<_> = nodes.iter().filter(|node| self.find(&node.name).is_none()).collect();
+        let removed: Vec<_> = self.ids().filter(|id| named(*id).is_none()).collect();
+        let comes_or_goes = !(added.is_empty() && removed.is_empty());
+        if comes_or_goes && self.leader().is_none() {
+            return Err(Refusal::NobodyLeads);
+        }
+        let mut next = self.clone();
+        for (id, node) in self.ids().filter_map(|id| Some((id, named(id)?))) {
+            next.members[usize::from(id.0)].weight = node.weight;
+        }
+        // Under another name a node would be taken for one that knows nothing, and for its own copy.
+        for node in &added {
+            if let Some(holder) = self.ids().find(|id| self.member(*id).address == node.address) {
+                let (name, address) = (node.name.clone(), node.address.clone());
+                return Err(Refusal::SameAddress { node: name, address, holder: self.name(holder) });
             }
         }
+        for node in removed {
+            if self.member(node).state == MemberState::Recovering {
+                return Err(Refusal::Recovering { node: self.name(node) });
+            }
+            if next.is_last_current(node) {
+                return Err(Refusal::Last { node: self.name(node) });
+            }
+            next = next.with(node, MemberState::Removed, "taken out of the configuration", now);
+        }
+        next.members.extend(added.into_iter().map(|node| Member::added(node, now)));
+        if next == *self { Err(Refusal::Idle) } else { Ok(next) }
     }
 
     fn is_last_current(&self, node: NodeId) -> bool {
@@ -143,7 +189,9 @@ impl Membership {
 
 #[cfg(test)]
 mod tests {
-    use super::MemberState::{Active, Degraded, Detached, New, Recovering, Unreachable};
+    use proptest::prelude::*;
+
+    use super::MemberState::{Active, Degraded, Detached, New, Recovering, Removed, Unreachable};
     use super::*;
 
     const A: NodeId = NodeId(0);
@@ -152,7 +200,7 @@ mod tests {
     fn membership(states: [MemberState; 2]) -> Membership {
         let member = |(n, state)| Member {
             name: format!("n{n}"),
-            address: String::new(),
+            address: format!("n{n}:5432"),
             weight: 2 - n as u32,
             state,
             reason: String::new(),
@@ -205,13 +253,92 @@ mod tests {
         assert_eq!(back.after(Event::HandBack, 9), Err(Refusal::Idle));
     }
 
+    fn configured(nodes: &[(&str, u32)]) -> Event {
+        let node = |(name, weight): &(&str, u32)| Configured {
+            name: (*name).to_owned(),
+            address: format!("{name}:5432"),
+            weight: *weight,
+        };
+        Event::Configured { nodes: nodes.iter().map(node).collect() }
+    }
+
+    fn all_states(membership: &Membership) -> Vec<MemberState> {
+        membership.members.iter().map(|member| member.state).collect()
+    }
+
     #[test]
     fn a_node_that_has_become_the_heaviest_leads_when_leadership_is_handed_back() {
         let before = membership([Active, Active]);
-        let next = before.after(Event::Weighed { weights: vec![1, 5] }, 9).unwrap();
+        let weighed = configured(&[("n0", 1), ("n1", 5)]);
+        let next = before.after(weighed.clone(), 9).unwrap();
         assert_eq!((next.leader(), next.preferred(), next.epoch), (Some(A), Some(B), before.epoch));
         assert_eq!(next.after(Event::HandBack, 9).unwrap().leader(), Some(B));
-        assert_eq!(next.after(Event::Weighed { weights: vec![1, 5] }, 9), Err(Refusal::Idle));
+        assert_eq!(next.after(weighed, 9), Err(Refusal::Idle));
+    }
+
+    #[test]
+    fn a_node_that_comes_into_the_configuration_is_new_whatever_its_place_and_disturbs_nobody() {
+        let before = membership([Active, Active]);
+        let next = before.after(configured(&[("n2", 9), ("n1", 1), ("n0", 2)]), 9).unwrap();
+        assert_eq!(all_states(&next), [Active, Active, New]);
+        assert_eq!((next.leader(), next.epoch, next.find("n2")), (before.leader(), before.epoch, Some(NodeId(2))));
+        let joined = next.after(Event::Joined { node: NodeId(2), how: "recovered".into() }, 10).unwrap();
+        assert_eq!((joined.leader(), joined.preferred(), joined.epoch), (Some(A), Some(NodeId(2)), Epoch(8)));
+    }
+
+    #[test]
+    fn a_leader_that_is_taken_out_of_the_configuration_hands_over_in_a_new_epoch() {
+        let before = membership([Active, Active]);
+        let next = before.after(configured(&[("n1", 1), ("n2", 1)]), 9).unwrap();
+        assert_eq!(all_states(&next), [Removed, Active, New]);
+        assert_eq!((next.leader(), next.epoch), (Some(B), Epoch(8)));
+        assert_eq!((next.find("n0"), next.ids().collect::<Vec<_>>()), (None, vec![B, NodeId(2)]));
+        assert_eq!(next.out().collect::<Vec<_>>(), [A, NodeId(2)], "sessions have to leave it");
+        for event in [
+            Event::Joined { node: A, how: String::new() },
+            Event::Recover { node: A, how: String::new() },
+            Event::Detach { node: A },
+            Event::Back { node: A },
+            Event::Stayed { node: A, why: String::new() },
+        ] {
+            assert!(next.after(event.clone(), 9).is_err(), "{event:?}");
+        }
+        let again = next.after(configured(&[("n0", 1), ("n1", 1), ("n2", 1)]), 9).unwrap();
+        assert_eq!((all_states(&again), again.find("n0")), (vec![Removed, Active, New, New], Some(NodeId(3))));
+    }
+
+    #[test]
+    fn the_last_current_node_stays_in_the_configuration() {
+        for states in [[Active, Degraded], [Active, New], [Active, Detached]] {
+            let refused = membership(states).after(configured(&[("n1", 1)]), 9);
+            assert_eq!(refused, Err(Refusal::Last { node: "n0".into() }));
+        }
+        let refused = membership([Active, Active]).after(configured(&[("n2", 1)]), 9);
+        assert_eq!(refused, Err(Refusal::Last { node: "n1".into() }), "both at once, neither");
+    }
+
+    #[test]
+    fn nodes_neither_come_nor_go_while_nobody_leads_nor_while_they_are_recovered() {
+        let nobody = membership([Unreachable, Degraded]);
+        for nodes in [&[("n0", 2)][..], &[("n0", 2), ("n1", 1), ("n2", 1)]] {
+            assert_eq!(nobody.after(configured(nodes), 9), Err(Refusal::NobodyLeads));
+        }
+        assert!(nobody.after(configured(&[("n0", 7), ("n1", 1)]), 9).is_ok(), "weights may change");
+        let recovering = membership([Active, Recovering]);
+        assert_eq!(recovering.after(configured(&[("n0", 2)]), 9), Err(Refusal::Recovering { node: "n1".into() }));
+    }
+
+    #[test]
+    fn a_node_does_not_get_another_name() {
+        let refused = membership([Active, Active]).after(
+            Event::Configured {
+                nodes: ["n0", "n9"]
+                    .map(|name| Configured { name: name.into(), address: "n1:5432".into(), weight: 1 })
+                    .into(),
+            },
+            9,
+        );
+        assert!(matches!(refused, Err(Refusal::SameAddress { node, holder, .. }) if node == "n9" && holder == "n1"));
     }
 
     #[test]
@@ -253,5 +380,63 @@ mod tests {
         assert_eq!(recovering.epoch, Epoch(7));
         let stayed = recovering.after(Event::Stayed { node: A, why: "disk full".into() }, 10).unwrap();
         assert_eq!((stayed.epoch, states(&stayed)), (Epoch(7), [Degraded, Active]));
+    }
+
+    /// What may happen to nodes `n0` to `n5`, of which some are configured and some are not.
+    fn any_event() -> impl Strategy<Value = (u8, u16, Vec<(u8, u32)>)> {
+        (0..9_u8, 0..6_u16, prop::collection::vec((0..6_u8, 0..4_u32), 1..5))
+    }
+
+    fn event(membership: &Membership, (kind, which, mut nodes): (u8, u16, Vec<(u8, u32)>)) -> Event {
+        let (node, text) = (NodeId(which % membership.members.len() as u16), String::new);
+        nodes.sort_unstable();
+        nodes.dedup_by_key(|(name, _)| *name);
+        match kind {
+            0 => Event::Lost { node, why: text() },
+            1 => Event::AllLost { why: text() },
+            2 => Event::Diverged { node, why: text() },
+            3 => Event::Back { node },
+            4 => Event::Detach { node },
+            5 => Event::Recover { node, how: text() },
+            6 => Event::Joined { node, how: text() },
+            7 => Event::HandBack,
+            _ => {
+                let names: Vec<_> = nodes.iter().map(|(name, weight)| (format!("n{name}"), *weight)).collect();
+                let nodes: Vec<_> = names.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
+                configured(&nodes)
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_no_id_changes_its_node_and_somebody_stays_current(
+            events in prop::collection::vec(any_event(), 1..40)
+        ) {
+            let mut now = membership([Active, Active]);
+            for drawn in events {
+                let event = event(&now, drawn);
+                let Ok(next) = now.after(event.clone(), 9) else { continue };
+                let names = |membership: &Membership| -> Vec<_> {
+                    membership.members.iter().map(|member| member.name.clone()).collect()
+                };
+                prop_assert_eq!(&names(&next)[..now.members.len()], &names(&now)[..], "{:?}", event);
+                for (was, is) in now.members.iter().zip(&next.members) {
+                    prop_assert!(was.state != Removed || is.state == Removed, "{:?} brings {} back", event, was.name);
+                }
+                let mut known: Vec<_> = next.ids().map(|id| next.member(id).name.clone()).collect();
+                known.sort();
+                prop_assert!(known.windows(2).all(|pair| pair[0] != pair[1]), "two nodes of one name: {:?}", known);
+                prop_assert!(next.current().next().is_some(), "{:?} leaves nobody", event);
+                if let Event::Configured { nodes } = &event {
+                    prop_assert_eq!(known.len(), nodes.len());
+                    let stay = now.active().filter(|id| next.member(*id).state != Removed);
+                    prop_assert!(stay.eq(next.active()), "only who is removed stops to serve");
+                    prop_assert_eq!(now.leader().is_some(), next.leader().is_some());
+                }
+                prop_assert_eq!(now.active().eq(next.active()), now.epoch == next.epoch, "{:?}", event);
+                now = next;
+            }
+        }
     }
 }

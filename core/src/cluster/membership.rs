@@ -1,5 +1,6 @@
 //! The set of nodes as everybody sees it at one moment: an immutable value, replaced as a whole.
 
+use super::change::Configured;
 use crate::id::{Epoch, NodeId};
 
 /// Where a node stands.
@@ -18,6 +19,9 @@ pub enum MemberState {
     New,
     /// Is being made equal right now.
     Recovering,
+    /// Is not in the configuration any more. It keeps its place until the proxy ends, so that no [`NodeId`] ever means another
+    /// node; nothing but its connections' end has to do with it.
+    Removed,
 }
 
 impl MemberState {
@@ -29,9 +33,11 @@ impl MemberState {
             Self::Detached => "detached",
             Self::New => "new",
             Self::Recovering => "recovering",
+            Self::Removed => "removed",
         }
     }
 
+    /// Of those that are written down: a removed node is not.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Active, Self::Unreachable, Self::Degraded, Self::Detached, Self::New, Self::Recovering]
             .into_iter()
@@ -55,6 +61,20 @@ pub struct Member {
     pub reason: String,
     /// Seconds since the Unix epoch.
     pub since: u64,
+}
+
+impl Member {
+    /// One that has just come into the configuration.
+    pub(super) fn added(node: &Configured, now: u64) -> Self {
+        Self {
+            name: node.name.clone(),
+            address: node.address.clone(),
+            weight: node.weight,
+            state: MemberState::New,
+            reason: "has come into the configuration while the proxy served".into(),
+            since: now,
+        }
+    }
 }
 
 /// Nodes by [`NodeId`], and who leads.
@@ -86,7 +106,17 @@ impl Membership {
         self.active().filter(move |id| Some(*id) != leader)
     }
 
-    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+    /// The nodes of the configuration.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.places().filter(|id| self.member(*id).state != MemberState::Removed)
+    }
+
+    /// Those that serve nobody, the removed ones among them.
+    pub fn out(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.places().filter(|id| self.member(*id).state != MemberState::Active)
+    }
+
+    fn places(&self) -> impl Iterator<Item = NodeId> + use<> {
         (0..self.members.len() as u16).map(NodeId)
     }
 
@@ -96,6 +126,16 @@ impl Membership {
 
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.ids().find(|id| self.member(*id).name == name)
+    }
+
+    /// The same nodes, of which nothing is known.
+    pub fn unknown(&self, now: u64) -> Self {
+        let mut unknown = Self { epoch: Epoch(0), members: self.members.clone(), leading: None };
+        for member in unknown.members.iter_mut().filter(|member| member.state != MemberState::Removed) {
+            (member.state, member.since) = (MemberState::New, now);
+            member.reason = "has not been looked at".into();
+        }
+        unknown
     }
 
     /// Nodes that hold all that was ever acknowledged.

@@ -12,6 +12,8 @@
 //!        └────────────── joined ──────────────────┘   (Detached: as Degraded, by the operator)
 //! ```
 //!
+//! A node that comes into the configuration while the proxy serves is New; one that is taken out of it is Removed for good.
+//!
 //! | file | decides |
 //! | --- | --- |
 //! | [`health`] | what an attempt to reach a node says about it |
@@ -40,7 +42,7 @@ pub mod recovery;
 pub mod sequence;
 pub mod takeover;
 
-pub use change::{Event, Refusal};
+pub use change::{Configured, Event, Refusal};
 pub use intake::Intake;
 pub use lineage::{ClusterId, Lineage};
 pub use membership::{Member, MemberState, Membership};

@@ -18,6 +18,15 @@ pub struct Record {
     pub written: Vec<Epoch>,
 }
 
+impl Record {
+    /// The same cluster with another membership. A node that is new in it bears no lineage of this cluster's.
+    pub fn with(&self, membership: Membership) -> Self {
+        let mut written = self.written.clone();
+        written.resize(membership.members.len(), Epoch(0));
+        Self { membership, written, ..self.clone() }
+    }
+}
+
 /// What a node showed when it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sighting {
@@ -169,7 +178,7 @@ fn found(fresh: Membership, cluster: ClusterId, seen: &[Sighting], now: u64) -> 
     set(&mut record.membership, leader, MemberState::Active, "preferred node of a new cluster".into(), now);
     record.membership.leading = Some(leader);
     let mut compare = Vec::new();
-    for node in record.membership.ids().filter(|node| *node != leader) {
+    for node in record.membership.ids().filter(|node| *node != leader).collect::<Vec<_>>() {
         let why = match &seen[usize::from(node.0)] {
             Sighting::Silent(why) => format!("did not answer at the first start: {why}"),
             Sighting::Seen(_) => {

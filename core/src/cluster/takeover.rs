@@ -74,7 +74,7 @@ pub fn take_over(
     let (lineage, epoch) = (lineage.clone(), next_epoch(&lineages, known));
     let written = seen.iter().map(|sighting| written(sighting, &lineage)).collect();
     let mut membership = fresh;
-    for node in membership.ids() {
+    for node in membership.ids().collect::<Vec<_>>() {
         let (state, why) = match node {
             node if node == chosen => (MemberState::Active, "has taken over"),
             node if companions.contains(&node) => (MemberState::Active, "was active with the node that took over"),

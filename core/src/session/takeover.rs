@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Action, AfterDrain, Block, Gate, Segment, Session};
-use crate::cluster::{MemberState, Membership, Verdict};
+use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::plan::{Memory as Learned, Transaction};
@@ -166,8 +166,7 @@ impl Session {
         if self.committing.is_some() && membership.active().next().is_none() && membership.current().nth(1).is_some() {
             return self.commit_without_anybody();
         }
-        let gone = membership.ids().filter(|id| membership.member(*id).state != MemberState::Active);
-        self.machine(|machine| gone.for_each(|node| machine.out(node)));
+        self.machine(|machine| membership.out().for_each(|node| machine.out(node)));
         let goes = match membership.leader() {
             Some(leader) => leader != self.leader,
             None => !membership.member(self.leader).state.is_current(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use actix::Arbiter;
+use actix::{Arbiter, ArbiterHandle};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lockstep_core::cluster::health::{Death, Finding, Judgement, find, witnessed};
@@ -14,10 +14,13 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::Command;
 use super::capture::Capturing;
+use super::configure::Watched;
 use super::level::Leveller;
 use super::registry::Registry;
 use crate::clock;
-use crate::node::{NodeHandle, Standing};
+use crate::config::Node;
+use crate::node::{NodeHandle, Pulses, Standing};
+use crate::roster::Roster;
 use crate::shared::Shared;
 use crate::supervise::{Guardian, Life, Make};
 
@@ -29,8 +32,9 @@ pub struct Cluster {
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Registry,
     pub(super) leveller: Arc<Leveller>,
-    pub(super) nodes: Vec<NodeHandle>,
-    pub(super) standings: Vec<Arc<Standing>>,
+    pub(super) watched: Roster<Watched>,
+    pub(super) standings: Roster<Arc<Standing>>,
+    pub(super) pulses: Arc<Pulses>,
     /// One look at all nodes at a time; holds why nobody could serve when they were last looked at.
     pub(super) opening: Mutex<Option<String>>,
     /// Held while tables get their triggers.
@@ -44,16 +48,15 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(
-        shared: Arc<Shared>,
-        registry: Registry,
-        leveller: Arc<Leveller>,
-        nodes: Vec<NodeHandle>,
-        standings: Vec<Arc<Standing>>,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, registry: Registry, leveller: Arc<Leveller>, arbiter: &ArbiterHandle) -> Self {
+        let standing = |node: &Node| Arc::new(Standing::new(shared.config.clone(), node.clone()));
+        let standings: Roster<_> = shared.config.nodes.iter().map(standing).collect();
+        let pulses = Arc::<Pulses>::default();
+        let watch = |(position, standing)| Watched::start(arbiter, &shared, &pulses, position, standing);
+        let watched = standings.iter().enumerate().map(watch).collect();
         let (opening, capturing, losing) = (Mutex::new(None), Mutex::default(), Mutex::default());
         let (busy, comparing) = (std::sync::Mutex::new(None), AtomicBool::new(false));
-        Self { shared, registry, leveller, nodes, standings, opening, capturing, busy, losing, comparing }
+        Self { shared, registry, leveller, watched, standings, pulses, opening, capturing, busy, losing, comparing }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -114,8 +117,8 @@ impl Cluster {
             Command::Capture { wish, answer } => {
                 let _ = answer.send(self.capture(&wish).await);
             }
-            Command::Weigh { weights, answer } => {
-                let _ = answer.send(self.weigh(weights).await);
+            Command::Configure { nodes, answer } => {
+                let _ = answer.send(self.configure(nodes).await);
             }
             Command::Judged { node, judgement } => self.judged(node, judgement).await,
             Command::Operator { request, replies } => self.operate(request, replies).await,
@@ -140,20 +143,6 @@ impl Cluster {
             Err(refusal) => {
                 tracing::error!(node = self.name(node), why, %refusal, "a node diverged but cannot be taken out")
             }
-        }
-    }
-
-    async fn weigh(&self, weights: Vec<u32>) -> Result<(), String> {
-        if self.shared.membership.load().members.iter().map(|member| member.weight).eq(weights.iter().copied()) {
-            return Ok(());
-        }
-        if self.registry.record().await.is_none() {
-            return Err("no node has served yet; start again".into());
-        }
-        self.registry.can_change().await.map_err(|fault| format!("the state file cannot be written: {fault}"))?;
-        match self.registry.change(Event::Weighed { weights }).await {
-            Ok(_) | Err(Refusal::Idle) => Ok(()),
-            Err(refusal) => Err(refusal.to_string()),
         }
     }
 
@@ -209,7 +198,7 @@ impl Cluster {
     /// `None`: the node is out already, or nothing says that it is dead.
     async fn death(&self, node: NodeId) -> Option<Death> {
         while self.state(node) == MemberState::Active {
-            match self.nodes[usize::from(node.0)].judge().await {
+            match self.watched[usize::from(node.0)].handle.judge().await {
                 Some(Judgement::Dead(death)) => return Some(death),
                 Some(_) => break,
                 None => {
@@ -223,7 +212,8 @@ impl Cluster {
     /// The other active nodes, looked at now, up to the first that is not dead.
     async fn judge_others(&self, node: NodeId) -> Vec<Judgement> {
         let membership = self.shared.membership.load_full();
-        let others = membership.active().filter(|other| *other != node).map(|other| &self.nodes[usize::from(other.0)]);
+        let others =
+            membership.active().filter(|other| *other != node).map(|other| &self.watched[usize::from(other.0)].handle);
         let mut asked: FuturesUnordered<_> = others.map(NodeHandle::judge).collect();
         let mut judged = Vec::new();
         while let Some(judgement) = asked.next().await {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::capture::Wish;
 use super::dirty::Dirty;
+use crate::config::Node;
 use crate::door::protocol::{Reply, Request};
 
 /// Waiting questions; more wait in their senders.
@@ -35,9 +36,9 @@ pub enum Command {
         wish: Wish,
         answer: oneshot::Sender<Result<CaptureKey, Fault>>,
     },
-    /// The weights of the nodes, as the configuration has them now.
-    Weigh {
-        weights: Vec<u32>,
+    /// The nodes as the configuration has them now.
+    Configure {
+        nodes: Vec<Node>,
         answer: oneshot::Sender<Result<(), String>>,
     },
     /// A node actor's finding in its own rounds.
@@ -84,10 +85,10 @@ impl ClusterClient {
         self.ask(Err(stopping), |answer| Command::Capture { wish: wish.clone(), answer }).await
     }
 
-    /// Gives the nodes other weights. Returns when they are in force.
-    pub async fn weigh(&self, weights: Vec<u32>) -> Result<(), String> {
+    /// Has nodes come and go, and gives them their weights. Returns when all of it is in force, or nothing.
+    pub async fn configure(&self, nodes: Vec<Node>) -> Result<(), String> {
         let stopping = "the proxy is being stopped".to_owned();
-        self.ask(Err(stopping), |answer| Command::Weigh { weights: weights.clone(), answer }).await
+        self.ask(Err(stopping), |answer| Command::Configure { nodes: nodes.clone(), answer }).await
     }
 
     /// A sequence of `database` may have moved on the leader. To be called before a client can see the value: at a

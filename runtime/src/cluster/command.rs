@@ -108,7 +108,7 @@ impl Cluster {
     fn find(&self, name: &str) -> Result<NodeId, Trouble> {
         let membership = self.shared.membership.load();
         membership.find(name).ok_or_else(|| {
-            let known: Vec<_> = membership.members.iter().map(|member| member.name.as_str()).collect();
+            let known: Vec<_> = membership.ids().map(|id| membership.member(id).name.as_str()).collect();
             Trouble::new(format!("there is no node {name}; there are {}", known.join(", ")))
         })
     }
@@ -119,7 +119,7 @@ impl Cluster {
         turn.is_ok().then_some(Comparing(self))
     }
 
-    fn take_turn(&self, what: &str) -> Result<Turn<'_>, Trouble> {
+    pub(super) fn take_turn(&self, what: &str) -> Result<Turn<'_>, Trouble> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         match &*busy {
             Some(running) => Err(Trouble::new(format!("another command is running: {running}"))),
@@ -132,7 +132,7 @@ impl Cluster {
 }
 
 /// Ends with the command, however that ends.
-struct Turn<'a>(&'a Cluster);
+pub(super) struct Turn<'a>(&'a Cluster);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {

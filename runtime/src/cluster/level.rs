@@ -47,7 +47,7 @@ pub struct Leveller {
     /// In which epoch a new leader's sequences were last moved on: what was read of a leader before it is put nowhere.
     moved_on: Mutex<Epoch>,
     /// One for each node: held while its sequences are set.
-    turns: Vec<tokio::sync::Mutex<()>>,
+    turns: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,8 +66,8 @@ struct Lines {
 
 impl Leveller {
     pub fn new(config: Arc<Config>, dirty: Arc<Dirty>) -> Self {
-        let turns = config.nodes.iter().map(|_| tokio::sync::Mutex::default()).collect();
-        Self { config, dirty, seen: Mutex::default(), moved_on: Mutex::new(Epoch(0)), turns }
+        let (seen, moved_on, turns) = (Mutex::default(), Mutex::new(Epoch(0)), Mutex::default());
+        Self { config, dirty, seen, moved_on, turns }
     }
 
     /// Levels whatever is marked, for ever.
@@ -128,7 +128,7 @@ impl Leveller {
     /// A levelling may be under way that has read the former leader, and this node as its follower: it is not to come after.
     pub async fn jump(&self, membership: &Membership, node: NodeId) -> Result<(), ServiceFault> {
         *self.moved_on.lock().unwrap_or_else(PoisonError::into_inner) = membership.epoch;
-        let _turn = self.turns[usize::from(node.0)].lock().await;
+        let _turn = self.turn(node).await;
         for (database, _) in self.dirty.all() {
             let line = self.dial(node, &database).await?;
             within(PATIENCE, self.jump_database(&database, &line)).await?;
@@ -195,7 +195,7 @@ impl Leveller {
         }
         let now = sequences::positions(&lines.leader, counting.keys()).await?;
         for ((node, follower), there) in lines.followers.iter().zip(&there) {
-            let _turn = self.turns[usize::from(node.0)].lock().await;
+            let _turn = self.turn(*node).await;
             if *self.moved_on.lock().unwrap_or_else(PoisonError::into_inner) > lines.membership.epoch {
                 return Ok(false);
             }
@@ -236,6 +236,11 @@ impl Leveller {
             "sequences were moved past what may have been given out"
         );
         sequences::set(line, &wanted).await
+    }
+
+    async fn turn(&self, node: NodeId) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(node).or_default().clone();
+        turn.lock_owned().await
     }
 
     async fn databases(&self, node: NodeId) -> Result<Vec<String>, ServiceFault> {

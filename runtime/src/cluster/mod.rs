@@ -16,6 +16,7 @@
 //! | `takeover` | serving without the nodes that are gone |
 //! | `succession` | when a new leader may be asked for the first time |
 //! | `command` | what an operator can ask for |
+//! | `configure` | nodes that come and go with the configuration, and their weights |
 //! | `pause` | clients held, and let go on |
 //! | `compare`, `recover` | full comparison under held commits; making a node equal |
 //! | `verify` | comparison of the active nodes while clients write |
@@ -29,7 +30,6 @@ use std::time::Duration;
 use actix::Arbiter;
 use lockstep_core::commitlock::CommitLock;
 use lockstep_core::heirs::Heirs;
-use lockstep_core::id::NodeId;
 use lockstep_core::inflight::InFlight;
 use tokio::sync::oneshot;
 
@@ -37,7 +37,6 @@ use crate::config::Config;
 use crate::door::reload::{self, Reloads};
 use crate::door::{self, DoorFault};
 use crate::journal::Journal;
-use crate::node::{self, NodeHandle, Pulses, ServiceProbe, Standing, Surroundings};
 use crate::shared::Shared;
 use crate::supervise::Guardian;
 
@@ -48,6 +47,7 @@ mod capture;
 mod client;
 mod command;
 mod compare;
+mod configure;
 mod dirty;
 mod ghosts;
 mod handback;
@@ -162,41 +162,12 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     });
     let arbiter = Arbiter::new();
     let doors = on(&arbiter, door::open(shared.clone())).await.ok_or(StartFault::Arbiter)??;
-    let Watch { mut guardians, handles, standings } = watch_nodes(&arbiter, &shared);
-    let cluster = Arc::new(Cluster::new(shared.clone(), registry, leveller, handles, standings));
+    let cluster = Arc::new(Cluster::new(shared, registry, leveller, &arbiter.handle()));
     let opened = cluster.clone();
     on(&arbiter, async move { opened.start().await }).await.ok_or(StartFault::Arbiter)??;
-    guardians.extend(cluster.clone().guard(&arbiter, inbox));
+    let guardians = cluster.clone().guard(&arbiter, inbox).into();
     arbiter.spawn(async move { doors.serve() });
     Ok(Running { cluster, guardians, arbiter, reloads: Some(reloads) })
-}
-
-struct Watch {
-    guardians: Vec<Guardian>,
-    handles: Vec<NodeHandle>,
-    standings: Vec<Arc<Standing>>,
-}
-
-/// One actor per node.
-fn watch_nodes(arbiter: &Arbiter, shared: &Shared) -> Watch {
-    let mut watch = Watch { guardians: Vec::new(), handles: Vec::new(), standings: Vec::new() };
-    let pulses = Arc::new(Pulses::of(shared.config.nodes.len()));
-    for position in 0..shared.config.nodes.len() {
-        let standing = Arc::new(Standing::new(shared.config.clone(), position));
-        let probe = Arc::new(ServiceProbe::new(shared.config.clone(), position, standing.clone()));
-        let surroundings = Surroundings {
-            node: NodeId(position as u16),
-            health: shared.config.health.clone(),
-            membership: shared.membership.clone(),
-            pulses: pulses.clone(),
-            cluster: shared.cluster.clone(),
-        };
-        let (handle, guardian) = node::start(&arbiter.handle(), surroundings, probe);
-        watch.handles.push(handle);
-        watch.standings.push(standing);
-        watch.guardians.push(guardian);
-    }
-    watch
 }
 
 impl Running {
@@ -222,6 +193,7 @@ impl Running {
     /// Ends where it stands: the next start finds things as after a crash.
     pub async fn abandon(self) {
         drop(self.guardians);
+        self.cluster.stop_watching();
         self.arbiter.stop();
         // Its sockets, and with them the guards, and the lock on the state directory go with the thread.
         let arbiter = self.arbiter;

@@ -170,11 +170,9 @@ impl Cluster {
         let new_id = || ClusterId::from_random(entropy::bytes());
         loop {
             let decision = match known.cloned() {
-                known if self.shared.config.standby => {
-                    opening::relieve(known, fresh(&self.shared.config), new_id(), seen, now)
-                }
+                known if self.shared.config.standby => opening::relieve(known, self.unknown(now), new_id(), seen, now),
                 Some(record) => opening::reopen(record, seen, now),
-                None => opening::first(fresh(&self.shared.config), new_id(), seen, now),
+                None => opening::first(self.unknown(now), new_id(), seen, now),
             };
             let Opening::Serve { record, ghosts, .. } = &decision else { return (decision, true) };
             let (alone, silent) = self.lay_ghosts(*ghosts, seen).await;
@@ -184,6 +182,10 @@ impl Cluster {
                 None => return (decision, alone),
             }
         }
+    }
+
+    fn unknown(&self, now: u64) -> Membership {
+        self.shared.membership.load().unknown(now)
     }
 
     /// To be called before the leader is published: who waits for a leader must then know whether to wait for these too.
@@ -198,7 +200,7 @@ impl Cluster {
         match record {
             Some(record) => self.registry.install(record).await,
             None => {
-                let mut membership = fresh(&self.shared.config);
+                let mut membership = self.unknown(clock::unix_seconds());
                 membership.members.iter_mut().for_each(|member| member.reason = why.to_owned());
                 self.registry.show(membership);
             }

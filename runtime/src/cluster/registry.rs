@@ -20,6 +20,7 @@ use super::state::{StateDirectory, StateFault};
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Journal;
+use crate::roster::Full;
 use crate::service::ServiceFault;
 
 /// Pause between two attempts to write the state file.
@@ -86,16 +87,28 @@ impl Registry {
 
     pub async fn change(&self, event: Event) -> Result<Arc<Membership>, Refusal> {
         let mut held = self.record.lock().await;
-        let before = self.membership.load_full();
-        let next = before.after(event, clock::unix_seconds())?;
+        let next = self.membership.load().after(event, clock::unix_seconds())?;
+        self.replace(&mut held, next).await;
+        Ok(self.membership.load_full())
+    }
+
+    /// The same; between the decision and all that comes of it, `prepare` makes room for the nodes that come.
+    pub async fn change_when(&self, event: Event, prepare: impl FnOnce() -> Result<(), Full>) -> Result<(), String> {
+        let mut held = self.record.lock().await;
+        let next = self.membership.load().after(event, clock::unix_seconds()).map_err(|refusal| refusal.to_string())?;
+        prepare().map_err(|full| full.to_string())?;
+        self.replace(&mut held, next).await;
+        Ok(())
+    }
+
+    async fn replace(&self, held: &mut Option<Record>, next: Membership) {
         match held.as_ref() {
-            Some(record) if next != *before => {
-                let record = Record { membership: next, ..record.clone() };
-                self.enact(&mut held, record).await;
+            Some(record) if next != record.membership => {
+                let record = record.with(next);
+                self.enact(held, record).await;
             }
             _ => {}
         }
-        Ok(self.membership.load_full())
     }
 
     /// The last word of an orderly stop.
@@ -251,12 +264,13 @@ impl Registry {
 
 /// One line for each node whose state changed: the node, the reason, and what follows.
 fn announce(before: &Membership, after: &Membership) {
-    for node in after.ids() {
-        let (was, is) = (before.member(node), after.member(node));
-        if was.state == is.state {
+    for (place, is) in after.members.iter().enumerate() {
+        let was = before.members.get(place).map(|member| member.state);
+        if was == Some(is.state) {
             continue;
         }
-        let (from, to, follows) = (was.state.name(), is.state.name(), what_follows(after, node));
+        let from = was.map_or("not configured", MemberState::name);
+        let (to, follows) = (is.state.name(), what_follows(after, NodeId(place as u16)));
         match is.state {
             MemberState::Degraded | MemberState::Unreachable => {
                 tracing::error!(node = is.name, from, to, reason = is.reason, follows, "node changed state");
@@ -273,7 +287,7 @@ fn what_follows(after: &Membership, node: NodeId) -> String {
         (_, None) => "nobody serves".into(),
         (MemberState::Active, Some(leader)) if leader == node => "it leads".into(),
         (MemberState::Active, Some(leader)) => format!("it follows {}", name(leader)),
-        (MemberState::Recovering, Some(leader)) => format!("{} leads", name(leader)),
+        (MemberState::Recovering | MemberState::Removed, Some(leader)) => format!("{} leads", name(leader)),
         (_, Some(leader)) => format!("{} leads; bring it back with: lockstep recover {}", name(leader), name(node)),
     }
 }

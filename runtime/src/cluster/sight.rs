@@ -7,8 +7,9 @@ use lockstep_core::cluster::opening::Sighting;
 
 use super::lineage;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Node};
 use crate::node::{self, Standing, StandingFault};
+use crate::roster::Roster;
 
 /// A proxy that was killed a moment ago may still be seen by a node for so long.
 pub const KILLED: Duration = Duration::from_secs(5);
@@ -25,9 +26,13 @@ pub struct Taken {
 
 /// One sighting a node, in the order of the configuration. The guards are taken one after the other, so that of two
 /// proxies that start at once the first node's guard decides.
-pub async fn look(config: &Config, standings: &[Arc<Standing>], patience: Duration) -> Result<Vec<Sighting>, Taken> {
+pub async fn look(
+    config: &Config,
+    standings: &Roster<Arc<Standing>>,
+    patience: Duration,
+) -> Result<Vec<Sighting>, Taken> {
     let mut seen = Vec::with_capacity(standings.len());
-    for (node, standing) in config.nodes.iter().zip(standings) {
+    for (node, standing) in config.nodes.iter().zip(standings.iter()) {
         seen.push(look_at(&node.name, standing, config.health.now().timeout, patience).await?);
     }
     Ok(seen)
@@ -35,8 +40,13 @@ pub async fn look(config: &Config, standings: &[Arc<Standing>], patience: Durati
 
 /// Whether no node that answers is in the use of another proxy. Takes nothing: who looks is not in anybody's way.
 pub async fn are_free(config: &Config) -> Result<(), Taken> {
+    all_free(config, config.nodes.iter()).await
+}
+
+/// The same of these nodes.
+pub async fn all_free(config: &Config, nodes: impl Iterator<Item = &Node>) -> Result<(), Taken> {
     let limit = config.health.now().timeout;
-    for node in &config.nodes {
+    for node in nodes {
         if let Ok(Some(who)) = node::user_of(&config.service, node, limit).await {
             return Err(Taken { node: node.name.clone(), who });
         }
@@ -49,7 +59,9 @@ async fn look_at(name: &str, standing: &Standing, limit: Duration, patience: Dur
     let line = loop {
         match standing.line().await {
             Ok(line) => break line,
-            Err(StandingFault::Service(fault)) => return Ok(Sighting::Silent(fault.to_string())),
+            Err(fault @ (StandingFault::Service(_) | StandingFault::Retired)) => {
+                return Ok(Sighting::Silent(fault.to_string()));
+            }
             Err(StandingFault::Taken(who)) if begun.elapsed() > patience => {
                 return Err(Taken { node: name.to_owned(), who });
             }

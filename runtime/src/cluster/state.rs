@@ -151,12 +151,13 @@ fn render(record: &Record) -> Vec<u8> {
         since: member.since,
         written: written.0,
     };
+    let is_known = |(member, _): &(&Member, &Epoch)| member.state != MemberState::Removed;
     let body = Body {
         cluster: record.cluster.0.clone(),
         clean: record.clean,
         epoch: record.membership.epoch.0,
         leading: record.membership.leading.map(|leader| record.membership.member(leader).name.clone()),
-        nodes: record.membership.members.iter().zip(&record.written).map(entry).collect(),
+        nodes: record.membership.members.iter().zip(&record.written).filter(is_known).map(entry).collect(),
     };
     let body = serde_json::to_value(body).expect("strings, numbers and lists are JSON");
     let envelope = Envelope { format: FORMAT, sha256: checksum(&body), body };
@@ -258,6 +259,14 @@ mod tests {
         let states: Vec<_> = read.membership.members.iter().map(|member| member.state).collect();
         assert_eq!(states, [MemberState::New, MemberState::Active]);
         assert_eq!(read.written, [Epoch(0), Epoch(7)]);
+    }
+
+    #[test]
+    fn a_node_that_was_taken_out_of_the_configuration_is_forgotten() {
+        let mut record = record();
+        record.membership.members[0].state = MemberState::Removed;
+        let read = parse(&render(&record), &fresh(&["a", "b", "c"])).unwrap();
+        assert_eq!((read.membership.members[0].state, read.written[0]), (MemberState::New, Epoch(0)));
     }
 
     #[test]

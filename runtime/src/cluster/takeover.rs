@@ -13,8 +13,9 @@ use super::open::fresh;
 use super::state::{StateDirectory, StateFault};
 use super::{StartFault, sight};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Node};
 use crate::node::Standing;
+use crate::roster::Roster;
 use crate::service::{ServiceFault, within};
 
 #[derive(Debug, thiserror::Error)]
@@ -39,15 +40,15 @@ pub struct Prospect {
     pub last_write: Option<String>,
     state: StateDirectory,
     /// They hold the guards.
-    _standings: Vec<Arc<Standing>>,
+    _standings: Roster<Arc<Standing>>,
 }
 
 /// Looks at all nodes. `keep` names the node whose data counts, where that must be said.
 pub async fn look(config: &Config, keep: Option<&str>) -> Result<Prospect, TakeoverFault> {
     let state = StateDirectory::open(&config.cluster.state_dir)?;
     let shared = Arc::new(config.clone());
-    let standings: Vec<_> =
-        (0..config.nodes.len()).map(|position| Arc::new(Standing::new(shared.clone(), position))).collect();
+    let standing = |node: &Node| Arc::new(Standing::new(shared.clone(), node.clone()));
+    let standings: Roster<_> = config.nodes.iter().map(standing).collect();
     let seen = sight::look(config, &standings, sight::GONE).await.map_err(StartFault::from)?;
     let fresh = fresh(config);
     let known: Option<Record> = state.load(&fresh)?;

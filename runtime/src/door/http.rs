@@ -74,8 +74,8 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         }
         None => {
             let reasons: Vec<_> = membership
-                .members
-                .iter()
+                .ids()
+                .map(|node| membership.member(node))
                 .map(|member| format!("{} is {}: {}\n", member.name, member.state.name(), member.reason))
                 .collect();
             (StatusCode::SERVICE_UNAVAILABLE, format!("nobody serves\n{}", reasons.concat()))

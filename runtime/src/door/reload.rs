@@ -9,8 +9,9 @@ use super::protocol::Reply;
 
 /// Wishes that wait; more wait in their askers.
 const WAITING: usize = 4;
-/// Reading two small files takes no longer. Who stops the proxy answers nobody any more.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// It takes no longer, though commits that are under way have to end before a node can go. Who stops the proxy answers nobody
+/// any more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many users may log in now, or why nothing was taken on.
 pub type Outcome = Result<usize, String>;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lockstep_core::cluster::health::Observation;
 
 use super::standing::{Standing, StandingFault};
-use crate::config::Config;
+use crate::config::{Config, Node};
 use crate::service::{self, ServiceFault, within};
 
 /// A disk may be slow for longer than a network, and a busy server slow to let somebody in (it forks a process and reads
@@ -28,17 +28,17 @@ pub trait Probe {
 #[derive(Debug)]
 pub struct ServiceProbe {
     config: Arc<Config>,
-    position: usize,
+    node: Node,
     standing: Arc<Standing>,
 }
 
 impl ServiceProbe {
-    pub fn new(config: Arc<Config>, position: usize, standing: Arc<Standing>) -> Self {
-        Self { config, position, standing }
+    pub fn new(config: Arc<Config>, node: Node, standing: Arc<Standing>) -> Self {
+        Self { config, node, standing }
     }
 
     async fn log_in_and_ask(&self) -> Result<service::Line, ServiceFault> {
-        let (service, node) = (&self.config.service, &self.config.nodes[self.position]);
+        let (service, node) = (&self.config.service, &self.node);
         within(self.patience(), async {
             let line = service::dial(service, node, &service.database, self.patience()).await?;
             line.simple_query("SELECT 1").await?;
@@ -111,7 +111,7 @@ impl Probe for ServiceProbe {
             }
         };
         // The standing connection may have broken while the node lives: it is dialled again here, guard and all.
-        if let Err(fault @ StandingFault::Taken(_)) = self.standing.line().await {
+        if let Err(fault @ (StandingFault::Taken(_) | StandingFault::Retired)) = self.standing.line().await {
             return observation(fault);
         }
         if !write {
@@ -135,6 +135,6 @@ fn observation(fault: StandingFault) -> Observation {
     match fault {
         StandingFault::Service(fault) => fault.observation(),
         // Somebody else writes there: what it holds is no longer known.
-        StandingFault::Taken(_) => Observation::Down(fault.to_string()),
+        StandingFault::Taken(_) | StandingFault::Retired => Observation::Down(fault.to_string()),
     }
 }

@@ -10,19 +10,18 @@ use lockstep_core::id::NodeId;
 
 use crate::clock;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pulses(Mutex<Vec<VecDeque<Instant>>>);
 
 /// So many answers of each node are kept; a moment before them counts as one without an answer.
 const KEPT: usize = 32;
 
 impl Pulses {
-    pub fn of(nodes: usize) -> Self {
-        Self(Mutex::new(vec![VecDeque::with_capacity(KEPT); nodes]))
-    }
-
     pub fn felt(&self, node: NodeId) {
         let mut all = self.all();
+        if all.len() <= usize::from(node.0) {
+            all.resize_with(usize::from(node.0) + 1, VecDeque::new);
+        }
         let answers = &mut all[usize::from(node.0)];
         answers.truncate(KEPT - 1);
         answers.push_front(clock::now());
@@ -48,7 +47,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_counts_in_its_time_however_many_came_after_it() {
-        let (pulses, begun) = (Pulses::of(2), clock::now());
+        let (pulses, begun) = (Pulses::default(), clock::now());
         pulses.felt(NodeId(1));
         let over = clock::now() + Duration::from_nanos(1);
         pulses.felt(NodeId(1));

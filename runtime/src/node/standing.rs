@@ -23,12 +23,14 @@ pub enum StandingFault {
     Service(#[from] ServiceFault),
     #[error("another proxy uses this node: {0}")]
     Taken(String),
+    #[error("the node is not in the configuration any more")]
+    Retired,
 }
 
 #[derive(Debug)]
 pub struct Standing {
     config: Arc<Config>,
-    position: usize,
+    node: Node,
     held: Mutex<Held>,
     /// The server has said that it ends, since the newest connection was made.
     said: AtomicBool,
@@ -40,22 +42,27 @@ struct Held {
     parting: Option<watch::Receiver<Parting>>,
     /// Backend of the newest connection: when that breaks on our side only, it still holds the guard.
     backend: Option<i32>,
+    /// The guard is somebody else's to take: it is never taken here again.
+    retired: bool,
 }
 
 impl Standing {
-    pub fn new(config: Arc<Config>, position: usize) -> Self {
-        Self { config, position, held: Mutex::default(), said: AtomicBool::new(false) }
+    pub fn new(config: Arc<Config>, node: Node) -> Self {
+        Self { config, node, held: Mutex::default(), said: AtomicBool::new(false) }
     }
 
     /// The connection, dialled and guarded anew if it has broken.
     pub async fn line(&self) -> Result<Arc<Line>, StandingFault> {
         let mut held = self.held.lock().await;
+        if held.retired {
+            return Err(StandingFault::Retired);
+        }
         if let Some(line) = held.line.as_ref().filter(|line| !line.is_closed()) {
             return Ok(line.clone());
         }
         held.line = None;
         let (service, limit) = (&self.config.service, self.config.health.now().timeout);
-        let line = service::dial(service, &self.config.nodes[self.position], &service.database, limit).await?;
+        let line = service::dial(service, &self.node, &service.database, limit).await?;
         let ghost = held.backend.take();
         held.backend = Some(guard(&line, ghost, limit).await?);
         held.parting = Some(line.parting());
@@ -110,6 +117,12 @@ impl Standing {
             }
         }
         !self.said.load(Ordering::Relaxed)
+    }
+
+    /// The same for good: the node is not in the configuration any more.
+    pub async fn retire(&self) {
+        let mut held = self.held.lock().await;
+        (held.line, held.retired) = (None, true);
     }
 
     /// Closes the connection and lets the guard go.

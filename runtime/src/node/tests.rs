@@ -72,7 +72,7 @@ fn stage(standing: Vec<Turn>, fresh: Vec<Turn>) -> Stage {
         strangers: lockstep_core::unit::stall::Strangers::End,
     });
     let membership = Arc::new(ArcSwap::new(membership));
-    let surroundings = Surroundings { node: NODE, health, membership, pulses: Arc::new(Pulses::of(1)), cluster };
+    let surroundings = Surroundings { node: NODE, health, membership, pulses: Arc::default(), cluster };
     let script = Arc::new(Script { standing: StdMutex::new(standing.into()), fresh: StdMutex::new(fresh.into()) });
     let (handle, guardian) = start(&actix::Arbiter::current(), surroundings, script.clone());
     Stage { script, handle, reports, _guardian: guardian }

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::pool::Pool;
+use crate::server::Server;
 
 pub struct Local {
     plans: RefCell<PlanCache>,
@@ -51,11 +52,21 @@ impl Local {
     }
 }
 
-/// Closes this thread's idle connections to the databases that are to be left, for as long as the proxy runs.
-pub async fn vacate(mut databases: broadcast::Receiver<Arc<str>>) {
+/// Closes this thread's idle connections to the databases that are to be left, and to the nodes that are out, for as long as
+/// the proxy runs.
+pub async fn vacate(mut databases: broadcast::Receiver<Arc<str>>, server: Arc<Server>) {
     let local = Local::of_this_thread();
+    let mut seen = server.shared().membership.load_full();
     loop {
-        match databases.recv().await {
+        let database = tokio::select! {
+            database = databases.recv() => database,
+            membership = server.cluster().changed(&seen) => {
+                membership.out().for_each(|node| local.pool().leave(node));
+                seen = membership;
+                continue;
+            }
+        };
+        match database {
             Ok(database) => local.pool().vacate(&database),
             // It is not known which databases were missed.
             Err(RecvError::Lagged(_)) => *local.pool() = Pool::default(),

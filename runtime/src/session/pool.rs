@@ -76,8 +76,17 @@ impl Pool {
 
     /// Closes the idle connections to a database.
     pub fn vacate(&mut self, database: &str) {
-        self.idle.retain(|follower| follower.kind.database != database);
-        self.counts.retain(|kind, _| kind.database != database);
+        self.keep(|kind| kind.database != database);
+    }
+
+    /// Closes the idle connections to a node.
+    pub fn leave(&mut self, node: NodeId) {
+        self.keep(|kind| kind.node != node);
+    }
+
+    fn keep(&mut self, what: impl Fn(&Kind) -> bool) {
+        self.idle.retain(|follower| what(&follower.kind));
+        self.counts.retain(|kind, _| what(kind));
     }
 
     fn forget(&mut self, kind: &Kind) {

@@ -18,6 +18,7 @@ mod held;
 mod inherited;
 mod journal;
 mod login;
+mod nodes;
 mod operator;
 mod overload;
 mod recovery;
