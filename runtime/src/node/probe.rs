@@ -74,7 +74,7 @@ impl ServiceProbe {
     }
 
     async fn knock(&self, limit: Duration) -> Result<(), ServiceFault> {
-        within(limit, service::knock(&self.config.nodes[self.position])).await
+        within(limit, service::knock(&self.node)).await
     }
 
     fn patience(&self) -> Duration {
