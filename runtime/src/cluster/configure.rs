@@ -79,6 +79,9 @@ impl Cluster {
             true => None,
             false => Some(self.hold(Duration::ZERO).await.ok_or("commits under way did not end in time")?),
         };
+        for node in &removed {
+            self.falls(*node).await;
+        }
         let (config, first) = (&self.shared.config, self.standings.len());
         config.nodes.has_room_for(added.len()).map_err(|full| full.to_string())?;
         let changed = self.registry.change_when(event, || added.into_iter().try_for_each(|node| self.make_room(node)));
