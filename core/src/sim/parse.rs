@@ -198,13 +198,13 @@ impl Parser {
 
     fn insert(&mut self) -> Option<(String, String, Kind)> {
         Self::needs(self.eat("into"))?;
-        let table = self.table()?;
+        let (table, alias) = self.target()?;
         let columns = self.bracketed(Self::name)?;
         let _ = self.eat("overriding system value");
         Self::needs(self.eat("values"))?;
         let rows = self.list(|p| p.bracketed(Self::expression))?;
         let conflict = if self.eat("on conflict") { Some(self.conflict()?) } else { None };
-        Some((table.clone(), table, Kind::Insert { columns, rows, conflict }))
+        Some((table, alias, Kind::Insert { columns, rows, conflict }))
     }
 
     fn conflict(&mut self) -> Option<Conflict> {
