@@ -147,6 +147,7 @@ fn a_node_comes_and_the_leader_goes_while_clients_write_and_nobody_notices() {
     assert_eq!([lineage(&removed), lineage(&cluster.nodes[0])], ["node0 node1 node2", "node1 node2"]);
     wait::until(SOON, "nothing is open on the node that has gone", || (connections(&removed) == "0").then_some(()));
 
+    assert!(cluster.proxy.terminate().success());
     cluster.proxy.restart();
     cluster.proxy.wait_for_states(&["active", "active"], SOON);
     assert!(!cluster.proxy.log().contains("panicked"), "{}", cluster.proxy.log());
