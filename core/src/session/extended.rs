@@ -249,21 +249,24 @@ impl Session {
                 self.await_answers();
             }
             Action::Refuse(fault) => self.poison(fault.clone(), 0),
-            action => {
-                let text = &portal.statement.sql[span.clone()];
-                let note = self.note_for(plan, text, portal.statement.epoch);
-                if let Action::Transaction(transaction) = action {
-                    self.sent_transaction(transaction);
-                }
-                let again = portal.again.clone().filter(|_| self.notes(leaves));
-                if again.is_none() && self.notes(leaves) {
-                    self.passes_on(Leaves::More);
-                }
-                let (memory, waived) = (remembered(plan, text), plan.waived.clone());
-                let done = Done { note, marks, memory, waived, source: None, again };
-                self.execute_on_leader(frame, Execution::Pass { done });
-            }
+            _ => self.execute_passed(&portal, &text(), marks, leaves, frame),
         }
+    }
+
+    /// What the leader runs as it is, and followers get nothing of.
+    fn execute_passed(&mut self, portal: &Portal, text: &Bytes, marks: Marks, leaves: Leaves, frame: &Frame) {
+        let plan = &portal.meaning.plan;
+        let note = self.note_for(plan, text, portal.statement.epoch);
+        if let Action::Transaction(transaction) = &plan.action {
+            self.sent_transaction(transaction);
+        }
+        let again = portal.again.clone().filter(|_| self.notes(leaves));
+        if again.is_none() && self.notes(leaves) {
+            self.passes_on(Leaves::More);
+        }
+        let (memory, waived) = (remembered(plan, text), plan.waived.clone());
+        let done = Done { note, marks, memory, waived, source: None, again };
+        self.execute_on_leader(frame, Execution::Pass { done });
     }
 
     /// A portal that Bind did not make is a cursor, and reads.

@@ -74,7 +74,7 @@ fn rows_of_captured_tables_reach_everybody_all_the_same() {
         "ROLLBACK TO a",
         "SELECT put('t (v, id) SELECT (random() * 1e6)::int, 3 --')",
         "COMMIT",
-        "DO $$ BEGIN EXECUTE 'DELETE FROM u'; END $$",
+        "DO $$ BEGIN EXECUTE 'DELETE FROM ' || 'u'; END $$",
     ] {
         assert_eq!(client.query(sql).notices, Vec::<String>::new(), "{sql}");
     }
