@@ -209,6 +209,8 @@ fn settings_and_notifications_go_on() {
     client.query("NOTIFY n, 'told once'");
     client.query("LISTEN own");
     cluster.nodes[0].kill9();
+    // It listens at the next leader, too, from now on.
+    listener.query("SELECT 1");
     assert_eq!(client.value("SHOW statement_timeout"), "1min");
     assert_eq!(client.value("SHOW lock_timeout"), "2min");
     client.query("COMMIT");
