@@ -208,6 +208,8 @@ impl Session {
 
     pub(super) fn leader_verdict(&mut self, verdict: Verdict) {
         if let (Verdict::Alive, Some(word)) = (verdict, self.last_word.take()) {
+            // What is not committed is not to be heard as done.
+            self.untold.forget_done();
             self.tell_raw(&word.raw);
             return self.close();
         }

@@ -107,7 +107,8 @@ impl Cluster {
                         settled => settled,
                     };
                     if let Err(why) = settled {
-                        // It has served nobody yet: another one can.
+                        // It has served nobody yet: another one can. What it was to settle may still run somewhere, and is
+                        // laid with the other ghosts before anybody is decided upon.
                         seen[leader] = Sighting::Silent(why);
                         continue;
                     }

@@ -87,7 +87,7 @@ impl Ground {
         self.0.path()
     }
 
-    pub fn library(&self) -> PathBuf {
+    pub fn modules(&self) -> PathBuf {
         self.path().join("lib")
     }
 
@@ -96,14 +96,14 @@ impl Ground {
         let includes = includes().ok_or("no pg_config")?;
         let mut cc = Command::new("cc");
         cc.args(["-O1", "-w", "-fPIC", "-shared", "-DDLSUFFIX=\".so\"", "-I"]).arg(includes);
-        cc.arg("-o").arg(self.library().join("regress.so")).arg(source.0.join("regress/regress.c"));
+        cc.arg("-o").arg(self.modules().join("regress.so")).arg(source.0.join("regress/regress.c"));
         let output = cc.output().map_err(|e| format!("cc: {e}: apt-get install gcc libc6-dev"))?;
         if !output.status.success() {
             return Err(format!("regress.c does not compile:\n{}", process::said(&output)));
         }
         let installed = pg_config("--pkglibdir").ok_or("no pg_config")?;
         for name in ["autoinc.so", "refint.so"] {
-            std::os::unix::fs::symlink(installed.join(name), self.library().join(name))
+            std::os::unix::fs::symlink(installed.join(name), self.modules().join(name))
                 .map_err(|e| format!("{name}: {e}"))?;
         }
         Ok(())

@@ -93,7 +93,7 @@ impl Suite<'_> {
         command.args(["-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on"]);
         command.env("PGAPPNAME", format!("pg_regress/{test}"));
         command.env("PG_ABS_SRCDIR", self.ground.path()).env("PG_ABS_BUILDDIR", self.ground.path());
-        command.env("PG_LIBDIR", self.ground.library()).env("PG_DLSUFFIX", ".so");
+        command.env("PG_LIBDIR", self.ground.modules()).env("PG_DLSUFFIX", ".so");
         command
     }
 
