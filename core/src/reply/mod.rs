@@ -162,8 +162,8 @@ pub struct Done {
 impl Done {
     /// Whether all that it means is over when its transaction is undone.
     pub fn is_of_the_unit(&self) -> bool {
-        let Marks { temporary, holdable, locks, .. } = self.marks;
-        let outlives = temporary || holdable || locks;
+        let Marks { temporary, holdable, .. } = self.marks;
+        let outlives = temporary || holdable;
         matches!(self.note, Note::None) && !outlives && self.memory.is_none() && self.waived.is_none()
     }
 
