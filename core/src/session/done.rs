@@ -31,7 +31,9 @@ impl Session {
     }
 
     pub(super) fn apply(&mut self, done: &Done) {
-        if !done.is_of_the_unit() {
+        // A lock of the session would be taken twice; text that is watched is known to come again.
+        let locks = done.marks.locks && self.unit.watch.is_none();
+        if locks || !done.is_of_the_unit() {
             self.runs_once();
         }
         let marks = done.marks;
