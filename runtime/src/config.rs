@@ -112,6 +112,8 @@ pub struct Health {
     pub interval: Duration,
     pub timeout: Duration,
     pub retries: u32,
+    /// So long may a small commit take while the node answers otherwise. Disks stand still for seconds and go on.
+    pub disk_timeout: Duration,
     /// So long may somebody's lock on a follower hold up a commit.
     pub lock_timeout: Duration,
     pub strangers: Strangers,

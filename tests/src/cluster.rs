@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use crate::postgres::{self, Server};
+use crate::postgres::{self, Disk, Server};
 use crate::proxy::{NodeEntry, Proxy, Settings};
 use crate::raw::Client;
 use crate::relay::Relay;
@@ -21,6 +21,7 @@ pub struct Builder {
     leader_is_direct: bool,
     tap: Option<Tap>,
     durable: bool,
+    disks: Vec<Disk>,
     server_settings: Vec<(String, String)>,
     settings: Settings,
 }
@@ -53,6 +54,12 @@ impl Builder {
 
     pub fn durable(mut self) -> Self {
         self.durable = true;
+        self
+    }
+
+    /// The disks of the nodes, to make them stand still.
+    pub fn disks(mut self, disks: &[Disk]) -> Self {
+        self.disks = disks.to_vec();
         self
     }
 
@@ -116,6 +123,9 @@ impl Builder {
         let mut server = Server::builder().next_oid(20_000 + 10_000 * position as u32);
         if self.durable {
             server = server.durable();
+        }
+        if let Some(disk) = self.disks.get(position) {
+            server = server.disk(disk.clone());
         }
         for (name, value) in &self.server_settings {
             server = server.setting(name, value);

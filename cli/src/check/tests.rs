@@ -64,6 +64,7 @@ pub fn config() -> Config {
             interval: Duration::from_millis(500),
             timeout: Duration::from_secs(1),
             retries: 2,
+            disk_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(5),
             strangers: Strangers::End,
         }),

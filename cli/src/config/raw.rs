@@ -99,6 +99,7 @@ pub struct Health {
     pub interval: Option<Spanned<Time>>,
     pub timeout: Option<Spanned<Time>>,
     pub retries: Option<Spanned<i64>>,
+    pub disk_timeout: Option<Spanned<Time>>,
     pub lock_timeout: Option<Spanned<Time>>,
     pub strangers: Option<Strangers>,
 }

@@ -167,6 +167,7 @@ impl Resolver<'_> {
             interval: self.time("health.interval", raw.interval, Duration::from_millis(500), bounds()),
             timeout: self.time("health.timeout", raw.timeout, Duration::from_secs(1), bounds()),
             retries: self.number("health.retries", raw.retries, 2, 0..=MOST_RETRIES) as u32,
+            disk_timeout: self.time("health.disk_timeout", raw.disk_timeout, Duration::from_secs(10), bounds()),
             lock_timeout: self.time("health.lock_timeout", raw.lock_timeout, Duration::from_secs(5), bounds()),
             strangers: match raw.strangers {
                 Some(raw::Strangers::Degrade) => Strangers::Degrade,

@@ -9,9 +9,8 @@ use super::standing::{Standing, StandingFault};
 use crate::config::{Config, Node};
 use crate::service::{self, ServiceFault, within};
 
-/// A disk may be slow for longer than a network, and a busy server slow to let somebody in (it forks a process and reads
-/// its catalogs, in competition with all others): while its standing connection answers, a node has this many time-outs
-/// for a committed write, and as many for a login.
+/// A busy server may be slow to let somebody in (it forks a process and reads its catalogs, in competition with all
+/// others): while its standing connection answers, a node has this many time-outs for a login.
 const PATIENCE: u32 = 10;
 
 /// What can be tried on a node. A trait so that the actor can be tested without one.
@@ -118,7 +117,7 @@ impl Probe for ServiceProbe {
             return Observation::Answered;
         }
         let commit = async { Ok(line.simple_query("SELECT pg_logical_emit_message(true, 'lockstep', '')").await?) };
-        match within(self.patience(), commit).await {
+        match within(self.config.health.now().disk_timeout, commit).await {
             // It answers, and reads; only its disk does not.
             Err(ServiceFault::Timeout(limit)) => Observation::Down(format!("a small write took longer than {limit:?}")),
             Err(fault) => fault.observation(),

@@ -68,6 +68,7 @@ fn stage(standing: Vec<Turn>, fresh: Vec<Turn>) -> Stage {
         interval: Duration::from_millis(5),
         timeout: Duration::from_secs(1),
         retries: 2,
+        disk_timeout: Duration::from_secs(10),
         lock_timeout: Duration::from_secs(5),
         strangers: lockstep_core::unit::stall::Strangers::End,
     });

@@ -130,6 +130,7 @@ impl Pair {
                 interval: Duration::from_millis(100),
                 timeout: Duration::from_secs(2),
                 retries: 2,
+                disk_timeout: Duration::from_secs(10),
                 lock_timeout: Duration::from_secs(5),
                 strangers: Strangers::End,
             }),

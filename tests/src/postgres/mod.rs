@@ -3,6 +3,7 @@
 //! `initdb` runs once; every server starts from a copy of what it made. A server is known by the processes that live in
 //! its data directory and not by a child of ours, for a recovery under test starts it anew behind our back.
 
+mod disk;
 mod template;
 
 use std::fs::OpenOptions;
@@ -19,6 +20,8 @@ use crate::scratch::Scratch;
 use crate::users::{SUPERUSER, User};
 use crate::{port, programs, wait};
 
+pub use disk::Disk;
+
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(20);
 
@@ -27,9 +30,16 @@ const STOP: Duration = Duration::from_secs(20);
 pub struct Builder {
     settings: Vec<(String, String)>,
     next_oid: Option<u32>,
+    disk: Option<Disk>,
 }
 
 impl Builder {
+    /// Its disk can be made to stand still.
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disk = Some(disk);
+        self.durable()
+    }
+
     /// A line of `postgresql.conf`.
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.into(), value.into()));
@@ -57,7 +67,7 @@ impl Builder {
             let mut reset = process::as_server_user(programs::postgres("pg_resetwal"));
             process::run(reset.args(["-o", &oid.to_string()]).arg(&data));
         }
-        let mut server = Server { scratch, data, port: 0, process: None };
+        let mut server = Server { scratch, data, port: 0, process: None, disk: self.disk.clone() };
         server.configure(&self.settings);
         server.start_on_a_free_port();
         server
@@ -71,11 +81,12 @@ pub struct Server {
     data: PathBuf,
     port: u16,
     process: Option<Process>,
+    disk: Option<Disk>,
 }
 
 impl Server {
     pub fn builder() -> Builder {
-        Builder { settings: Vec::new(), next_oid: None }
+        Builder { settings: Vec::new(), next_oid: None, disk: None }
     }
 
     pub fn start_new() -> Self {
@@ -187,6 +198,9 @@ impl Server {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("open a server's log");
         let mut postgres = process::as_server_user(programs::postgres("postgres"));
         postgres.arg("-D").arg(&self.data).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        if let Some(disk) = &self.disk {
+            disk.put_under(&mut postgres);
+        }
         let mut child = Process::spawn(&mut postgres);
         let ready = wait::until(START, "a server accepts connections", || match child.ended() {
             Some(status) => Some(Err(status)),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lockstep_core::wire::frontend;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
-use lockstep_tests::postgres::Server;
+use lockstep_tests::postgres::{Disk, Server};
 use lockstep_tests::process;
 use lockstep_tests::programs;
 use lockstep_tests::raw::Client;
@@ -168,6 +168,28 @@ fn a_follower_that_hangs_stalls_writers_for_a_bounded_time() {
     assert!(start.elapsed() < Duration::from_secs(8), "the write took {:?}", start.elapsed());
     wait_until_not_active(&cluster, 1);
     cluster.nodes[1].resume();
+}
+
+#[test]
+fn a_disk_that_stands_still_is_found_and_costs_no_client_an_error() {
+    for node in [1, 0] {
+        let disks = [Disk::new(), Disk::new()];
+        let builder = Cluster::builder(2).disks(&disks).proxy_setting("health", "disk_timeout = \"1s\"");
+        let cluster = builder.start();
+        cluster.create_database("disk");
+        let (mut client, mut open) = (cluster.connect("disk"), cluster.connect("disk"));
+        client.query("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0), (2, 0)");
+        open.query("BEGIN");
+        open.query("UPDATE t SET v = 2 WHERE id = 2");
+        disks[node].stands_still();
+        let start = Instant::now();
+        client.query("UPDATE t SET v = 1 WHERE id = 1");
+        assert!(start.elapsed() < Duration::from_secs(8), "the write took {:?}", start.elapsed());
+        wait_until_not_active(&cluster, node);
+        assert!(cluster.proxy.log().contains("a small write took longer than 1s"), "{}", cluster.proxy.log());
+        open.query("COMMIT");
+        assert_eq!(client.value("SELECT string_agg(v::text, ' ' ORDER BY id) FROM t"), "1 2");
+    }
 }
 
 #[test]
