@@ -66,14 +66,14 @@ pub const KEYS: &str = concat!(
      FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
      JOIN pg_catalog.pg_class ic ON ic.oid OPERATOR(pg_catalog.=) i.indexrelid JOIN pg_catalog.pg_am am ON am.oid OPERATOR(pg_catalog.=) ic.relam \
-     CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts OPERATOR(pg_catalog.-) 1) AS k(n) \
-     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND a.attnum OPERATOR(pg_catalog.=) i.indkey[k.n] AND a.attnum OPERATOR(pg_catalog.<>) 0 \
-     LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid OPERATOR(pg_catalog.=) i.indclass[k.n] \
+     CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(i.indkey), pg_catalog.unnest(i.indclass)) WITH ORDINALITY AS k(att, class, n) \
+     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND a.attnum OPERATOR(pg_catalog.=) k.att AND a.attnum OPERATOR(pg_catalog.<>) 0 \
+     LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid OPERATOR(pg_catalog.=) k.class \
      LEFT JOIN pg_catalog.pg_amop ao ON ao.amopfamily OPERATOR(pg_catalog.=) oc.opcfamily AND ao.amoplefttype OPERATOR(pg_catalog.=) oc.opcintype \
      AND ao.amoprighttype OPERATOR(pg_catalog.=) oc.opcintype AND ao.amopstrategy OPERATOR(pg_catalog.=) 3 \
      LEFT JOIN pg_catalog.pg_operator op ON op.oid OPERATOR(pg_catalog.=) ao.amopopr \
      LEFT JOIN pg_catalog.pg_namespace opn ON opn.oid OPERATOR(pg_catalog.=) op.oprnamespace \
-     WHERE (i.indisunique OR i.indisexclusion) AND ",
+     WHERE (i.indisunique OR i.indisexclusion) AND k.n OPERATOR(pg_catalog.<=) i.indnkeyatts AND ",
     user_schemas!(),
     " ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, i.indexrelid, k.n"
 );
@@ -114,12 +114,14 @@ pub const FOREIGN_KEYS: &str = "SELECT k.oid, k.conrelid, k.confrelid, k.confdel
 /// read (the server's own bytes in hexadecimal; a body beyond 64 KiB is cut, and so not understood; one under which triggers
 /// do not fire is left out) or other names of one
 /// that is built in, types of its arguments, its names do not depend on the search path, support functions of users of an aggregate
-pub const FUNCTIONS: &str = "SELECT p.oid, n.nspname, p.proname, \
+pub const FUNCTIONS: &str = "WITH built_in(prosrc, names) AS MATERIALIZED (SELECT b.prosrc, pg_catalog.string_agg(b.proname::pg_catalog.text, ' ') \
+     FROM pg_catalog.pg_proc b JOIN pg_catalog.pg_language i ON i.oid OPERATOR(pg_catalog.=) b.prolang \
+     WHERE b.oid OPERATOR(pg_catalog.<) 16384 AND i.lanname OPERATOR(pg_catalog.=) 'internal' GROUP BY b.prosrc) \
+     SELECT p.oid, n.nspname, p.proname, \
      CASE WHEN p.prorettype OPERATOR(pg_catalog.=) ANY ('{trigger,event_trigger}'::pg_catalog.regtype[]) THEN 't' ELSE p.prokind END, p.provolatile, e.extname, \
      p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1 AND p.pronargs OPERATOR(pg_catalog.>=) 1, l.lanname, \
      CASE WHEN e.extname IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) c WHERE c OPERATOR(pg_catalog.~) '^session_replication_role=') AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,internal}') THEN pg_catalog.encode(pg_catalog.convert_to( \
-     CASE WHEN l.lanname OPERATOR(pg_catalog.=) 'internal' THEN (SELECT pg_catalog.string_agg(b.proname::pg_catalog.text, ' ') FROM pg_catalog.pg_proc b \
-     WHERE b.oid OPERATOR(pg_catalog.<) 16384 AND b.prosrc OPERATOR(pg_catalog.=) p.prosrc AND b.prolang OPERATOR(pg_catalog.=) p.prolang) \
+     CASE WHEN l.lanname OPERATOR(pg_catalog.=) 'internal' THEN (SELECT b.names FROM built_in b WHERE b.prosrc OPERATOR(pg_catalog.=) p.prosrc) \
      WHEN p.prosqlbody IS NULL THEN pg_catalog.left(p.prosrc, 65537) ELSE pg_catalog.left(pg_catalog.pg_get_function_sqlbody(p.oid), 65537) END, \
      pg_catalog.getdatabaseencoding()), 'hex') END, p.proargtypes::pg_catalog.text, \
      p.prosqlbody IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) c WHERE c OPERATOR(pg_catalog.~) '^search_path='), \
