@@ -15,6 +15,8 @@ pub enum Observation {
     Down(String),
     /// No answer, or a broken one: may be the network's hiccup.
     Silent(String),
+    /// It answers, but a part of it has stood still for longer than is waited for: its door, its disk, or the machine.
+    Stuck(String),
     /// The attempt did not get as far as the node.
     Local(String),
 }
@@ -104,6 +106,7 @@ impl Judge {
         match seen {
             Observation::Answered => Judgement::Alive,
             Observation::Down(why) => Judgement::Dead(Death::Gone(why)),
+            Observation::Stuck(why) => Judgement::Dead(Death::Silent { why, meanwhile }),
             Observation::Silent(why) if overslept(took, limit) => self.unproved(why),
             Observation::Local(why) => self.unproved(why),
             Observation::Silent(why) => {
@@ -186,6 +189,16 @@ mod tests {
         let mut judge = Judge::new(2);
         assert_eq!(judge.observe(silent(), LIMIT, LIMIT, Meanwhile::Unknown), Judgement::Again);
         assert!(matches!(judge.observe(silent(), LIMIT, LIMIT, Meanwhile::Unknown), Judgement::Dead(_)));
+    }
+
+    #[test]
+    fn what_stands_still_is_dead_at_once_and_as_one_that_is_silent() {
+        let stuck = Observation::Stuck("no login".into());
+        let judgement = Judge::new(5).observe(stuck, LIMIT * 10, LIMIT, Meanwhile::Answered);
+        assert_eq!(
+            judgement,
+            Judgement::Dead(Death::Silent { why: "no login".into(), meanwhile: Meanwhile::Answered })
+        );
     }
 
     #[test]

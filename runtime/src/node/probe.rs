@@ -65,7 +65,7 @@ impl ServiceProbe {
         let limit = health.timeout * health.retries.saturating_sub(1).max(2);
         match self.knock(limit).await {
             Err(ServiceFault::Timeout(limit)) => {
-                Observation::Down(format!("it answers old connections, but no new one within {limit:?}"))
+                Observation::Stuck(format!("it answers old connections, but no new one within {limit:?}"))
             }
             // What it has to say is for the login to hear.
             _ => std::future::pending().await,
@@ -102,7 +102,7 @@ impl Probe for ServiceProbe {
         let line = match login {
             Ok(line) => line,
             Err(ServiceFault::Timeout(limit)) => {
-                return Observation::Down(format!("it answers old connections, but no login within {limit:?}"));
+                return Observation::Stuck(format!("it answers old connections, but no login within {limit:?}"));
             }
             Err(fault) => {
                 self.standing.hear(&fault);
@@ -119,7 +119,9 @@ impl Probe for ServiceProbe {
         let commit = async { Ok(line.simple_query("SELECT pg_logical_emit_message(true, 'lockstep', '')").await?) };
         match within(self.config.health.now().disk_timeout, commit).await {
             // It answers, and reads; only its disk does not.
-            Err(ServiceFault::Timeout(limit)) => Observation::Down(format!("a small write took longer than {limit:?}")),
+            Err(ServiceFault::Timeout(limit)) => {
+                Observation::Stuck(format!("a small write took longer than {limit:?}"))
+            }
             Err(fault) => fault.observation(),
             Ok(_) => Observation::Answered,
         }
