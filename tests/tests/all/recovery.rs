@@ -100,3 +100,20 @@ fn a_server_that_was_killed_and_whose_parent_has_not_noticed_is_recovered() {
     assert!(recovered.status.success(), "{}", process::said(&recovered));
     assert_identical(&cluster.nodes);
 }
+
+#[test]
+fn a_killed_server_whose_number_somebody_else_has_by_now_is_recovered_and_the_other_lives_on() {
+    let mut cluster = Cluster::start(2);
+    cluster.nodes[1].kill9();
+    wait_for_state(&cluster, 1, |state| state != "active");
+    let pid_file = |node: usize| cluster.nodes[node].data_dir().join("postmaster.pid");
+    let read = |node: usize| std::fs::read_to_string(pid_file(node)).expect("the pid file of a server");
+    let (others, left) = (read(0), read(1));
+    let number = others.lines().next().expect("its first line");
+    let (_, rest) = left.split_once('\n').expect("more lines");
+    std::fs::write(pid_file(1), format!("{number}\n{rest}")).expect("write a file");
+    let recovered = cluster.proxy.run(&["recover", "node1"]);
+    assert!(recovered.status.success(), "{}", process::said(&recovered));
+    assert_eq!(read(0), others, "the leader has not been started again");
+    assert_identical(&cluster.nodes);
+}

@@ -20,10 +20,15 @@ has_ended() {
     case "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null)" in Z*) return 0 ;; *) return 1 ;; esac
 }
 
+# A server works in its data directory. What a killed one has left there may name a process that is somebody else's by now.
+works_elsewhere() {
+    cwd="$(readlink "/proc/$1/cwd" 2>/dev/null)" && [ "$cwd" != "$(readlink -f "$DATA")" ]
+}
+
 running_pid() {
     [ -r "$DATA/postmaster.pid" ] || return 0
     pid="$(head -n 1 "$DATA/postmaster.pid")"
-    [ "$pid" -gt 1 ] 2>/dev/null && kill -0 "$pid" 2>/dev/null && ! has_ended "$pid" && echo "$pid"
+    [ "$pid" -gt 1 ] 2>/dev/null && kill -0 "$pid" 2>/dev/null && ! has_ended "$pid" && ! works_elsewhere "$pid" && echo "$pid"
 }
 
 is_data() { [ -f "$1/PG_VERSION" ] || [ -f "$1/backup_label" ]; }
