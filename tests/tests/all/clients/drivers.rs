@@ -41,6 +41,16 @@ fn django_and_its_migrations() {
 }
 
 #[test]
+fn rails_and_its_migrations() {
+    let mut try_library = ruby();
+    try_library.args(["-e", "require 'active_record'; require 'pg'"]);
+    needs(try_library, "ruby-activerecord ruby-pg");
+    let mut run = ruby();
+    run.arg(script("rails_shop.rb"));
+    leaves_equal_nodes("rails", run);
+}
+
+#[test]
 fn node_postgres() {
     let mut try_module = node();
     try_module.args(["-e", "require('pg')"]);
@@ -81,6 +91,11 @@ fn node() -> Command {
     let mut command = Command::new(programs::in_path("node", "nodejs"));
     command.env("NODE_PATH", NODE_MODULES);
     command
+}
+
+/// Debian's own, which is the one that finds Debian's libraries.
+fn ruby() -> Command {
+    Command::new("/usr/bin/ruby")
 }
 
 #[track_caller]
