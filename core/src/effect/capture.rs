@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use super::Template;
+use crate::quote::quote_literal;
 
 /// One call of the function that applies rows; its parameters are the rows and their signature.
 pub static APPLY: LazyLock<Template> =
@@ -68,6 +69,28 @@ fn from_hex(text: &str) -> Option<[u8; BLOCK]> {
         *byte = u8::from_str_radix(&text[2 * n..2 * n + 2], 16).ok()?;
     }
     Some(bytes)
+}
+
+/// Who gives tables our trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Triggers {
+    /// They have it now, on every node.
+    Made,
+    /// The transaction that wants it has made or locked them itself: nobody else can.
+    LeftToSession,
+}
+
+/// So long may others be in the way of a trigger that a transaction makes on the leader; on followers nobody is.
+pub const PATIENCE: &str = "1s";
+pub const NO_LIMIT: &str = "0";
+
+/// Gives tables our trigger within a transaction. `tables`: qualified and quoted.
+pub fn make_triggers(key: &CaptureKey, tables: &[String], patience: &str) -> String {
+    let call = |table: &String| {
+        let signature = key.sign(format!("capture {table}").as_bytes());
+        format!("lockstep.capture_here({},'{signature}','{patience}')", quote_literal(table))
+    };
+    format!("SELECT {}", tables.iter().map(call).collect::<Vec<_>>().join(","))
 }
 
 /// Rows that were said and are not in the log yet.

@@ -247,6 +247,8 @@ pub enum Own {
     Constraints,
     /// Has our triggers fire.
     Flush,
+    /// Gives tables our trigger.
+    Triggers,
     /// What is counted before a statement that runs text, and behind it.
     Watch,
     Watched,

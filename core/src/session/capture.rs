@@ -7,8 +7,10 @@
 use std::sync::Arc;
 
 use super::watch::Watching;
-use super::{Action, AfterDrain, Gate, Session};
-use crate::effect::capture::{APPLY, CaptureKey, CapturedRows, parameters};
+use super::{Action, AfterDrain, Block, Gate, Session};
+use crate::effect::capture::{
+    APPLY, CaptureKey, CapturedRows, NO_LIMIT, PATIENCE, Triggers, make_triggers, parameters,
+};
 use crate::fault::{Fault, SqlState};
 use crate::limits;
 use crate::plan::{self, Captured, Plan, Planned, Script as Plans};
@@ -28,6 +30,10 @@ pub(super) struct Capture {
     rows: CapturedRows,
     /// Tables that were asked for last, until a statement can be planned.
     asked: Option<Arc<[String]>>,
+    /// Tables to which only this transaction can give our trigger.
+    own: Option<Arc<[String]>>,
+    /// What followers are to run when it has.
+    making: Option<String>,
     /// What is to be done when the data of a COPY has come.
     copying: Option<Arc<Captured>>,
     /// Why they do not have our trigger.
@@ -50,6 +56,17 @@ impl Session {
             plans.statements.iter_mut().for_each(|planned| refuse(planned, &fault));
             return true;
         }
+        if self.capture.own.take_if(|own| *own == tables).is_some() {
+            if self.is_in_transaction() {
+                self.make_triggers(tables, then());
+                return false;
+            }
+            self.capture.asked = None;
+            let why = format!("{} is not there any more, or not as it was", tables.join(", "));
+            let fault = Fault::error(SqlState::SERIALIZATION_FAILURE, why).with_hint("Run the statement again.");
+            plans.statements.iter_mut().for_each(|planned| refuse(planned, &fault));
+            return true;
+        }
         if self.capture.asked.as_ref() == Some(&tables) {
             // It is there, but this transaction's snapshot is older.
             self.capture.asked = None;
@@ -61,6 +78,36 @@ impl Session {
         self.capture.asked = Some(tables.clone());
         self.ask_to_capture(tables, then());
         false
+    }
+
+    /// Whether what is asked now is within the client's transaction, and not one of its own.
+    fn is_in_transaction(&self) -> bool {
+        self.block == Block::Explicit || self.segment.open
+    }
+
+    /// As a statement of the transaction's own, as if it were DDL of the client's.
+    fn make_triggers(&mut self, tables: Arc<[String]>, then: AfterDrain) {
+        let fresh = !self.segment.open;
+        if self.settings.is_none() {
+            self.capture.own = Some(tables);
+            self.ask_settings();
+        } else if let Some(key) = &self.capture.key {
+            let here = make_triggers(key, &tables, PATIENCE);
+            self.capture.making = Some(make_triggers(key, &tables, NO_LIMIT));
+            self.capture.asked = None;
+            self.ask(&here, Own::Triggers);
+        }
+        if fresh {
+            self.sync_ours();
+        }
+        self.drain(then);
+    }
+
+    /// The transaction has given tables our trigger.
+    pub(super) fn triggers_made(&mut self) {
+        if let Some(sql) = self.capture.making.take() {
+            self.apply_schema(&sql);
+        }
     }
 
     pub(super) fn capture_key(&self) -> Option<Arc<CaptureKey>> {
@@ -105,16 +152,19 @@ impl Session {
         }
     }
 
-    /// The tables have our trigger on every node, and these know the key; or why not.
-    pub fn captured(&mut self, outcome: Result<CaptureKey, Fault>) {
+    /// All nodes know the key, and who gives the tables our trigger; or why none can have it.
+    pub fn captured(&mut self, outcome: Result<(CaptureKey, Triggers), Fault>) {
         match outcome {
-            Ok(key) => self.capture.key = Some(Arc::new(key)),
+            Ok((key, triggers)) => {
+                self.capture.key = Some(Arc::new(key));
+                self.capture.own = self.capture.asked.clone().filter(|_| triggers == Triggers::LeftToSession);
+            }
             Err(fault) => self.capture.refused = Some(fault),
         }
         if self.gate == Gate::Capturing {
             self.gate = Gate::Drain;
         } else {
-            self.capture.refused = None;
+            (self.capture.refused, self.capture.own) = (None, None);
         }
     }
 

@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// DDL has run on the leader: its text goes into the log, after the settings under which it ran.
-    fn apply_schema(&mut self, sql: &str) {
+    pub(super) fn apply_schema(&mut self, sql: &str) {
         self.enter_schema();
         self.unit.log.schema_change(sql);
         self.forget_names();

@@ -205,6 +205,10 @@ impl Session {
                 self.flushed();
                 Ok(())
             }
+            Own::Triggers => {
+                self.triggers_made();
+                Ok(())
+            }
             Own::Watch => {
                 self.watch_begins(&rows);
                 Ok(())

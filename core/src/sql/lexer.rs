@@ -35,7 +35,7 @@ impl Token {
     }
 
     pub fn is(&self, sql: &str, punctuation: u8) -> bool {
-        self.kind == Kind::Punctuation && sql.as_bytes()[self.start] == punctuation
+        self.kind == Kind::Punctuation && sql.as_bytes()[self.start..self.end] == [punctuation]
     }
 
     /// Whether it is this keyword, given in lower case.
@@ -129,6 +129,11 @@ impl Lexer<'_> {
             b'$' => self.dollar(),
             b'0'..=b'9' => self.number(),
             b'.' if self.peek(1).is_ascii_digit() => self.number(),
+            // A range in PL/pgSQL.
+            b'.' if self.peek(1) == b'.' => {
+                self.at += 2;
+                Ok(Kind::Punctuation)
+            }
             b',' | b'(' | b')' | b'[' | b']' | b'.' | b';' | b':' => {
                 self.at += 1;
                 Ok(Kind::Punctuation)
@@ -260,10 +265,7 @@ impl Lexer<'_> {
         }
         let digit = |b: u8| b.is_ascii_digit() || b == b'_';
         self.skip_while(digit);
-        if self.peek(0) == b'.' {
-            if self.peek(1) == b'.' {
-                return Err(Unsure);
-            }
+        if self.peek(0) == b'.' && self.peek(1) != b'.' {
             self.at += 1;
             self.skip_while(digit);
         }
@@ -349,6 +351,11 @@ mod tests {
     }
 
     #[test]
+    fn a_range_is_no_fraction() {
+        assert_eq!(words("1..3 a..b .5 1.5 1."), ["1", "..", "3", "a", "..", "b", ".5", "1.5", "1."]);
+    }
+
+    #[test]
     fn what_ends_in_the_middle_is_not_cut() {
         for sql in ["'a", "\"a", "$a$ b", "E'a\\'", "1a", "$1a", "a \\ b"] {
             assert_eq!(lex(sql), Err(Unsure), "{sql}");
@@ -385,7 +392,7 @@ mod against_the_server {
             pieces in proptest::collection::vec(
                 prop_oneof![
                     Just("'"), Just("''"), Just("E'"), Just("\\"), Just("\""), Just("U&\""), Just("$$"), Just("$a$"),
-                    Just("--"), Just("\n"), Just(" "), Just("/*"), Just("*/"), Just("a"), Just("1"), Just(".5"), Just("e3"),
+                    Just("--"), Just("\n"), Just(" "), Just("/*"), Just("*/"), Just("a"), Just("1"), Just(".5"), Just("."), Just(".."), Just("e3"),
                     Just("$1"), Just("("), Just(")"), Just(";"), Just("+"), Just("<="), Just("é"), Just("::"), Just("x'"),
                 ],
                 0..24,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lockstep_core::cluster::health::Judgement;
 use lockstep_core::cluster::{Membership, Verdict};
-use lockstep_core::effect::capture::CaptureKey;
+use lockstep_core::effect::capture::{CaptureKey, Triggers};
 use lockstep_core::fault::{Fault, SqlState};
 use lockstep_core::id::NodeId;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,7 +34,7 @@ pub enum Command {
     },
     Capture {
         wish: Wish,
-        answer: oneshot::Sender<Result<CaptureKey, Fault>>,
+        answer: oneshot::Sender<Result<(CaptureKey, Triggers), Fault>>,
     },
     /// The nodes as the configuration has them now.
     Configure {
@@ -80,7 +80,7 @@ impl ClusterClient {
     }
 
     /// Has rows of some tables captured on every active node. Returns the key that the nodes know.
-    pub async fn capture(&self, wish: Wish) -> Result<CaptureKey, Fault> {
+    pub async fn capture(&self, wish: Wish) -> Result<(CaptureKey, Triggers), Fault> {
         let stopping = Fault::error(SqlState::CANNOT_CONNECT_NOW, "the proxy is being stopped");
         self.ask(Err(stopping), |answer| Command::Capture { wish: wish.clone(), answer }).await
     }

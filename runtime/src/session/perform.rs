@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lockstep_core::cluster::Verdict;
 use lockstep_core::commitlock::Pass;
-use lockstep_core::effect::capture::CaptureKey;
+use lockstep_core::effect::capture::{CaptureKey, Triggers};
 use lockstep_core::fault::Fault;
 use lockstep_core::id::NodeId;
 use lockstep_core::inflight::Flight;
@@ -42,7 +42,7 @@ pub(super) enum Event {
     Told(NodeId, Fate),
     Degraded(NodeId),
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
-    Captured(Result<CaptureKey, Fault>),
+    Captured(Result<(CaptureKey, Triggers), Fault>),
     Gathered(NodeId),
     /// The membership, or whether clients are held.
     WorldChanged,

@@ -203,6 +203,36 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 SELECT encode(sha256(decode(split_part($1, ' ', 3), 'hex') || sha256(decode(split_part($1, ' ', 2), 'hex') || convert_to($2, 'UTF8'))), 'hex')
 $$;
 
+-- Who calls on the proxy's behalf has signed what it says.
+CREATE OR REPLACE FUNCTION lockstep.believe(message text, signature text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    secret text;
+BEGIN
+    SELECT a.rolpassword INTO secret FROM pg_authid a WHERE a.rolname = 'lockstep_capture' AND a.rolsuper AND NOT a.rolcanlogin;
+    IF secret IS NULL OR signature IS DISTINCT FROM lockstep.sign(secret, message) THEN
+        RAISE insufficient_privilege USING MESSAGE = 'only the proxy may call this';
+    END IF;
+END
+$$;
+
+-- A table that the transaction has made or locked itself gets its trigger by the transaction. On the leader others may be
+-- in the way, and are not waited for without an end.
+CREATE OR REPLACE FUNCTION lockstep.capture_here(target text, signature text, patience text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
+BEGIN
+    PERFORM lockstep.believe('capture ' || target, signature);
+    PERFORM set_config('lock_timeout', patience, true);
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target::regclass AND t.tgname = 'lockstep_capture') THEN
+        EXECUTE format('CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON %s
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lockstep.capture()', target);
+    END IF;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE lock_not_available USING HINT = 'Run it again. Once the trigger is there, it stays.',
+        MESSAGE = format('%s must get a trigger that tells what changes, but another transaction has it locked', target);
+END
+$$;
+
 -- Followers: rows as they were captured. Triggers of users and foreign keys' actions do not fire: what they did on the
 -- leader is among the rows. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
 CREATE OR REPLACE FUNCTION lockstep.apply(payload text, signature text) RETURNS void
@@ -210,7 +240,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET sess
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
 SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
 DECLARE
-    secret text;
     kind text;
     target text;
     images text[];
@@ -222,10 +251,7 @@ DECLARE
     fixed text;
     changed bigint;
 BEGIN
-    SELECT a.rolpassword INTO secret FROM pg_authid a WHERE a.rolname = 'lockstep_capture' AND a.rolsuper AND NOT a.rolcanlogin;
-    IF secret IS NULL OR signature IS DISTINCT FROM lockstep.sign(secret, payload) THEN
-        RAISE insufficient_privilege USING MESSAGE = 'only the proxy may apply rows';
-    END IF;
+    PERFORM lockstep.believe(payload, signature);
     FOR kind, target, images IN
         WITH said AS MATERIALIZED (
             SELECT i.v[1] AS kind, i.v[2] AS target, i.v[3] AS image
@@ -282,4 +308,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;

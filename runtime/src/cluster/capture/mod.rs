@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_core::catalog::{Catalog, Cell};
-use lockstep_core::effect::capture::CaptureKey;
+use lockstep_core::effect::capture::{CaptureKey, Triggers};
 use lockstep_core::fault::{Fault, SqlState};
 use lockstep_core::id::NodeId;
 use lockstep_core::journal::{Touched, Unknown};
@@ -66,11 +66,11 @@ pub struct Wish {
 }
 
 impl Cluster {
-    pub(super) async fn capture(&self, wish: &Wish) -> Result<CaptureKey, Fault> {
+    pub(super) async fn capture(&self, wish: &Wish) -> Result<(CaptureKey, Triggers), Fault> {
         let (database, tables) = (&wish.database, &wish.tables);
         let mut capturing = self.capturing.lock().await;
         if let Some(key) = capturing.keys.get(database).filter(|_| tables.is_empty()) {
-            return Ok(key.clone());
+            return Ok((key.clone(), Triggers::Made));
         }
         let wanted = (database.clone(), tables.to_vec());
         if capturing.busy.get(&wanted).is_some_and(|since| since.elapsed() < RESPITE) {
@@ -82,9 +82,12 @@ impl Cluster {
                 Ok(key) => {
                     tracing::info!(database, tables = tables.join(", "), "rows are captured from now on");
                     capturing.keys.insert(database.to_owned(), key.clone());
-                    return Ok(key);
+                    return Ok((key, Triggers::Made));
                 }
-                Err(Trouble::Asker) => return Err(in_use(tables)),
+                Err(Trouble::Asker) => {
+                    let key = self.key_alone(wish, &mut capturing).await?;
+                    return Ok((key, Triggers::LeftToSession));
+                }
                 Err(Trouble::Fault(fault)) if is_busy(&fault) && tried < TRIES => {
                     tracing::debug!(database, %fault, "tables are in use; trying again");
                     tokio::time::sleep(PAUSE).await;
@@ -99,6 +102,22 @@ impl Cluster {
                     return Err(refusal(tables, &fault));
                 }
             }
+        }
+    }
+
+    /// The functions and the key, for a session that makes the triggers itself.
+    async fn key_alone(&self, wish: &Wish, capturing: &mut Capturing) -> Result<CaptureKey, Fault> {
+        if let Some(key) = capturing.keys.get(&wish.database) {
+            return Ok(key.clone());
+        }
+        let wish = Wish { tables: Arc::new([]), ..wish.clone() };
+        match self.try_to_capture(&wish).await {
+            Ok(key) => {
+                capturing.keys.insert(wish.database, key.clone());
+                Ok(key)
+            }
+            Err(Trouble::Asker) => Err(in_use(&wish.tables)),
+            Err(Trouble::Fault(fault)) => Err(refusal(&wish.tables, &fault)),
         }
     }
 
@@ -163,7 +182,7 @@ impl Cluster {
 
 /// Why it could not be done now.
 enum Trouble {
-    /// The session that wants it has one of the tables locked itself.
+    /// The session that wants it has made one of the tables, or has it locked itself.
     Asker,
     Fault(ServiceFault),
 }
@@ -182,8 +201,13 @@ async fn lock(leader: &Client, tables: &[String], backend: u32) -> Result<Result
     if leader.query_one(HOLDS, &[&backend.cast_signed(), &tables]).await?.get(0) {
         return Ok(Err(Trouble::Asker));
     }
-    leader.batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "))).await?;
-    Ok(Ok(()))
+    let locked = leader.batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "))).await;
+    match locked.map_err(ServiceFault::from) {
+        Err(fault) if fault.is(&State::UNDEFINED_TABLE) || fault.is(&State::INVALID_SCHEMA_NAME) => {
+            Ok(Err(Trouble::Asker))
+        }
+        locked => locked.map(Ok),
+    }
 }
 
 /// The key that the leader has, or a new one.
@@ -224,7 +248,7 @@ fn in_use(tables: &[String]) -> Fault {
     let message = format!(
         "this statement is refused: {tables} must get a trigger that tells what changes, but a transaction has it locked"
     );
-    let hint = "It may be this very transaction: end it, and run it again. Once the trigger is there, it stays.";
+    let hint = "Run it again. Once the trigger is there, it stays.";
     Fault::error(SqlState::FEATURE_NOT_SUPPORTED, message).with_hint(hint)
 }
 
@@ -233,15 +257,7 @@ fn refusal(tables: &[String], fault: &ServiceFault) -> Fault {
         return in_use(tables);
     }
     let tables = tables.join(", ");
-    let (reason, hint) = if fault.is(&State::UNDEFINED_TABLE) || fault.is(&State::INVALID_SCHEMA_NAME) {
-        (
-            format!("{tables} must get a trigger that tells what changes, but was made in this transaction"),
-            "Commit first.".to_owned(),
-        )
-    } else {
-        let hint = "The proxy's own role must be a superuser.".to_owned();
-        (format!("what changes in {tables} cannot be captured: {fault}"), hint)
-    };
-    let message = format!("this statement is refused: {reason}");
+    let message = format!("this statement is refused: what changes in {tables} cannot be captured: {fault}");
+    let hint = "The proxy's own role must be a superuser.";
     Fault::error(SqlState::FEATURE_NOT_SUPPORTED, message).with_hint(hint)
 }

@@ -124,15 +124,11 @@ CREATE OR REPLACE FUNCTION lockstep.apply_objects(payload text, signature text) 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    secret text;
     object oid;
     item text[];
     known boolean;
 BEGIN
-    SELECT a.rolpassword INTO secret FROM pg_authid a WHERE a.rolname = 'lockstep_capture' AND a.rolsuper AND NOT a.rolcanlogin;
-    IF secret IS NULL OR signature IS DISTINCT FROM lockstep.sign(secret, payload) THEN
-        RAISE insufficient_privilege USING MESSAGE = 'only the proxy may apply large objects';
-    END IF;
+    PERFORM lockstep.believe(payload, signature);
     FOR item IN SELECT string_to_array(i, ' ') FROM unnest(string_to_array(payload, ',')) AS i WHERE left(i, 1) <> 'p' LOOP
         object := item[2]::oid;
         known := EXISTS (SELECT FROM pg_largeobject_metadata m WHERE m.oid = object);

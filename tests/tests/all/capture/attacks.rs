@@ -160,14 +160,19 @@ fn set_constraints_does_not_take_capture_away() {
 }
 
 #[test]
-fn a_table_that_the_transaction_itself_has_locked_is_refused_with_the_remedy() {
+fn a_table_that_another_transaction_has_locked_too_is_refused_with_the_remedy() {
     let cluster = Cluster::start(2);
     make(&cluster, "locked", "CREATE TABLE t (v int); INSERT INTO t VALUES (1)");
-    let mut client = cluster.connect("locked");
-    client.query("BEGIN");
-    client.query("INSERT INTO t VALUES (2)");
-    assert_eq!(client.try_query("DELETE FROM t WHERE v = 1").unwrap_err().state(), "0A000");
+    let (mut client, mut other) = (cluster.connect("locked"), cluster.connect("locked"));
+    for client in [&mut client, &mut other] {
+        client.query("BEGIN");
+        client.query("INSERT INTO t VALUES (2)");
+    }
+    let refused = client.try_query("DELETE FROM t WHERE v = 1").unwrap_err();
+    assert_eq!(refused.state(), "55P03");
+    assert!(refused.to_string().contains("another transaction has it locked"), "{refused}");
     client.query("ROLLBACK");
+    other.query("COMMIT");
     client.query("DELETE FROM t WHERE v = 1");
     assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
     assert_identical_database(&cluster.nodes, "locked");

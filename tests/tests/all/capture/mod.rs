@@ -5,6 +5,7 @@
 
 mod attacks;
 mod functions;
+mod own;
 mod text;
 mod triggers;
 mod writes;

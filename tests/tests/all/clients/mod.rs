@@ -2,6 +2,7 @@
 
 mod drivers;
 mod dump;
+mod migrations;
 mod pgbench;
 mod psql;
 mod tokio_postgres;

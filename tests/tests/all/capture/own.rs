@@ -1,0 +1,130 @@
+//! Tables that a transaction has made, or locked, before something in it has to be captured there: it makes the triggers
+//! itself.
+
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::compare::assert_identical_database;
+use lockstep_tests::users::APP;
+
+use super::{Case, captured};
+
+#[test]
+fn what_is_captured_in_tables_of_the_same_transaction_is_on_every_node() {
+    captured(OWN);
+}
+
+const OWN: &[Case] = &[
+    Case {
+        name: "made here",
+        given: "",
+        when: &[
+            "BEGIN",
+            "CREATE TABLE t (id int PRIMARY KEY, v int, at timestamptz)",
+            "CREATE TABLE log (id serial PRIMARY KEY, t int, at timestamptz DEFAULT clock_timestamp())",
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN INSERT INTO log (t) VALUES (new.id); new.at := clock_timestamp(); RETURN new; END $$",
+            "CREATE TRIGGER note BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note()",
+            "INSERT INTO t VALUES (1, 1), (2, 2)",
+            "DO $$ BEGIN UPDATE t SET v = v + 1; END $$",
+            "COMMIT",
+            "UPDATE t SET v = v + 1",
+        ],
+        then: ("SELECT (SELECT sum(v) FROM t) || ' ' || (SELECT count(*) FROM log)", "7 6"),
+    },
+    Case {
+        name: "locked by ddl",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1);
+            CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN new.v := new.v + (extract(epoch FROM clock_timestamp()) * 0)::int + 1; RETURN new; END $$",
+        when: &[
+            "BEGIN",
+            "ALTER TABLE t ADD COLUMN w int DEFAULT 5",
+            "CREATE TRIGGER touch BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION touch()",
+            "UPDATE t SET w = 6",
+            "COMMIT",
+        ],
+        then: ("SELECT v || ' ' || w FROM t", "2 6"),
+    },
+    Case {
+        name: "locked by rows",
+        given: "CREATE TABLE pair (a int, b int)",
+        when: &[
+            "BEGIN",
+            "INSERT INTO pair VALUES (1, 1), (1, 1), (1, 2)",
+            "DELETE FROM pair WHERE b = 2",
+            "INSERT INTO pair VALUES (1, 3)",
+            "COMMIT",
+            "UPDATE pair SET b = 4 WHERE b = 3",
+        ],
+        then: ("SELECT string_agg(a || '-' || b, ' ' ORDER BY a, b) FROM pair", "1-1 1-1 1-4"),
+    },
+    Case {
+        name: "taken back",
+        given: "CREATE TABLE pair (a int, b int); INSERT INTO pair VALUES (1, 1)",
+        when: &[
+            "BEGIN",
+            "INSERT INTO pair VALUES (2, 2)",
+            "SAVEPOINT a",
+            "DELETE FROM pair WHERE b = 2",
+            "ROLLBACK TO a",
+            "UPDATE pair SET b = 3 WHERE a = 2",
+            "COMMIT",
+            "BEGIN",
+            "CREATE TABLE gone (a int)",
+            "INSERT INTO gone VALUES (1)",
+            "DELETE FROM gone",
+            "ROLLBACK",
+            "DELETE FROM pair WHERE a = 1",
+        ],
+        then: ("SELECT string_agg(a || '-' || b, ' ') FROM pair", "2-3"),
+    },
+    Case {
+        name: "of another role",
+        given: "CREATE SCHEMA \"Ä's\"; CREATE TABLE \"Ä's\".\"x\"\"y\" (a text); SET client_encoding = 'UTF8'",
+        when: &[
+            "BEGIN",
+            "INSERT INTO \"Ä's\".\"x\"\"y\" VALUES ('1'), ('2')",
+            "SET LOCAL search_path = \"Ä's\"",
+            "DELETE FROM \"x\"\"y\" WHERE a = '1'",
+            "COMMIT",
+        ],
+        then: ("SELECT a FROM \"Ä's\".\"x\"\"y\"", "2"),
+    },
+];
+
+#[test]
+fn so_it_is_when_all_is_in_one_message() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("one");
+    let mut client = cluster.connect("one");
+    client.query(
+        "CREATE TABLE pair (a int, b int); INSERT INTO pair VALUES (1, 1), (2, 2); DELETE FROM pair WHERE a = 1;
+        UPDATE pair SET b = 5",
+    );
+    assert_eq!(client.value("SELECT a || '-' || b FROM pair"), "2-5");
+    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
+    assert_identical_database(&cluster.nodes, "one");
+}
+
+#[test]
+fn only_the_proxy_has_triggers_made_by_a_transaction() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("own");
+    let mut client = cluster.connect("own");
+    client.query("CREATE TABLE pair (a int, b int); CREATE TABLE other (a int)");
+    client.query("BEGIN; INSERT INTO pair VALUES (1, 1); DELETE FROM pair; COMMIT");
+    for sql in [
+        "SELECT lockstep.capture_here('public.other', '', '0')",
+        "DO $$ BEGIN PERFORM lockstep.capture_here('public.other', '', '0'); END $$",
+    ] {
+        assert_eq!(client.try_query(sql).unwrap_err().state(), "0A000", "{sql}");
+    }
+    let mut direct = cluster.nodes[0].connect_as(&APP, "own");
+    for sql in [
+        "SELECT lockstep.capture_here('public.other', repeat('0', 64), '0')",
+        "SELECT lockstep.capture_here('public.other', NULL, '0')",
+        "SELECT lockstep.believe('', '')",
+    ] {
+        assert_eq!(direct.try_query(sql).unwrap_err().state(), "42501", "{sql}");
+    }
+    assert_identical_database(&cluster.nodes, "own");
+}
