@@ -17,6 +17,9 @@ use crate::wait;
 const AUDIT: usize = 10;
 const SERVED: Duration = Duration::from_secs(60);
 
+/// Clients are to be served again within this time.
+const WANTED: Duration = Duration::from_secs(1);
+
 /// After a start that the journal settles, nobody has to wait for this.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
@@ -47,7 +50,11 @@ impl fmt::Display for Report {
         let (median, longest) = (millis(times.get(times.len() / 2)), millis(times.last()));
         writeln!(f, "{} kills, {} acknowledged inserts,", self.rounds, self.acknowledged)?;
         writeln!(f, "{} rounds with a node that was not active at once,", self.degraded)?;
-        writeln!(f, "served again after {median} ms (median), {longest} ms (longest)\n")?;
+        let within = times.iter().filter(|time| **time <= WANTED).count();
+        writeln!(
+            f,
+            "served again after {median} ms (median), {longest} ms (longest), {within} times within {WANTED:?}\n"
+        )?;
         writeln!(f, "{}", self.tally)?;
         self.wrong.iter().try_for_each(|line| writeln!(f, "WRONG: {line}"))?;
         self.complaints.iter().try_for_each(|line| writeln!(f, "complaint: {line}"))?;
