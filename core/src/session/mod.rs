@@ -28,7 +28,8 @@
 //! | `segment` | the client's messages up to a Sync, and what is told of them |
 //! | `work` | what the unit has come to |
 //! | `client` | the client's messages, one by one |
-//! | `simple` | a Query's statements, one after the other |
+//! | `simple` | a Query |
+//! | `script` | its statements, one after the other |
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
 //! | `names` | prepared statements, by protocol and by SQL |
 //! | `portal` | rows that wait for the client |
@@ -99,6 +100,7 @@ mod planning;
 mod portal;
 mod rest;
 mod role;
+mod script;
 mod segment;
 mod simple;
 mod stale;
