@@ -56,6 +56,7 @@
 //! | `takeover` | another leader |
 //! | `rest` | between two segments: held, idle |
 //! | `inherit` | an open unit goes on under it |
+//! | `locks` | advisory locks of the session, which it is asked for |
 //! | `stale` | plans that the schema has overtaken |
 
 use std::collections::VecDeque;
@@ -92,6 +93,7 @@ mod inherit;
 mod landing;
 mod leader;
 mod leftover;
+mod locks;
 mod names;
 mod objects;
 mod outcome;
@@ -160,8 +162,8 @@ pub struct Session {
     own_catalog: Option<(SchemaEpoch, Arc<Catalog>)>,
     own_catalogs_made: u64,
     temporary: bool,
-    /// It may have locks on its leader that outlive a transaction.
-    locks: bool,
+    /// Its locks on its leader that outlive a transaction.
+    locks: locks::SessionLocks,
     search_path: Option<(SchemaEpoch, SearchPath)>,
     path_asked_in: SchemaEpoch,
     /// How often the session may have changed what names mean.
@@ -250,7 +252,7 @@ impl Session {
             own_catalog: None,
             own_catalogs_made: 0,
             temporary: false,
-            locks: false,
+            locks: locks::SessionLocks::default(),
             search_path: None,
             path_asked_in: SchemaEpoch(0),
             renamings: 0,
@@ -375,6 +377,7 @@ impl Session {
         if self.unit.sequences {
             self.move_sequences();
         }
+        self.locks = locks::SessionLocks::default();
         let draws = self.unit.sequences && !self.owed.is_empty();
         self.actions.push_back(Action::Close { draws });
     }

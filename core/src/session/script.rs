@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::client::OWN_NAME;
 use super::commit::{CommitVia, Utility};
 use super::extended::unsettles;
+use super::locks::Keeps;
 use super::names::{Meaning, renamed};
 use super::planning::Planning;
 use super::simple::{remembered, shape_of, with_append};
@@ -15,6 +16,7 @@ use super::{AfterDrain, Block, Gate, Script, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, Captured, Ddl, Leaves, Marks, Plan, Planned, Transaction, Write};
+use crate::reply::kept::Given;
 use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
 use crate::unit::Retold;
 use crate::wire::frontend;
@@ -176,19 +178,28 @@ impl Session {
                 self.send(sql.as_bytes(), &[], Shape::Whole, Execution::Pass { done: Done::default() }, shift);
                 Step::Next
             }
-            action => {
-                if let Action::Transaction(transaction) = action {
-                    self.sent_transaction(transaction);
-                }
-                let note = self.note_for(&plan, &text, source.planned_in);
-                let memory = remembered(&plan, &text);
-                let again = self.notes(leaves).then(|| Retold::new(OWN_NAME, &text, &[], frontend::NO_PARAMETERS, &[]));
-                let again = again.map(Box::new);
-                let done = Done { note, marks, memory, waived: plan.waived.clone(), source: None, again };
-                self.send(&text, &[], Shape::Whole, Execution::Pass { done }, shift);
+            _ => {
+                let next = Next { text, shift, marks, leaves, meaning, source };
+                self.script_passed(&plan, &next);
                 Step::Next
             }
         }
+    }
+
+    /// What the leader runs as it is, and followers get nothing of.
+    fn script_passed(&mut self, plan: &Arc<Plan>, next: &Next) {
+        let Next { text, shift, marks, leaves, source, .. } = next;
+        if let Action::Transaction(transaction) = &plan.action {
+            self.sent_transaction(transaction);
+        }
+        let note = self.note_for(plan, text, source.planned_in);
+        let Keeps { memory, locks } = self.keeps(plan, Given::NOTHING);
+        let memory = remembered(plan, text).or(memory);
+        let again = self.notes(*leaves).then(|| Retold::new(OWN_NAME, text, &[], frontend::NO_PARAMETERS, &[]));
+        let (again, waived, looks) = (again.map(Box::new), plan.waived.clone(), locks.is_some());
+        let done = Done { note, marks: *marks, memory, waived, source: None, again, locks };
+        self.send(text, &[], Shape::Whole, Execution::Pass { done }, *shift);
+        self.look_at_locks(looks);
     }
 
     fn script_captured(
