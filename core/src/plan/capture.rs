@@ -11,7 +11,7 @@ use super::calls::Calls;
 use super::policy::{Capturing, Policy};
 use super::refuse::{refuse, refuse_always};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Captured, Kept, Leaves, Marks, Plan, calls, safety, watch};
+use super::{Action, Captured, Kept, Leaves, Marks, Plan, calls, kept, safety, watch};
 use crate::catalog::{Catalog, DoBlock, Oid, Relation};
 use crate::fault::Fault;
 use crate::quote::quote_literal;
@@ -188,7 +188,7 @@ pub fn set_constraints(scope: &Scope<'_>, set: &ConstraintsSetStmt, facts: &Fact
 pub fn call(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     match calls::look(scope, facts)? {
         Calls { marks, writer: None, .. } => {
-            let kept = marks.locks.then_some(Kept::SomeLocks);
+            let kept = kept::locks(scope, facts)?.then_some(Kept::SomeLocks);
             Ok(Plan { marks, kept, ..Action::Leader.into() })
         }
         Calls { writer: Some(_), .. } => plan(scope, facts),

@@ -9,7 +9,6 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::a_const::Val;
 use pg_query::protobuf::{AConst, FuncCall, LimitOption, Node, SelectStmt, SetOperation, TypeName};
 
-use super::Marks;
 use super::scope::{Outcome, Scope};
 use crate::catalog::builtin;
 use crate::sql::{Facts, Name};
@@ -78,12 +77,24 @@ impl Argument {
     }
 }
 
-/// `marks`: what else is known of what it calls. To be asked when it is known to write nothing.
-pub fn of(scope: &Scope<'_>, select: &SelectStmt, facts: &Facts, marks: Marks) -> Outcome<Option<Kept>> {
-    let locks = facts.functions.iter().any(|call| builtin::effect_of(&call.name).locks);
+/// Whether it calls functions that lock by their names. Operators, casts and views may call some, too.
+pub fn locks(scope: &Scope<'_>, facts: &Facts) -> Outcome<bool> {
+    if facts.functions.is_empty() {
+        return Ok(false);
+    }
+    let catalog = scope.catalog()?;
+    let locks = |call: &Name| {
+        builtin::effect_of(&call.name).locks || catalog.functions_named(&call.name).any(|known| known.effect.locks)
+    };
+    Ok(facts.functions.iter().any(locks))
+}
+
+/// To be asked when it is known to write nothing.
+pub fn of(scope: &Scope<'_>, select: &SelectStmt, facts: &Facts) -> Outcome<Option<Kept>> {
+    let locking = locks(scope, facts)?;
     let sets = facts.functions.iter().any(|call| call.name == SET_CONFIG);
-    if !locks && !sets {
-        return Ok(marks.locks.then_some(Kept::SomeLocks));
+    if !locking && !sets {
+        return Ok(None);
     }
     scope.reads_literals();
     let catalog = scope.catalog()?;
@@ -92,7 +103,7 @@ pub fn of(scope: &Scope<'_>, select: &SelectStmt, facts: &Facts, marks: Marks) -
     Ok(match known {
         Some((locks, settings)) if settings.is_empty() => Some(Kept::Locks(locks.into())),
         Some((locks, settings)) if locks.is_empty() => Some(Kept::Settings(settings.into())),
-        _ => (locks || marks.locks).then_some(Kept::SomeLocks),
+        _ => locking.then_some(Kept::SomeLocks),
     })
 }
 

@@ -106,7 +106,7 @@ fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: 
     }
     match calls::look(scope, facts)? {
         Calls { marks, writer: None, .. } => {
-            let kept = kept::of(scope, select, facts, marks)?;
+            let kept = kept::of(scope, select, facts)?;
             let leaves = match &kept {
                 Some(kept) => heritable::keeps(kept, marks),
                 None => heritable::reads(scope, facts)?,
