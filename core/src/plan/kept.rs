@@ -11,6 +11,7 @@ use pg_query::protobuf::{AConst, FuncCall, LimitOption, Node, SelectStmt, SetOpe
 
 use super::scope::{Outcome, Scope};
 use crate::catalog::builtin;
+use crate::catalog::model::Effect;
 use crate::sql::{Facts, Name};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +84,10 @@ pub fn locks(scope: &Scope<'_>, facts: &Facts) -> Outcome<bool> {
         return Ok(false);
     }
     let catalog = scope.catalog()?;
+    // Of what writes it is not known.
+    let known = |effect: Effect| effect.locks && !effect.writes;
     let locks = |call: &Name| {
-        builtin::effect_of(&call.name).locks || catalog.functions_named(&call.name).any(|known| known.effect.locks)
+        known(builtin::effect_of(&call.name)) || catalog.functions_named(&call.name).any(|f| known(f.effect))
     };
     Ok(facts.functions.iter().any(locks))
 }
