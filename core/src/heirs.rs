@@ -44,6 +44,13 @@
 //! What a unit has locked without changing it is not known here: while its connection is broken any commit under its leader
 //! undoes it, and any orphan ends it. That its locks at N are on what it had locked at O, is for [`crate::unit::diary`].
 //!
+//! A session with advisory locks of its own is an heir too, in a unit or not, as long as it has one
+//! (`crate::session`): it may rely on any row, so any orphan ends it, and any commit while its connection is broken undoes
+//! it. That is the above with the lock for the row: B has got the lock since A had it, and A does not know. By N's grace it
+//! has not (1), and out of its own log or its own session it has not, for A asks N for its locks without waiting, and who
+//! is the second of the two ends (2). Under O, A's was let go while O lived: A has heard so, or its connection was reset,
+//! and B's taking of any such lock undoes it, too, before B is told (3).
+//!
 //! Nothing is lost: dropping an [`Heir`], on any thread, is being over, and wakes who waits. That no change is lost so
 //! is shown by the simulator.
 
@@ -122,7 +129,7 @@ impl Heirs {
     }
 
     /// A unit commits under this leader, and so has the locks of all that it has touched. To be said when the commit
-    /// lock is held, before anything is sent.
+    /// lock is held, before anything is sent. Or a session has got a lock of its own, before its client is told.
     pub fn commits(&self, leader: NodeId, touched: impl FnOnce() -> Touched) {
         let mut state = self.state();
         let mut broken: Vec<&mut Open> =

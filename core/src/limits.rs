@@ -42,6 +42,9 @@ pub const SEGMENT_REPLAY: usize = 64 << 10;
 /// Statements of one transaction that a new leader would be told again, in bytes; with more it does not go on there.
 pub const TOLD_AGAIN: usize = 256 << 10;
 
+/// Advisory locks that a session may have, each as often as it has taken it; with more it is not told a new leader.
+pub const LOCKS_TAKEN_AGAIN: usize = 4096;
+
 /// Answers that a client is not told before the end of its segment, so that this can be run again on another leader, in bytes.
 /// PostgreSQL keeps as many to itself (`PQ_SEND_BUFFER_SIZE`, src/backend/libpq/pqcomm.c).
 pub const ANSWERS_HELD: usize = 8 << 10;

@@ -33,9 +33,9 @@ pub fn effect_of(name: &str) -> Effect {
     }
 }
 
-/// How the functions begin that take advisory locks for the session; those for the transaction have `_xact` before
-/// `_lock`.
-const LOCKING: [&str; 2] = ["pg_advisory_lock", "pg_try_advisory_lock"];
+/// How the functions begin that take advisory locks for the session, or let them go; those for the transaction have
+/// `_xact` before `_lock`.
+const LOCKING: [&str; 3] = ["pg_advisory_lock", "pg_try_advisory_lock", "pg_advisory_unlock"];
 
 /// Settings whose change the proxy must see coming.
 pub const WATCHED_SETTINGS: [&str; 7] = [
@@ -78,5 +78,6 @@ mod tests {
         assert!(effect_of("pg_logical_emit_message").writes && effect_of("set_config").writes);
         assert_eq!(effect_of("pg_notify"), Effect::default());
         assert!(effect_of("pg_try_advisory_lock_shared").locks && !effect_of("pg_try_advisory_xact_lock").locks);
+        assert!(effect_of("pg_advisory_unlock_all").locks);
     }
 }

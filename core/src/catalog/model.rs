@@ -183,7 +183,7 @@ pub struct Effect {
     pub sequences: bool,
     /// May change a setting of the session.
     pub settings: bool,
-    /// May take a lock that the session keeps when its transaction is over.
+    /// May take a lock that the session keeps when its transaction is over, or let one go.
     pub locks: bool,
     /// May change anything else, or what is not known.
     pub writes: bool,

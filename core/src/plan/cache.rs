@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::scope::{Scope, Stop, Uses};
-use super::{Action, Answer, Context, Plan, Planned, Script, refuse, statement};
+use super::{Action, Answer, Context, Kept, Plan, Planned, Script, refuse, statement};
 use crate::limits;
 use crate::sql::{Masking, Parsed, TextKey, Token, Unparsed, scan, span};
 
@@ -205,7 +205,8 @@ fn holds_secret(plan: &Plan) -> bool {
 /// Bytes of an entry, roughly.
 fn weight(plans: &[(Range<usize>, Arc<Plan>)]) -> usize {
     let fixed = size_of::<Key>() + size_of::<Entry>() + 64;
-    fixed + plans.iter().map(|(_, plan)| size_of::<Plan>() + 64 + plan_weight(plan)).sum::<usize>()
+    let kept = |plan: &Plan| plan.kept.as_ref().map_or(0, Kept::weight);
+    fixed + plans.iter().map(|(_, plan)| size_of::<Plan>() + 64 + plan_weight(plan) + kept(plan)).sum::<usize>()
 }
 
 fn plan_weight(plan: &Plan) -> usize {

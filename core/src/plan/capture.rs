@@ -11,7 +11,7 @@ use super::calls::Calls;
 use super::policy::{Capturing, Policy};
 use super::refuse::{refuse, refuse_always};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Captured, Marks, Plan, calls, safety, watch};
+use super::{Action, Captured, Kept, Leaves, Marks, Plan, calls, kept, safety, watch};
 use crate::catalog::{Catalog, DoBlock, Oid, Relation};
 use crate::fault::Fault;
 use crate::quote::quote_literal;
@@ -176,7 +176,7 @@ pub fn set_constraints(scope: &Scope<'_>, set: &ConstraintsSetStmt, facts: &Fact
         return Err(super::refuse::own_schema().into());
     }
     if catalog.capturing_schemas().is_empty() {
-        return Ok(Action::Leader.into());
+        return Ok(Plan { leaves: Leaves::Again, ..Action::Leader.into() });
     }
     let settles = set.constraints.is_empty() && !set.deferred;
     let captured = Captured { flush: flush(catalog), defers: true, settles, copies: false, watch: None };
@@ -187,7 +187,10 @@ pub fn set_constraints(scope: &Scope<'_>, set: &ConstraintsSetStmt, facts: &Fact
 /// CALL: a procedure whose name is not known gets the leader's own error.
 pub fn call(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     match calls::look(scope, facts)? {
-        Calls { marks, writer: None, .. } => Ok(Plan { marks, ..Action::Leader.into() }),
+        Calls { marks, writer: None, .. } => {
+            let kept = kept::locks(scope, facts)?.then_some(Kept::SomeLocks);
+            Ok(Plan { marks, kept, ..Action::Leader.into() })
+        }
         Calls { writer: Some(_), .. } => plan(scope, facts),
     }
 }

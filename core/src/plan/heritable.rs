@@ -7,12 +7,22 @@
 use pg_query::protobuf::{OnConflictClause, TransactionStmt, TransactionStmtKind as Kind};
 
 use super::scope::{Outcome, Scope};
-use super::{Action, Leaves, Marks};
+use super::{Action, Kept, Leaves, Marks};
 use crate::catalog::model::Callee;
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::sql::{Facts, Name};
 
-/// A SELECT, or what a write reads. To be asked when it is known to write nothing behind our back.
+/// A SELECT of which it is known what it leaves with its session ([`kept`](super::kept)).
+pub fn keeps(kept: &Kept, marks: Marks) -> Leaves {
+    match kept {
+        // They are taken again by themselves.
+        Kept::Locks(_) => Leaves::Nothing,
+        Kept::Settings(_) if !marks.settings => Leaves::Again,
+        Kept::Settings(_) | Kept::SomeLocks => Leaves::More,
+    }
+}
+
+/// Any other SELECT, or what a write reads. To be asked when it is known to write nothing behind our back.
 pub fn reads(scope: &Scope<'_>, facts: &Facts) -> Outcome<Leaves> {
     let locks = facts.locks || facts.functions.iter().any(|call| LOCKING.contains(&&*call.name));
     if !only_reads(scope, facts)? {
@@ -38,13 +48,21 @@ fn only_reads(scope: &Scope<'_>, facts: &Facts) -> Outcome<bool> {
         && facts.relations.iter().all(|name| catalog.relations_named(&name.name).all(is_plain)))
 }
 
-/// A write to a table whose rows are learned by RETURNING. Rows of one that others inherit from, or of a part of one,
-/// have two names, and which units have the same row would not be known.
-pub fn writes(catalog: &Catalog, relation: &Relation, conflict: Option<&OnConflictClause>) -> bool {
+/// A write to a table whose rows are learned by RETURNING.
+pub fn writes(catalog: &Catalog, relation: &Relation, conflict: Option<&OnConflictClause>) -> Leaves {
     // A row that is not updated after all is locked all the same.
     let locks = conflict.is_some_and(|clause| clause.where_clause.is_some());
-    let alone = !relation.partition && relation.parents.is_empty() && relation.children.is_empty();
-    !locks && alone && is_plain(relation) && catalog.implicit_writer.is_none()
+    let parted = relation.partition || relation.kind == RelationKind::Partitioned;
+    let alone = relation.parents.is_empty() && relation.children.is_empty();
+    let plain = is_plain(relation) && catalog.family(relation.oid).into_iter().all(is_plain);
+    if locks || !plain || catalog.implicit_writer.is_some() {
+        return Leaves::More;
+    }
+    match (parted, alone) {
+        (true, _) => Leaves::Parts,
+        (false, true) => Leaves::Nothing,
+        (false, false) => Leaves::More,
+    }
 }
 
 /// Nothing of users is called when it is read or written.

@@ -14,6 +14,7 @@
 //! | `safety` | what else happens when a table's rows change |
 //! | `calls` | functions, operators, types and views that may write |
 //! | `heritable` | what leaves nothing on the leader but rows |
+//! | [`kept`] | what leaves advisory locks and settings with its session |
 //! | `copy` | COPY |
 //! | `settings` | SET, RESET, transactions |
 //! | `ddl`, `alter`, `role` | what goes as text |
@@ -44,6 +45,7 @@ mod evaluated;
 pub mod explain;
 mod heritable;
 mod image;
+pub mod kept;
 mod materialized;
 pub mod objects;
 pub mod policy;
@@ -62,6 +64,7 @@ mod write;
 pub use cache::{PlanCache, unplanned};
 pub use copy::landing::{self, CopyRows};
 pub use image::{Carried, Image};
+pub use kept::Kept;
 pub use policy::{Policy, Waived};
 
 /// One statement of a client's text, and its plan.
@@ -83,11 +86,13 @@ pub struct Plan {
     /// It should be refused, and the operator has allowed it.
     pub waived: Option<Arc<Waived>>,
     pub leaves: Leaves,
+    /// What its calls leave with the session.
+    pub kept: Option<Kept>,
 }
 
 impl From<Action> for Plan {
     fn from(action: Action) -> Self {
-        Self { action, marks: Marks::default(), memory: None, waived: None, leaves: Leaves::More }
+        Self { action, marks: Marks::default(), memory: None, waived: None, leaves: Leaves::More, kept: None }
     }
 }
 
@@ -114,6 +119,8 @@ pub enum Memory {
     Unlisten {
         channel: Option<String>,
     },
+    /// One after the other, each with the statement that says it alone.
+    Each(Vec<(Memory, String)>),
 }
 
 impl Memory {
@@ -123,6 +130,7 @@ impl Memory {
             Self::Set { name } | Self::Reset { name } => name.eq_ignore_ascii_case(setting),
             Self::ResetAll => true,
             Self::Listen { .. } | Self::Unlisten { .. } => false,
+            Self::Each(all) => all.iter().any(|(memory, _)| memory.is_about(setting)),
         }
     }
 }
@@ -134,7 +142,7 @@ pub struct Marks {
     pub sequences: bool,
     /// May change search_path, role or encoding: what was read of them, and planned under them, is stale.
     pub settings: bool,
-    /// May take a lock that the session keeps when its transaction is over.
+    /// May take a lock that the session keeps when its transaction is over, or let one go.
     pub locks: bool,
     /// Makes or drops a temporary object: the session needs a catalog of its own.
     pub temporary: bool,
@@ -165,6 +173,8 @@ impl Marks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leaves {
     Nothing,
+    /// Rows of partitions, which have two names: which other units have the same rows is not known.
+    Parts,
     /// What the next leader can be given by telling it the statement again ([`crate::unit::diary`]).
     Again,
     /// What is not known, or cannot be given.

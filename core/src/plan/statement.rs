@@ -11,7 +11,8 @@ use super::calls::Calls;
 use super::refuse::{self, refuse};
 use super::scope::{Outcome, Scope, Stop};
 use super::{
-    Action, Leaves, Marks, Memory, Plan, block, calls, capture, copy, ddl, heritable, objects, settings, waive, write,
+    Action, Leaves, Marks, Memory, Plan, block, calls, capture, copy, ddl, heritable, kept, objects, settings, waive,
+    write,
 };
 use crate::sql::{Facts, Statement};
 
@@ -105,7 +106,12 @@ fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: 
     }
     match calls::look(scope, facts)? {
         Calls { marks, writer: None, .. } => {
-            Ok(Plan { marks, leaves: heritable::reads(scope, facts)?, ..Action::Leader.into() })
+            let kept = kept::of(scope, select, facts)?;
+            let leaves = match &kept {
+                Some(kept) => heritable::keeps(kept, marks),
+                None => heritable::reads(scope, facts)?,
+            };
+            Ok(Plan { marks, leaves, kept, ..Action::Leader.into() })
         }
         Calls { writer: Some(_), .. } => capture::plan(scope, facts),
     }

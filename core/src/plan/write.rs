@@ -24,7 +24,7 @@ struct Target<'a> {
     range: &'a RangeVar,
     marks: Marks,
     /// What it reads and computes leaves nothing on the leader.
-    heritable: bool,
+    leaves: Leaves,
     /// Letters are converted on their way to the client.
     converts: bool,
 }
@@ -56,9 +56,11 @@ fn target<'a>(scope: &Scope<'a>, range: Option<&'a RangeVar>, event: Event, fact
     }
     if !relation.temporary {
         let converts = scope.converts()?;
-        let heritable =
-            heritable::reads(scope, facts)? == Leaves::Nothing && heritable::writes(catalog, relation, None);
-        return Ok(Found::Table(Target { catalog, relation, range, marks, heritable, converts }));
+        let leaves = match heritable::reads(scope, facts)? {
+            Leaves::Nothing => heritable::writes(catalog, relation, None),
+            _ => Leaves::More,
+        };
+        return Ok(Found::Table(Target { catalog, relation, range, marks, leaves, converts }));
     }
     safety::temporary(catalog, relation)?;
     Ok(Found::Temporary(marks))
@@ -71,7 +73,7 @@ pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outco
     };
     target.check(Event::Insert, &[], true)?;
     let conflict = statement.on_conflict_clause.as_deref();
-    target.heritable &= heritable::writes(target.catalog, target.relation, conflict);
+    target.leaves = target.leaves.max(heritable::writes(target.catalog, target.relation, conflict));
     let update = conflict.filter(|c| c.action == OnConflictAction::OnconflictUpdate as i32);
     let (kind, key) = match update {
         None => (RowKind::Insert, None),
@@ -89,7 +91,7 @@ pub fn insert(scope: &Scope<'_>, statement: &InsertStmt, facts: &Facts) -> Outco
 /// Rows that COPY puts into a table, all of whose columns the leader returns.
 pub fn of_copy(scope: &Scope<'_>, range: &RangeVar, relation: &Relation) -> Outcome<Write> {
     let (catalog, converts) = (scope.catalog()?, scope.converts()?);
-    let target = Target { catalog, relation, range, marks: Marks::default(), heritable: false, converts };
+    let target = Target { catalog, relation, range, marks: Marks::default(), leaves: Leaves::More, converts };
     let effect = target.inserted(RowKind::Insert, None)?;
     target.write(scope, None, &[], false, effect)
 }
@@ -97,7 +99,7 @@ pub fn of_copy(scope: &Scope<'_>, range: &RangeVar, relation: &Relation) -> Outc
 /// All rows of a table, with all their columns.
 pub fn of_table(catalog: &Catalog, relation: &Relation, converts: bool) -> Result<Write, Fault> {
     let range = RangeVar::default();
-    let target = Target { catalog, relation, range: &range, marks: Marks::default(), heritable: false, converts };
+    let target = Target { catalog, relation, range: &range, marks: Marks::default(), leaves: Leaves::More, converts };
     let effect = Arc::new(target.inserted(RowKind::Insert, None)?);
     Ok(Write { append: String::new(), effect, client_columns: super::ClientColumns::None, deferrable: false })
 }
@@ -105,7 +107,7 @@ pub fn of_table(catalog: &Catalog, relation: &Relation, converts: bool) -> Resul
 /// Some columns of all rows of a table, by a key that is not among them and with no value that another row may not have.
 pub fn of_columns(catalog: &Catalog, relation: &Relation, converts: bool, changed: &[String]) -> Outcome<Write> {
     let range = RangeVar::default();
-    let target = Target { catalog, relation, range: &range, marks: Marks::default(), heritable: false, converts };
+    let target = Target { catalog, relation, range: &range, marks: Marks::default(), leaves: Leaves::More, converts };
     target.check(Event::Update, changed, false)?;
     target.assignable(changed)?;
     let unique = safety::unique_columns(catalog, relation);
@@ -182,7 +184,7 @@ pub fn delete(scope: &Scope<'_>, statement: &DeleteStmt, facts: &Facts) -> Outco
 pub fn judge(catalog: &Catalog, relation: &Relation, event: Event) -> Result<RowEffect, Fault> {
     let range = RangeVar { inh: true, ..RangeVar::default() };
     let target =
-        Target { catalog, relation, range: &range, marks: Marks::default(), heritable: false, converts: false };
+        Target { catalog, relation, range: &range, marks: Marks::default(), leaves: Leaves::More, converts: false };
     let key = relation.keys.first();
     let in_key = |c: &Column| key.is_some_and(|key| key.columns.iter().any(|part| part.name == c.name));
     let referred: Vec<_> = safety::referred_by_itself(catalog, relation).collect();
@@ -339,8 +341,7 @@ impl<'a> Target<'a> {
         effect: RowEffect,
     ) -> Outcome {
         let write = self.write(scope, clause, from, with, effect)?;
-        let leaves = if self.heritable { Leaves::Nothing } else { Leaves::More };
-        Ok(Plan { marks: self.marks, leaves, ..Action::Write(Arc::new(write)).into() })
+        Ok(Plan { marks: self.marks, leaves: self.leaves, ..Action::Write(Arc::new(write)).into() })
     }
 
     fn write(

@@ -15,6 +15,7 @@ use crate::wire::backend;
 use crate::wire::frontend::Format;
 use crate::wire::notice::Fields;
 
+pub mod kept;
 pub mod rows;
 pub mod share;
 
@@ -71,6 +72,14 @@ impl What {
             Self::Execution(Execution::Pass { done } | Execution::Copy { done, .. }) => done.marks,
             Self::Raw { done, .. } => done.marks,
             _ => Marks::default(),
+        }
+    }
+
+    /// What its calls do with locks of the session, as far as they are looked into.
+    pub fn locks(&self) -> Option<&kept::Locks> {
+        match self {
+            Self::Execution(Execution::Pass { done }) => done.locks.as_deref(),
+            _ => None,
         }
     }
 }
@@ -157,6 +166,8 @@ pub struct Done {
     pub waived: Option<Arc<Waived>>,
     /// How a new leader would be told it.
     pub again: Option<Box<Retold>>,
+    /// What it does with locks of the session.
+    pub locks: Option<Box<kept::Locks>>,
 }
 
 impl Done {
@@ -165,6 +176,11 @@ impl Done {
         let Marks { temporary, holdable, .. } = self.marks;
         let outlives = temporary || holdable;
         matches!(self.note, Note::None) && !outlives && self.memory.is_none() && self.waived.is_none()
+    }
+
+    /// Whether its rows are looked into on their way.
+    fn reads_rows(&self) -> bool {
+        self.again.is_some() || matches!(self.locks.as_deref(), Some(kept::Locks::Known(_)))
     }
 
     fn ends_transaction(&self) -> bool {
@@ -279,6 +295,10 @@ pub enum Own {
     Memory,
     /// The unit's log, on a new leader.
     Play,
+    /// How many advisory locks there are.
+    Locks,
+    /// A new leader is asked for those of the session.
+    TakeLocks,
 }
 
 impl Owed {
@@ -292,7 +312,7 @@ impl Owed {
                 backend::COMMAND_COMPLETE => !done.ends_transaction(),
                 tag => !backend::is_asynchronous(tag),
             },
-            What::Execution(Execution::Pass { done }) if done.again.is_some() && tag == backend::DATA_ROW => false,
+            What::Execution(Execution::Pass { done }) if done.reads_rows() && tag == backend::DATA_ROW => false,
             What::Execution(Execution::Pass { .. }) => matches!(
                 tag,
                 backend::DATA_ROW

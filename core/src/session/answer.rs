@@ -6,6 +6,7 @@ use super::commit::CommitVia;
 use super::encoding::Encoding;
 use super::{AfterDrain, Block, Gate, Session};
 use crate::fault::{Fault, SqlState};
+use crate::reply::kept::Locks;
 use crate::reply::{Done, Execution, Note, Owed, Own, Ready, Shape, To, Undo, What, cut_description};
 use crate::wire::backend::{self, Status};
 use crate::wire::{Frame, Malformed, frontend};
@@ -212,6 +213,9 @@ impl Session {
             Execution::Pass { done } => {
                 if let Some(again) = &mut done.again {
                     again.take_row(&frame.body());
+                }
+                if let Some(Locks::Known(calls)) = done.locks.as_deref() {
+                    self.note_locks(calls, frame)?;
                 }
                 self.answer(&frame.raw);
             }

@@ -88,7 +88,7 @@ impl Session {
         if all {
             self.statements.clear();
             self.temporary = false;
-            self.locks = false;
+            self.locks.gone();
             self.memory.clear();
             self.serializable_by_default = false;
         }

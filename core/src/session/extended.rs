@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::client::OWN_NAME;
 use super::commit::{CommitVia, Utility};
+use super::locks::Keeps;
 use super::names::{Meaning, OWN_PREPARED, renamed};
 use super::planning::Planning;
 use super::portal::{Portal, Run};
@@ -18,6 +19,7 @@ use super::{AfterDrain, Block, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{Action, Captured, Ddl, Leaves, Marks, Plan, Planned, Transaction, Write};
+use crate::reply::kept::Given;
 use crate::reply::{Done, Execution, Maker, Note, Shape, Share, Source, Statement, To, Undo, What};
 use crate::unit::Retold;
 use crate::wire::Frame;
@@ -90,7 +92,13 @@ impl Session {
         self.portals_made += 1;
         self.unit.unrun = true;
         let again = self.told_again(bind, &statement, &meaning);
-        let portal = Portal { statement, meaning, run: Run::Not, serial: self.portals_made, again };
+        let given = match meaning.named {
+            // Its arguments are those of EXECUTE.
+            Some(_) => Given::NOTHING,
+            None => Given { types: &statement.types, parameters: bind.parameters },
+        };
+        let keeps = self.keeps(&meaning.plan, given);
+        let portal = Portal { statement, meaning, run: Run::Not, serial: self.portals_made, again, keeps };
         self.portals.insert(bind.portal, portal);
     }
 
@@ -264,9 +272,11 @@ impl Session {
         if again.is_none() && self.notes(leaves) {
             self.passes_on(Leaves::More);
         }
-        let (memory, waived) = (remembered(plan, text), plan.waived.clone());
-        let done = Done { note, marks, memory, waived, source: None, again };
+        let Keeps { memory, locks } = portal.keeps.clone();
+        let (memory, waived, looks) = (remembered(plan, text).or(memory), plan.waived.clone(), locks.is_some());
+        let done = Done { note, marks, memory, waived, source: None, again, locks };
         self.execute_on_leader(frame, Execution::Pass { done });
+        self.look_at_locks(looks);
     }
 
     /// A portal that Bind did not make is a cursor, and reads.

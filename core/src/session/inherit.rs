@@ -36,6 +36,7 @@ impl Session {
     pub(super) fn passes_on(&mut self, leaves: Leaves) {
         match leaves {
             Leaves::Nothing => {}
+            Leaves::Parts => self.unit.parts = true,
             Leaves::Again => self.bequeaths(),
             Leaves::More => self.binds("it has more on its server than what another one can be given"),
         }
@@ -70,7 +71,7 @@ impl Session {
     /// Whether what the leader has still to say is worth hearing, though it leads no more: that it has ended the
     /// session by itself, and what the unit has locked was free before it fell.
     pub fn has_heir(&self) -> bool {
-        self.unit.heir.is_some()
+        self.unit.heir.is_some() || self.locks.has_heir()
     }
 
     /// Whether the leader has said that it ends the session.
@@ -132,7 +133,7 @@ impl Session {
             (unit.unrun && !self.segment.begun, "it has a portal"),
             (locked && (unit.heir.is_none() || ended), "its server had let go of what it had locked"),
             (self.segment.begun && !self.replay.is_kept(), "the client knows part of an answer"),
-            (self.locks, "its session may have locks that outlive it"),
+            (self.locks.are_unclear(), "its session may have locks that outlive it"),
         ];
         unit.bound.or_else(|| tied.iter().find(|(tie, _)| *tie).map(|(_, why)| *why))
     }
@@ -202,10 +203,11 @@ impl Session {
         if let Some(heir) = &self.unit.heir {
             heir.broke(self.touched_so_far());
         }
+        self.locks.broke();
     }
 
     fn touched_so_far(&self) -> Touched {
-        if self.unit.diary.tells_again() {
+        if self.unit.diary.tells_again() || self.unit.parts {
             return Touched::Unknown(Unknown::Statement);
         }
         let log = self.unit.log.executions().map(|(templates, body)| Log::of_executions(templates, body));
@@ -231,6 +233,9 @@ impl Session {
 
     /// On a connection of which nothing is known any more: another one is made.
     fn comes_too_late(&mut self, why: &'static str) {
+        if self.ends_with_its_locks(why) {
+            return;
+        }
         self.loses_unit(why);
         self.lose_leader();
         self.lost = Some(Lost { block: true, ..Lost::default() });
@@ -248,6 +253,9 @@ impl Session {
 
     /// The new leader knows all that is the session's.
     pub(super) fn gather(&mut self) {
+        if !self.locks_arrived() {
+            return self.end_without_locks("they came too late");
+        }
         let late = self.unit.heir.as_ref().is_some_and(|heir| !heir.arrived(self.leader));
         if late {
             return self.comes_too_late("it came too late");

@@ -28,7 +28,8 @@
 //! | `segment` | the client's messages up to a Sync, and what is told of them |
 //! | `work` | what the unit has come to |
 //! | `client` | the client's messages, one by one |
-//! | `simple` | a Query's statements, one after the other |
+//! | `simple` | a Query |
+//! | `script` | its statements, one after the other |
 //! | `extended` | Parse, Bind, Describe, Execute, Close |
 //! | `names` | prepared statements, by protocol and by SQL |
 //! | `portal` | rows that wait for the client |
@@ -55,6 +56,7 @@
 //! | `takeover` | another leader |
 //! | `rest` | between two segments: held, idle |
 //! | `inherit` | an open unit goes on under it |
+//! | `locks` | advisory locks of the session, which it is asked for |
 //! | `stale` | plans that the schema has overtaken |
 
 use std::collections::VecDeque;
@@ -91,6 +93,7 @@ mod inherit;
 mod landing;
 mod leader;
 mod leftover;
+mod locks;
 mod names;
 mod objects;
 mod outcome;
@@ -99,6 +102,7 @@ mod planning;
 mod portal;
 mod rest;
 mod role;
+mod script;
 mod segment;
 mod simple;
 mod stale;
@@ -158,8 +162,8 @@ pub struct Session {
     own_catalog: Option<(SchemaEpoch, Arc<Catalog>)>,
     own_catalogs_made: u64,
     temporary: bool,
-    /// It may have locks on its leader that outlive a transaction.
-    locks: bool,
+    /// Its locks on its leader that outlive a transaction.
+    locks: locks::SessionLocks,
     search_path: Option<(SchemaEpoch, SearchPath)>,
     path_asked_in: SchemaEpoch,
     /// How often the session may have changed what names mean.
@@ -248,7 +252,7 @@ impl Session {
             own_catalog: None,
             own_catalogs_made: 0,
             temporary: false,
-            locks: false,
+            locks: locks::SessionLocks::default(),
             search_path: None,
             path_asked_in: SchemaEpoch(0),
             renamings: 0,
@@ -373,6 +377,7 @@ impl Session {
         if self.unit.sequences {
             self.move_sequences();
         }
+        self.locks = locks::SessionLocks::default();
         let draws = self.unit.sequences && !self.owed.is_empty();
         self.actions.push_back(Action::Close { draws });
     }

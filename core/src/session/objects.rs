@@ -259,7 +259,7 @@ impl Session {
             return Ok(());
         }
         self.binds("a function was called by its number in it");
-        self.locks = true;
+        self.locks.may = true;
         if super::client::moves_sequence(oid) {
             self.move_sequences();
         }

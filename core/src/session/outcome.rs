@@ -26,6 +26,7 @@ impl Session {
             (Own::Rollback, _) => self.rolled_back(),
             (Own::Again, _) => self.undone(),
             (Own::Play, error) => self.played(error.as_ref()),
+            (Own::TakeLocks, error) => self.locks_taken(error.as_ref()),
             _ => {}
         }
     }

@@ -221,6 +221,10 @@ impl Session {
                 self.landing_made();
                 Ok(())
             }
+            Own::Locks => {
+                self.locks_counted(&rows);
+                Ok(())
+            }
             Own::Settle
             | Own::Begin
             | Own::Rollback
@@ -230,6 +234,7 @@ impl Session {
             | Own::Intrusion
             | Own::Memory
             | Own::Play
+            | Own::TakeLocks
             | Own::Leftover
             | Own::Refused => Ok(()),
         };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::Session;
+use super::locks::Keeps;
 use super::names::Meaning;
 use crate::fault::{Fault, SqlState};
 use crate::plan::{ClientColumns, Write};
@@ -29,6 +30,7 @@ pub(super) struct Portal {
     /// Tells portals apart that have had the same name.
     pub serial: u64,
     pub again: Option<Box<Retold>>,
+    pub keeps: Keeps,
 }
 
 impl Portal {

@@ -194,7 +194,10 @@ impl Untold {
 impl Session {
     pub(super) fn owe(&mut self, what: What, shift: u32) {
         self.segment.open = true;
-        self.locks |= what.marks().locks;
+        match what.locks() {
+            Some(locks) => self.may_lock(locks),
+            None => self.locks.may |= what.marks().locks,
+        }
         // Also if it fails, is refused later, or is never answered: its values are drawn all the same.
         if what.marks().sequences && !self.unit.sequences {
             self.move_sequences();
@@ -280,6 +283,7 @@ impl Session {
     pub(super) fn finish_segment(&mut self, status: Status) {
         self.tell(|out| backend::ready_for_query(out, status));
         let failed = self.segment.failed;
+        self.settle_locks();
         self.segment = Segment::default();
         self.block = if status == Status::Idle { Block::None } else { Block::Explicit };
         self.told_block = self.block;

@@ -8,6 +8,9 @@
 //! | in a statement of which it was told a part | 40001 |
 //! | in COMMIT | what the followers decide ([`crate::unit::commit`]); if they have been sent nothing, as before it |
 //!
+//! In any of these, a session that had what outlives transactions and cannot be given to the next leader, as temporary
+//! tables and some advisory locks ([`super::locks`]), ends with 57P01.
+//!
 //! If the node is healthy and had said why it ends the connection (pg_terminate_backend), the client is told just that.
 
 use std::sync::Arc;
@@ -65,6 +68,7 @@ impl Memory {
             Learned::ResetAll => self.forget(|known| !known.starts_with(LISTEN)),
             Learned::Unlisten { channel: Some(channel) } => self.forget(|known| known == listen(&channel)),
             Learned::Unlisten { channel: None } => self.forget(|known| known.starts_with(LISTEN)),
+            Learned::Each(all) => all.into_iter().for_each(|(memory, sql)| self.note(memory, &sql)),
         }
     }
 
@@ -229,7 +233,8 @@ impl Session {
             self.lose_leader();
         }
         self.after_drain = then;
-        self.lost = Some(Lost { block: chained, ..Lost::default() });
+        let ended = self.lost.as_ref().is_some_and(|lost| lost.ended);
+        self.lost = Some(Lost { block: chained, ended, ..Lost::default() });
         self.instead = chained.then(lost_transaction);
         if chained {
             self.binds(LOST);
@@ -300,6 +305,9 @@ impl Session {
                 "the server that held this session's temporary tables has failed",
             ));
         }
+        if let Some(why) = self.locks_lost(node) {
+            return self.end_without_locks(why);
+        }
         let Some(lost) = self.lost.take() else { return };
         self.leader = node;
         self.last_word = None;
@@ -312,6 +320,7 @@ impl Session {
                 self.parameters.insert(name, value);
             }
         }
+        self.take_locks_again();
         self.remind();
         self.gathers = true;
         if let Some(how) = lost.goes_on.filter(|_| self.plays()) {

@@ -58,6 +58,8 @@ pub(super) struct Unit {
     pub bound: Option<&'static str>,
     /// A portal was made and has not been run.
     pub unrun: bool,
+    /// It has rows of partitions.
+    pub parts: bool,
     /// What a new leader must be told if the transaction succeeds.
     pub learned: Vec<(Memory, Arc<str>)>,
 }
@@ -87,6 +89,7 @@ impl Default for Unit {
             heir: None,
             bound: None,
             unrun: false,
+            parts: false,
             learned: Vec::new(),
         }
     }

@@ -35,6 +35,8 @@ pub struct Leader {
     open: Vec<String>,
     /// Writes of each transaction that has been committed.
     pub committed: Vec<Vec<String>>,
+    /// Texts by the simple protocol.
+    pub queries: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -210,6 +212,7 @@ impl Leader {
     fn query(&mut self, text: Bytes) {
         let text = String::from_utf8(text.to_vec()).expect("UTF-8");
         self.statements.remove(&b""[..]);
+        self.queries.push(text.clone());
         for sql in text.split(';').map(str::trim).filter(|sql| !sql.is_empty()) {
             match self.run(sql) {
                 Ok(result) => {

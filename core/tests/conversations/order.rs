@@ -56,6 +56,13 @@ pub const PIECES: &[fn(&mut BytesMut)] = &[
         frontend::close(out, frontend::Target::Statement, b"s");
         frontend::sync(out);
     },
+    |out| frontend::query(out, b"SELECT pg_advisory_lock(14)"),
+    |out| {
+        executes(out, b"", b"SELECT pg_advisory_lock(15), set_config('app.tenant', 'x', false)", 1);
+        executes(out, b"", b"SELECT set_config('app.tenant', 'y', true)", 0);
+        executes(out, b"", b"SELECT pg_try_advisory_lock(16)", 0);
+        frontend::sync(out);
+    },
 ];
 
 fn executes(out: &mut BytesMut, portal: &[u8], sql: &[u8], rows: i32) {

@@ -1,12 +1,13 @@
 //! The leader goes, at any moment of a conversation.
 
+use lockstep_core::cluster::Verdict;
 use lockstep_core::wire::{backend, frontend, take_frame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::order::PIECES;
 use super::rules::{executes, query, tags};
-use super::stage::{Event, STEPS, Stage, Step};
+use super::stage::{Event, LEADER, STEPS, Stage, Step};
 
 /// The session goes on as if nothing were: it is idle, and what it writes is committed.
 fn goes_on(stage: &mut Stage) {
@@ -138,6 +139,44 @@ fn the_loss_of_a_transaction_is_told_in_that_transaction_alone() {
     stage.sends(query("ROLLBACK")).sends(query("BEGIN")).sends(query("SELECT 1/0")).sends(query("SELECT 1"));
     let told = String::from_utf8_lossy(&stage.settle()).into_owned();
     assert!(told.contains("25P02") && !told.contains("40001"), "{told}");
+}
+
+#[test]
+fn locks_of_the_session_are_taken_again_before_anything_else() {
+    for idle in [true, false] {
+        let mut stage = Stage::new();
+        stage.sends(query("SET a.b = 'c'")).sends(query("SELECT pg_advisory_lock(5)"));
+        if !idle {
+            stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)"));
+        }
+        stage.sends(query("SELECT pg_advisory_lock(6), pg_advisory_lock(5)"));
+        stage.settle();
+        stage.leader_dies();
+        stage.settle();
+        let first = &stage.leader.queries[0];
+        let again = |key: u8| first.matches(&format!("pg_try_advisory_lock('{key}'::pg_catalog.int8)")).count();
+        assert_eq!((again(5), again(6)), (2, 1), "{first}");
+        goes_on(&mut stage);
+    }
+}
+
+#[test]
+fn a_session_ends_with_locks_that_cannot_be_taken_again() {
+    for locks in ["SELECT pg_advisory_lock(id) FROM tree", "SELECT pg_advisory_lock(5)"] {
+        let mut stage = Stage::new();
+        stage.sends(query(locks));
+        stage.settle();
+        if locks.contains("FROM") {
+            stage.leader_dies();
+        } else {
+            // Its connection alone has broken, and the server may have let go of them.
+            stage.session.leader_lost("reset".into());
+            stage.session.verdict(LEADER, Verdict::Alive);
+            stage.is_led_again();
+        }
+        let told = String::from_utf8_lossy(&stage.settle()).into_owned();
+        assert!(stage.closed && String::from_utf8_lossy(&stage.told).contains("57P01"), "{told}");
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,5 @@
-use lockstep_core::plan::{Action, Memory, Transaction};
+use lockstep_core::plan::kept::{Argument, Locking};
+use lockstep_core::plan::{Action, Kept, Leaves, Memory, Transaction};
 
 use crate::{assert_captured, assert_leader, assert_refused, assert_refused_under, plan, script};
 
@@ -46,6 +47,67 @@ fn settings_are_remembered_for_a_new_leader() {
     assert_eq!(memory("UNLISTEN *"), Some(Memory::Unlisten { channel: None }));
     assert!(plan("SET search_path = shop").marks.settings);
     assert!(plan("SELECT set_config('search_path', $1, true)").marks.settings);
+}
+
+#[test]
+fn locks_of_the_session_are_known_where_they_are_called_by_themselves() {
+    let calls = |sql: &str| match plan(sql).kept.clone() {
+        Some(Kept::Locks(calls)) => calls.iter().map(|call| (call.does, call.shared, call.key.clone())).collect(),
+        Some(Kept::SomeLocks) => Vec::new(),
+        other => panic!("{sql}: {other:?}"),
+    };
+    let literal = |text: &str| Argument::Literal(Some(text.into()));
+    assert_eq!(
+        calls("SELECT pg_try_advisory_lock(7241865325823964) AS got"),
+        [(Locking::Tries, false, vec![literal("7241865325823964")])]
+    );
+    assert_eq!(
+        calls("select pg_catalog.pg_advisory_lock_shared($1::int, -3), 'x', pg_advisory_unlock(null::bigint)"),
+        [
+            (Locking::Takes, true, vec![Argument::Parameter(1), literal("-3")]),
+            (Locking::LetsGo, false, vec![Argument::Literal(None)])
+        ]
+    );
+    assert_eq!(calls("SELECT pg_advisory_unlock_all()"), [(Locking::LetsAllGo, false, vec![])]);
+    for unknown in [
+        "SELECT pg_advisory_lock(id) FROM users",
+        "SELECT pg_advisory_lock(hashtext('a'))",
+        "SELECT pg_advisory_lock(1) WHERE now() > 'yesterday'",
+        "SELECT pg_advisory_lock(1), pg_notify('a', 'b')",
+        "SELECT pg_advisory_lock(1) UNION ALL SELECT pg_advisory_lock(2)",
+        "SELECT pg_advisory_lock(1) LIMIT 0",
+        "SELECT set_config('a.b', 'c', true), pg_advisory_lock(1)",
+        "SELECT CASE WHEN $1 THEN pg_advisory_lock(1) END",
+        "SELECT pg_advisory_lock($1::text::bigint)",
+    ] {
+        assert_eq!(calls(unknown), [], "{unknown}");
+        assert_eq!(plan(unknown).leaves, Leaves::More, "{unknown}");
+    }
+    assert_eq!(plan("SELECT pg_advisory_lock(1)").leaves, Leaves::Nothing);
+    assert_eq!(plan("SELECT pg_advisory_xact_lock(1)").kept, None);
+}
+
+#[test]
+fn set_config_is_told_again_where_it_is_called_by_itself() {
+    let settings = |sql: &str| match plan(sql).kept.clone() {
+        Some(Kept::Settings(calls)) => calls.iter().map(|c| (c.name.clone(), c.value.clone(), c.local)).collect(),
+        None => Vec::new(),
+        other => panic!("{sql}: {other:?}"),
+    };
+    assert_eq!(
+        settings("SELECT set_config('App.Tenant', $1, true), set_config('a.b', 'c'::text, false)"),
+        [
+            ("app.tenant".into(), Argument::Parameter(1), true),
+            ("a.b".into(), Argument::Literal(Some("c".into())), false)
+        ]
+    );
+    assert_eq!(plan("SELECT set_config('app.tenant', $1, true)").leaves, Leaves::Again);
+    assert_eq!(plan("SELECT set_config('search_path', $1, true)").leaves, Leaves::More);
+    for unknown in ["SELECT set_config('a.b', name, true) FROM users", "SELECT set_config('a.b', $1, $2)"] {
+        assert_eq!(settings(unknown), [], "{unknown}");
+        assert_eq!(plan(unknown).leaves, Leaves::More, "{unknown}");
+    }
+    assert_eq!(plan("SET CONSTRAINTS ALL DEFERRED").leaves, Leaves::Again);
 }
 
 #[test]

@@ -14,10 +14,12 @@ use super::actor::Cluster;
 use crate::service::{self, ServiceFault, within};
 
 /// Sessions that have done nothing for so long are not about to. Ours are told from others by the exact names that they
-/// give themselves, and not by what these begin with: the commands of this program are clients too.
+/// give themselves, and not by what these begin with: the commands of this program are clients too. One with an advisory
+/// lock would lose it.
 const QUIET: &str = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity \
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name !~ '^lockstep ([0-9]+|follower)$' \
-      AND (state <> 'idle' OR state_change > now() - interval '5 s'))";
+      AND (state <> 'idle' OR state_change > now() - interval '5 s' \
+           OR pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')))";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Cluster {
