@@ -33,18 +33,21 @@
 //! | file | |
 //! | --- | --- |
 //! | `touched` | the rows of a unit, out of its batch |
+//! | `book` | what is open, and what is to be written of it |
 //! | `segment` | writing |
 //! | `read` | reading |
-//! | `judge` | whether what was read can settle these nodes |
+//! | `judge` | whether what was read can settle these nodes, and what settles them |
 //! | `witness` | whether one node has committed a unit whose answer was lost |
 
+mod book;
 mod judge;
 mod read;
 mod segment;
 mod touched;
 mod witness;
 
-pub use judge::{Doubt, Present, judge};
+pub use book::Book;
+pub use judge::{Doubt, Follows, Hindrance, Present, Settlement, judge, settle};
 pub use read::{Contents, Damage, Note, OpenUnit, read};
 pub use segment::Segment;
 pub use touched::{Touch, Touched, Unknown};

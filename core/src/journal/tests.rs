@@ -4,9 +4,10 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::*;
+use crate::cluster::{Member, MemberState, Membership};
 use crate::effect::capture::APPLY;
 use crate::effect::{Change, EffectColumn, Finder, FoundBy, RowEffect, RowKind, Rows};
-use crate::id::Epoch;
+use crate::id::{Epoch, NodeId};
 use crate::unit::Log;
 use crate::wire::frontend::Format;
 
@@ -154,6 +155,34 @@ fn only_what_is_certain_is_settled() {
     assert!(matches!(judged(contents(unknown), "b", Epoch(5), &present()), Err(Doubt::Unknown { .. })));
     let stranger = judge(contents(one), &Origin { cluster: "x".into(), ..origin() }, Epoch(5), &present());
     assert_eq!(stranger, Err(Doubt::Cluster));
+}
+
+#[test]
+fn the_former_leader_is_right_where_it_is_there_and_else_the_next() {
+    let member = |name: &str| Member {
+        name: name.into(),
+        address: String::new(),
+        weight: 1,
+        state: MemberState::Active,
+        reason: String::new(),
+        since: 0,
+    };
+    let members = vec![member("a"), member("b"), member("c")];
+    let known = |leading| Membership { epoch: Epoch(5), members: members.clone(), leading };
+    let [a, b, c] = [NodeId(0), NodeId(1), NodeId(2)];
+    let settled = |leading| {
+        let open = |segment: &mut Segment| {
+            segment.open(UnitNumber(7), "app", &rows("t", b"k"));
+            segment.open(UnitNumber(8), "app", &rows("u", b"l"));
+        };
+        settle(contents(open), &origin(), &known(leading), (a, &[b]), &present()).unwrap()
+    };
+    let Settlement { right, others, units, touches } = settled(Some(b));
+    assert_eq!((right, others, units), (b, vec![a], 2));
+    assert_eq!((touches.len(), touches["app"].len()), (1, 4));
+    for leading in [None, Some(a), Some(c)] {
+        assert_eq!((settled(leading).right, settled(leading).others), (a, vec![b]), "{leading:?}");
+    }
 }
 
 fn effect(kind: RowKind, key: Option<&str>) -> RowEffect {

@@ -141,7 +141,7 @@ pub(super) fn parameters(raw: &Bytes) -> Result<Vec<Value>, Malformed> {
     Ok(values)
 }
 
-fn decoded(mut value: Bytes, format: i16) -> Result<i64, Malformed> {
+pub(super) fn decoded(mut value: Bytes, format: i16) -> Result<i64, Malformed> {
     match (format, value.len()) {
         (0, _) => std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).ok_or(Malformed::Field("number")),
         (_, 4) => Ok(value.get_i32().into()),

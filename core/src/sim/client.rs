@@ -259,6 +259,15 @@ impl Client {
         self.said_goodbye = true;
     }
 
+    /// It will connect again, and has something left to ask.
+    pub(super) fn comes_back(&mut self) {
+        self.plan.clear();
+        self.asked.clear();
+        self.inbox.clear();
+        (self.answered, self.failed, self.doubtful, self.said_goodbye) = (0, false, false, false);
+        self.left = self.left.max(1);
+    }
+
     /// What was said in the unit, and what is being said and not answered.
     pub(super) fn said(&self) -> Vec<(String, usize)> {
         let before = self.units.last().map(|unit| unit.said.clone()).unwrap_or_default();

@@ -115,6 +115,13 @@ impl World {
         if told {
             return;
         }
+        match self.fault {
+            Some(Fault::WrittenDownLate) => self.write_down(seat),
+            Some(Fault::ClosedEarly) => {
+                self.seats[seat].unit.take().into_iter().for_each(|unit| self.paper.close(unit));
+            }
+            _ => {}
+        }
         let session = &mut self.seats[seat].session;
         match result {
             Ok(result) => session.answered(node, result),

@@ -1,7 +1,7 @@
 //! What has become of a batch whose answer was lost.
 
 use super::faults::Fault;
-use super::schema::table;
+use super::rows::Keys;
 use super::world::World;
 use crate::id::NodeId;
 use crate::journal::{Touch, Witness};
@@ -27,15 +27,11 @@ impl World {
         self.seats[seat].session.told(node, fate);
     }
 
-    /// The key of every table of the model is one number.
     fn is_there(&mut self, node: usize, row: &Touch) -> bool {
-        let Touch::ByKey { finder, keys } = row else { return false };
-        let name = finder.table.rsplit('.').next().unwrap_or_default().trim_matches('"');
-        let key = keys[4..].iter().fold(0, |key, byte| key << 8 | i64::from(*byte));
-        let Some(table) = table(name) else {
-            self.fail(format!("a witness in {}, which is no table of the model", finder.table));
+        let Some(keys) = Keys::of(row) else {
+            self.fail(format!("a witness that is not of the model: {row:?}"));
             return false;
         };
-        self.nodes[node].store.committed(table).iter().any(|values| values[0] == Some(key))
+        self.nodes[node].find(&[keys]).values().any(|rows| !rows.is_empty())
     }
 }

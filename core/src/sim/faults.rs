@@ -24,6 +24,18 @@
 //! | no barrier | 2253 | the same |
 //! | orphans forgotten | 5896 | the same |
 //! | word unheard | 9181 | the same |
+//! | let in unseen | 2 | nodes differ |
+//! | written down late | 6 | the same |
+//! | doubt dropped | 6 | the same |
+//! | rows only added | 6 | the same |
+//! | damage is the end | 6 | the same |
+//! | ghosts left | 12 | the same |
+//! | closed early | 27 | the same |
+//! | boot unseen | 327 | the same |
+//! | not levelled at start | 6 | sequences differ |
+//!
+//! Not among them: a record that was torn while the proxy was killed, and is read as the end. It costs nothing, for of such a
+//! unit nothing had been sent. What must not be read as an end is damage before it.
 
 /// What the shell does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +78,48 @@ pub enum Fault {
     OrphansForgotten,
     /// Reads that lock are taken for reads that do not.
     LocksUnseen,
+    /// A unit comes into the journal when a follower has answered.
+    WrittenDownLate,
+    /// A unit is closed in the journal when the first follower has answered.
+    ClosedEarly,
+    /// Where the journal is damaged it has its end, for who reads it.
+    DamageIsTheEnd,
+    /// A journal is believed that lost something with its machine.
+    BootUnseen,
+    /// What became of units that are open in the journal is not looked after.
+    DoubtDropped,
+    /// Rows that are brought to one state are put in, whatever is there.
+    RowsOnlyAdded,
+    /// What the former proxy has sent is not waited for.
+    GhostsLeft,
+    /// Nodes that the journal does not settle are let in.
+    LetInUnseen,
+    /// Sequences are not levelled at a start.
+    NotLevelledAtStart,
+}
+
+impl Fault {
+    /// It is one of a proxy that is killed, or of the next.
+    pub(super) fn is_of_the_next_start(self) -> bool {
+        use Fault::{BootUnseen, ClosedEarly, DamageIsTheEnd, DoubtDropped, GhostsLeft};
+        use Fault::{LetInUnseen, NotLevelledAtStart, RowsOnlyAdded, WrittenDownLate};
+        matches!(
+            self,
+            WrittenDownLate
+                | ClosedEarly
+                | DamageIsTheEnd
+                | BootUnseen
+                | DoubtDropped
+                | RowsOnlyAdded
+                | GhostsLeft
+                | LetInUnseen
+                | NotLevelledAtStart
+        )
+    }
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.
-pub const FAULTS: [(Fault, u64); 17] = [
+pub const FAULTS: [(Fault, u64); 26] = [
     (Fault::AllAtOnce, 10),
     (Fault::QueriesRepeated, 20),
     (Fault::ZeroRowsSent, 100),
@@ -87,6 +137,15 @@ pub const FAULTS: [(Fault, u64); 17] = [
     (Fault::LocksUnseen, 2000),
     (Fault::NoBarrier, 4000),
     (Fault::OrphansForgotten, 2000),
+    (Fault::WrittenDownLate, 200),
+    (Fault::ClosedEarly, 400),
+    (Fault::DamageIsTheEnd, 200),
+    (Fault::BootUnseen, 2000),
+    (Fault::DoubtDropped, 200),
+    (Fault::RowsOnlyAdded, 200),
+    (Fault::GhostsLeft, 300),
+    (Fault::LetInUnseen, 100),
+    (Fault::NotLevelledAtStart, 200),
 ];
 
 /// Found too seldom for every run of the tests; the models of [`crate::inflight`] find it at once.

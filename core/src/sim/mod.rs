@@ -1,9 +1,9 @@
 //! A deterministic simulator: sessions of the real core against model nodes, every interleaving from one seed.
 //!
 //! What is real: [`crate::session::Session`] with its plan cache, catalog and log, the commit machine, the commit lock's
-//! queue, what the cluster decides about its members and about sequences. What is modelled: PostgreSQL ([`node`]: versions,
-//! row locks and their re-check, unique and foreign keys, deadlocks, sequences, the protocol), the clients, and the shell that
-//! the runtime is otherwise.
+//! queue, what the cluster decides about its members, at a start, and about sequences, and the journal, byte for byte. What is
+//! modelled: PostgreSQL ([`node`]: versions, row locks and their re-check, unique and foreign keys, deadlocks, sequences, the
+//! protocol), the clients, and the shell that the runtime is otherwise.
 //!
 //! A seed that fails prints its history, and gives the same again:
 //!
@@ -16,6 +16,8 @@
 //! | --- | --- |
 //! | `world` | which of the things that can happen next does |
 //! | `accident` | what the world does to us |
+//! | `kill`, `start` | the proxy dies, and the next one settles what was under way |
+//! | `paper`, `rows` | the journal's file; the rows that it names |
 //! | `shell`, `seat`, `look`, `exchange`, `fate` | what the runtime does for a session |
 //! | `cluster` | who is a member; sequences are levelled |
 //! | `client`, `workload` | what clients ask for, and what they were told |
@@ -32,7 +34,9 @@
 //! that waited for its locks goes on from rows that followers do not have, and undoes what was acknowledged (see
 //! [`crate::inflight`]).
 //!
-//! DDL, COPY, triggers, nodes that join, and a proxy that is killed.
+//! DDL, COPY, triggers, and nodes that come in by recovery. When the proxy is killed: a backend that is idle, belongs to no
+//! follower, and has not read what was sent to it when the next proxy has looked for such as are at work; and a disk that
+//! does not take the state file or the journal.
 //!
 //! Known, and found in one world of some ten thousand: a leader connection that is reset while a statement on it draws from
 //! a sequence, on a node that lives. The server goes on with the statement, and the followers' sequence stays behind until
@@ -51,16 +55,20 @@ mod evaluate;
 mod exchange;
 mod fate;
 mod faults;
+mod kill;
 mod look;
 mod node;
 mod oracle;
+mod paper;
 mod parse;
 mod rng;
+mod rows;
 mod schema;
 mod seat;
 mod select;
 mod shell;
 mod sql;
+mod start;
 mod store;
 mod workload;
 mod world;

@@ -2,12 +2,18 @@
 
 use super::backend::{Backend, Did};
 use super::rng::Rng;
+use super::schema::TABLES;
 use super::store::Store;
+use crate::cluster::{ClusterId, Lineage};
+use crate::id::Epoch;
 
 #[derive(Debug)]
 pub(super) struct Node {
     pub name: char,
     pub up: bool,
+    /// How often it was started.
+    pub start: u32,
+    pub lineage: Lineage,
     pub store: Store,
     /// By number, for good.
     pub backends: Vec<Backend>,
@@ -21,8 +27,9 @@ pub(super) struct Link {
 }
 
 impl Node {
-    pub(super) fn new(number: usize, rng: &mut Rng) -> Self {
-        let name = char::from(b'A' + number as u8);
+    pub(super) fn new(number: usize, nodes: usize, rng: &mut Rng) -> Self {
+        let named = |number: usize| char::from(b'A' + number as u8);
+        let name = named(number);
         let mut store = Store::new(rng.fork());
         for id in 0..super::workload::ACCOUNTS as i64 {
             store.seed("account", vec![Some(id), Some(0), Some(0)]);
@@ -33,7 +40,13 @@ impl Node {
         for id in 0..super::workload::PARENTS as i64 {
             store.seed("parent", vec![Some(id), Some(0)]);
         }
-        Self { name, up: true, store, backends: Vec::new() }
+        let active = (0..nodes).map(named).map(String::from).collect();
+        let lineage = Lineage { cluster: ClusterId("c".into()), epoch: Epoch(1), parent: Epoch(0), active };
+        Self { name, up: true, start: 1, lineage, store, backends: Vec::new() }
+    }
+
+    pub(super) fn has_the_rows_of(&self, other: &Self) -> bool {
+        (0..TABLES.len()).all(|table| self.store.committed(table) == other.store.committed(table))
     }
 
     pub(super) fn connect(&mut self) -> usize {

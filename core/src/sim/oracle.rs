@@ -1,7 +1,8 @@
 //! What must be true, whatever has happened.
 
-use super::client::Outcome;
+use super::client::{Outcome, Unit};
 use super::schema::{TABLES, table};
+use super::seat::Seat;
 use super::workload::ACCOUNTS;
 use super::world::World;
 use crate::id::NodeId;
@@ -22,6 +23,19 @@ impl World {
         let missing = self.cluster.membership.current().find(|node| !has(node));
         if let Some(node) = missing {
             self.fail(format!("s{seat}: unit {unit} was acknowledged and is not on {node}"));
+        }
+    }
+
+    /// Before anybody is served again: what clients were told is there, and active nodes are equal.
+    pub(super) fn check_start(&mut self) {
+        let told = |unit: &&Unit| unit.outcome == Outcome::Committed && unit.entered;
+        let units = |seat: &Seat| seat.client.units.iter().filter(told).map(|unit| unit.id).collect::<Vec<_>>();
+        for seat in 0..self.seats.len() {
+            units(&self.seats[seat]).into_iter().for_each(|unit| self.check_everywhere(seat, unit));
+        }
+        let active: Vec<usize> = self.cluster.membership.active().map(|node| usize::from(node.0)).collect();
+        for pair in active.windows(2) {
+            self.compare(pair[0], pair[1]);
         }
     }
 
@@ -50,6 +64,13 @@ impl World {
             let waits = self.nodes.iter().map(|node| (node.name, node.backends.iter().filter(|b| b.waits()).count()));
             let waits: Vec<_> = waits.collect();
             return self.fail(format!("s{seat} waits for ever; backends that wait: {waits:?}"));
+        }
+        let leader = self.cluster.membership.leader().filter(|leader| self.nodes[usize::from(leader.0)].up);
+        if leader.is_some() && self.seats.iter().any(|seat| seat.returns) {
+            return self.fail("a client waits for ever to be let in".into());
+        }
+        if self.admission.is_some() {
+            return self.fail("a node waits for ever to be compared".into());
         }
         // With nobody left, those who were the last.
         let active: Vec<usize> = self.cluster.membership.current().map(|node| usize::from(node.0)).collect();

@@ -16,7 +16,7 @@ use crate::cluster::Membership;
 use crate::commitlock::{CommitLock, Pass};
 use crate::id::NodeId;
 use crate::inflight::Flight;
-use crate::journal::Witness;
+use crate::journal::{UnitNumber, Witness};
 use crate::session::{LockMode, Session};
 
 pub(super) struct Seat {
@@ -34,6 +34,8 @@ pub(super) struct Seat {
     pub asked: Vec<Asked>,
     pub exchanges: Vec<Exchange>,
     pub lock: Lock,
+    /// Its unit in the journal.
+    pub unit: Option<UnitNumber>,
     /// Its unit is among the commits in flight.
     pub flight: Option<Flight<Link>>,
     /// Its unit waits for a clear look; rung when it is worth looking again.
@@ -41,6 +43,33 @@ pub(super) struct Seat {
     pub seen: Membership,
     pub spill: BytesMut,
     pub closed: bool,
+    /// The client comes again when somebody serves.
+    pub returns: bool,
+}
+
+impl Seat {
+    pub(super) fn new(client: Client, session: Session, seen: Membership) -> Self {
+        Self {
+            client,
+            session,
+            sent: BytesMut::new(),
+            client_open: true,
+            leader: None,
+            leaders: Vec::new(),
+            reserved: BTreeMap::new(),
+            sent_to: BTreeMap::new(),
+            asked: Vec::new(),
+            exchanges: Vec::new(),
+            lock: Lock::None,
+            unit: None,
+            flight: None,
+            looks: None,
+            seen,
+            spill: BytesMut::new(),
+            closed: false,
+            returns: false,
+        }
+    }
 }
 
 /// What the session wants to know or to have done, and has no answer to.

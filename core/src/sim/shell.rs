@@ -1,6 +1,6 @@
 //! The shell of a session, as the runtime's driver is one: carries out what the core wants, and brings it what has happened.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -12,7 +12,7 @@ use super::node::Link;
 use super::schema;
 use super::seat::{Asked, Lock, Seat};
 use super::world::World;
-use crate::catalog::Cell;
+use crate::catalog::{Catalog, Cell};
 use crate::cluster::{Event, Verdict};
 use crate::fault::{Fault as Error, SqlState};
 use crate::id::{NodeId, SessionId};
@@ -20,45 +20,43 @@ use crate::plan::Policy;
 use crate::session::{Action, Birth, LockMode, Session, World as Sight};
 use crate::unit::commit::ReserveFault;
 
+/// Bytes of plans that are kept.
+pub(super) const PLANS: usize = 1 << 20;
+
+/// What sessions know of the tables.
+pub(super) fn catalogs() -> Arc<Cell<Catalog>> {
+    let catalogs = Arc::new(Cell::new(0));
+    catalogs.publish(catalogs.epoch(), schema::catalog());
+    catalogs
+}
+
 impl World {
     /// All clients are logged in at the first leader.
     pub(super) fn sit_down(&mut self, seats: usize) {
-        let catalogs = Arc::new(Cell::new(0));
-        catalogs.publish(catalogs.epoch(), schema::catalog());
         for number in 0..seats {
             let link = self.connect(NodeId(0));
-            let birth = Birth {
-                id: SessionId(number as u64 + 1),
-                leader: NodeId(0),
-                catalogs: catalogs.clone(),
-                parameters: Vec::new(),
-                policy: Policy::default(),
-                heirs: self.heirs.clone(),
-            };
             let rng = self.rng.fork();
-            self.seats.push(Seat {
-                client: Client::new(number, rng, self.fault == Some(Fault::LocksUnseen)),
-                session: Session::new(birth),
-                sent: BytesMut::new(),
-                client_open: true,
-                leader: Some(link),
-                leaders: vec![link],
-                reserved: BTreeMap::new(),
-                sent_to: BTreeMap::new(),
-                asked: Vec::new(),
-                exchanges: Vec::new(),
-                lock: Lock::None,
-                flight: None,
-                looks: None,
-                seen: self.cluster.membership.clone(),
-                spill: BytesMut::new(),
-                closed: false,
-            });
+            let client = Client::new(number, rng, self.fault == Some(Fault::LocksUnseen));
+            let session = self.session(number, NodeId(0));
+            let mut seat = Seat::new(client, session, self.cluster.membership.clone());
+            (seat.leader, seat.leaders) = (Some(link), vec![link]);
+            self.seats.push(seat);
             self.turn(number);
         }
     }
 
-    fn connect(&mut self, node: NodeId) -> Link {
+    pub(super) fn session(&self, number: usize, leader: NodeId) -> Session {
+        Session::new(Birth {
+            id: SessionId(number as u64 + 1),
+            leader,
+            catalogs: self.catalogs.clone(),
+            parameters: Vec::new(),
+            policy: Policy::default(),
+            heirs: self.heirs.clone(),
+        })
+    }
+
+    pub(super) fn connect(&mut self, node: NodeId) -> Link {
         let number = usize::from(node.0);
         Link { node: number, backend: self.nodes[number].connect() }
     }
@@ -105,6 +103,7 @@ impl World {
             Action::Lock(mode) => self.take_lock(seat, mode),
             Action::Unlock => {
                 (of.lock, of.flight, of.looks) = (Lock::None, None, None);
+                of.unit.take().into_iter().for_each(|unit| self.paper.close(unit));
                 of.asked.retain(|asked| *asked != Asked::EnterAfterLook);
             }
             Action::Reserve { node, fresh, .. } => self.reserve(seat, node, fresh),
@@ -158,8 +157,19 @@ impl World {
 
     fn locked(&mut self, seat: usize, held: Lock) {
         self.seats[seat].lock = held;
+        if self.fault != Some(Fault::WrittenDownLate) {
+            self.write_down(seat);
+        }
         self.hear_out_if_out(seat);
         self.seats[seat].session.locked(&self.cluster.membership);
+    }
+
+    /// Before anything of its commit is sent, the unit is in the journal.
+    pub(super) fn write_down(&mut self, seat: usize) {
+        let of = &mut self.seats[seat];
+        if let (None, Some(touched)) = (of.unit, of.session.touched()) {
+            of.unit = Some(self.paper.open(touched));
+        }
     }
 
     /// A session that waits for the lock has been called.

@@ -1,6 +1,7 @@
 //! The scheduler: which of the things that can happen next does.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::accident::{Accident, accidents};
@@ -8,9 +9,14 @@ use super::backend::{Backend, Did};
 use super::cluster::Cluster;
 use super::exchange::Follower;
 use super::faults::Fault;
+use super::kill::{Proxy, Spoiled};
 use super::node::{Link, Node};
+use super::paper::Paper;
 use super::rng::Rng;
 use super::seat::{Asked, Seat};
+use super::shell;
+use super::start::Admission;
+use crate::catalog::{Catalog, Cell};
 use crate::commitlock::CommitLock;
 use crate::heirs::Heirs;
 use crate::id::NodeId;
@@ -25,6 +31,10 @@ pub(super) struct World {
     pub in_flight: InFlight<Link>,
     pub heirs: Heirs,
     pub plans: PlanCache,
+    pub catalogs: Arc<Cell<Catalog>>,
+    pub paper: Paper,
+    pub proxy: Proxy,
+    pub admission: Option<Admission>,
     pub rng: Rng,
     pub fault: Option<Fault>,
     /// Idle follower connections.
@@ -43,6 +53,13 @@ pub(super) struct World {
     pub failure: Option<String>,
     /// A node, or a seat behind the nodes, whose turn comes seldom.
     pub slow: usize,
+    /// What decides about the death of the proxy, and what comes of it.
+    pub fates: Rng,
+    /// So often it is still to be killed.
+    pub kills: usize,
+    /// After so many things that it still does for the cluster.
+    pub lives: Option<usize>,
+    pub spoiled: Spoiled,
     history: Option<Vec<String>>,
 }
 
@@ -62,6 +79,9 @@ enum Step {
     Judge(NodeId),
     Level,
     Drawn(usize),
+    Start,
+    ComesBack(usize),
+    Admit,
 }
 
 impl Step {
@@ -76,9 +96,10 @@ impl Step {
             | Self::Exchange(seat, _)
             | Self::Enter(seat)
             | Self::Look(seat)
+            | Self::ComesBack(seat)
             | Self::SeesMembers(seat) => nodes + seat,
             Self::Backend(link) => link.node,
-            Self::Enact | Self::Judge(_) | Self::Level | Self::Drawn(_) => usize::MAX,
+            Self::Enact | Self::Judge(_) | Self::Level | Self::Drawn(_) | Self::Start | Self::Admit => usize::MAX,
         }
     }
 }
@@ -86,22 +107,41 @@ impl Step {
 /// More would be a circle.
 const STEPS: usize = 60_000;
 
+/// In a third of the worlds. A fault that has to do with it is looked for in such worlds only, and any other by the seeds
+/// that found it without.
+fn kills(fault: Option<Fault>, fates: &mut Rng) -> usize {
+    let times = 1 + fates.below(2);
+    match fault {
+        Some(fault) if fault.is_of_the_next_start() => times,
+        None if fates.one_in(3) => times,
+        _ => 0,
+    }
+}
+
 impl World {
     pub(super) fn new(seed: u64, fault: Option<Fault>, keeps_history: bool) -> Self {
         let mut rng = Rng::new(seed);
         let nodes = 2 + usize::from(rng.one_in(3));
         let seats = 2 + rng.below(4);
-        let nodes: Vec<Node> = (0..nodes).map(|number| Node::new(number, &mut rng)).collect();
+        let nodes: Vec<Node> = (0..nodes).map(|number| Node::new(number, nodes, &mut rng)).collect();
         // Which node or seat, the batches on followers, or none.
         let slow = if rng.one_in(4) { nodes.len() + seats } else { rng.below(2 * (nodes.len() + seats)) };
+        let mut fates = Rng::new(!seed);
+        let kills = kills(fault, &mut fates);
+        // Then another node leads after a start.
+        let heaviest_last = kills > 0 && fates.one_in(4);
         let mut world = Self {
-            cluster: Cluster::new(nodes.len()),
+            cluster: Cluster::new(nodes.len(), heaviest_last),
             nodes,
             seats: Vec::new(),
             lock: CommitLock::new(),
             in_flight: InFlight::new(),
             heirs: Heirs::default(),
-            plans: PlanCache::new(1 << 20),
+            plans: PlanCache::new(shell::PLANS),
+            catalogs: shell::catalogs(),
+            paper: Paper::new(&mut fates),
+            proxy: Proxy::Serves,
+            admission: None,
             fault,
             pool: Vec::new(),
             drawing: Vec::new(),
@@ -111,9 +151,14 @@ impl World {
             disturbed: false,
             failure: None,
             slow,
+            kills,
+            fates,
+            lives: None,
+            spoiled: Spoiled::default(),
             history: keeps_history.then(Vec::new),
             rng,
         };
+        world.begin_journal();
         world.sit_down(seats);
         world
     }
@@ -124,7 +169,10 @@ impl World {
             if self.failure.is_some() {
                 return;
             }
-            if let Some(accident) = self.accidents.last()
+            if self.is_killed_now() {
+                self.kill();
+            }
+            if let Some(accident) = self.accidents.last().filter(|_| self.proxy == Proxy::Serves)
                 && self.rng.one_in(accident.rarity())
             {
                 self.happen();
@@ -176,7 +224,11 @@ impl World {
             let backends = (0..of_node.backends.len()).filter(|backend| of_node.can_step(*backend));
             steps.extend(backends.map(|backend| Step::Backend(Link { node, backend })));
             let id = NodeId(node as u16);
-            if !of_node.up && self.cluster.is_active(id) && self.cluster.changing.is_none() {
+            if !of_node.up
+                && self.proxy == Proxy::Serves
+                && self.cluster.is_active(id)
+                && self.cluster.changing.is_none()
+            {
                 steps.push(Step::Judge(id));
             }
         }
@@ -188,6 +240,10 @@ impl World {
         }
         let drawn = self.drawing.iter().enumerate().filter(|(_, link)| self.backend_of(**link).ended);
         steps.extend(drawn.map(|(n, _)| Step::Drawn(n)));
+        steps.extend(Some(Step::Start).filter(|_| self.proxy == Proxy::Dead));
+        steps.extend(Some(Step::Admit).filter(|_| self.can_admit()));
+        let back = (0..self.seats.len()).filter(|seat| self.can_come_back(*seat));
+        steps.extend(back.map(Step::ComesBack));
         steps
     }
 
@@ -216,7 +272,7 @@ impl World {
     }
 
     /// Whether no commit is under way that began under another leader.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let leader = self.cluster.membership.leader();
         let under_way = |seat: &Seat| seat.lock.is_held() && Some(seat.session.leader()) != leader;
         !self.seats.iter().any(under_way)
@@ -226,7 +282,7 @@ impl World {
         self.cluster.membership.leader() == Some(node)
     }
 
-    fn is_gathered(&self, leader: NodeId) -> bool {
+    pub(super) fn is_gathered(&self, leader: NodeId) -> bool {
         self.heirs.poll_gathered(leader, &Context::from_waker(Waker::noop())).is_ready()
     }
 
@@ -264,6 +320,9 @@ impl World {
                 self.drawing.remove(number);
                 self.sequences_moved();
             }
+            Step::Start => self.start(),
+            Step::ComesBack(seat) => self.come_back(seat),
+            Step::Admit => self.admit(),
         }
     }
 

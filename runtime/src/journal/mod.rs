@@ -7,7 +7,6 @@
 //! Invariant: the file in its place, and on disk where that matters, speaks of all open units, or there is none. What
 //! cannot be written down takes the file away instead; where not even that can be done, units wait.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lockstep_core::id::Epoch;
-use lockstep_core::journal::{self, Contents, Damage, Note, OpenUnit, Origin, Outlives, Segment, Touched, UnitNumber};
+use lockstep_core::journal::{self, Book, Contents, Damage, Origin, Outlives, Touched, UnitNumber};
 use lockstep_core::limits;
 
 use crate::clock;
@@ -52,26 +51,14 @@ pub struct Journal {
 
 #[derive(Debug, Default)]
 struct State {
-    /// `None` until somebody serves.
-    origin: Option<Origin>,
-    file: Option<Writing>,
+    book: Book,
+    /// The one in its place, if it is to be believed.
+    file: Option<Arc<File>>,
     /// A file that must not be believed is still there.
     stale: bool,
     tried: Option<Instant>,
-    open: BTreeMap<UnitNumber, OpenUnit>,
-    /// While what became of units cannot be known: those that somebody has closed, and that stay open.
-    suspended: Option<BTreeSet<UnitNumber>>,
-    notes: BTreeMap<String, Note>,
-    units: u64,
     /// So often something was written.
     writes: u64,
-}
-
-#[derive(Debug)]
-struct Writing {
-    file: Arc<File>,
-    segment: Segment,
-    at: usize,
 }
 
 impl Journal {
@@ -84,13 +71,8 @@ impl Journal {
     /// all nodes were lost.
     pub fn unsettled(&self) -> Result<Contents, NoJournal> {
         let state = self.state();
-        if let Some(origin) = &state.origin {
-            return match state.suspended {
-                Some(_) => {
-                    Ok(Contents { origin: origin.clone(), notes: state.notes.clone(), open: state.open.clone() })
-                }
-                None => Err(NoJournal::Absent),
-            };
+        if state.book.has_begun() {
+            return state.book.unsettled().ok_or(NoJournal::Absent);
         }
         drop(state);
         match fs::read(&self.place.path) {
@@ -104,11 +86,7 @@ impl Journal {
     /// file takes the place of the one that is there.
     pub fn begin(&self, cluster: String) {
         let mut state = self.state();
-        state.origin = Some(Origin { cluster, boot: boot(), outlives: self.place.outlives });
-        state.notes.clear();
-        for unit in state.suspended.take().unwrap_or_default() {
-            state.open.remove(&unit);
-        }
+        state.book.begin(Origin { cluster, boot: boot(), outlives: self.place.outlives });
         (state.stale, state.file) = (true, None);
         // An error has been told; where the former file is still there, units wait until it is not.
         let _ = state.anew(&self.place);
@@ -117,30 +95,21 @@ impl Journal {
     /// `node` is active in this epoch, and runs since `start`.
     pub fn note(&self, node: &str, epoch: Epoch, start: &str) {
         let mut state = self.state();
-        state.notes.insert(node.to_owned(), Note { epoch, start: start.to_owned() });
-        if let Some(writing) = &mut state.file {
-            writing.segment.note(node, epoch, start);
-            // An error has been told, and there is no file any more, or units wait.
-            let _ = state.write(&self.place);
-        }
+        state.book.note(node, epoch, start);
+        // An error has been told, and there is no file any more, or units wait.
+        let _ = state.write(&self.place);
     }
 
     /// To be called, and then [`Self::force`], before anything of the unit's commit is sent. When it fails, nothing may be.
     pub fn open(&self, database: &str, touched: Touched) -> io::Result<UnitNumber> {
         let mut state = self.state();
-        state.units += 1;
-        let unit = UnitNumber(state.units);
-        let opened = OpenUnit { database: database.to_owned(), touched };
-        if let Some(writing) = &mut state.file {
-            writing.segment.open(unit, database, &opened.touched);
-        }
-        state.open.insert(unit, opened);
+        let unit = state.book.open(database, touched);
         let written = match state.file {
             Some(_) => state.write(&self.place),
             None => state.retry(&self.place),
         };
         if written.is_err() {
-            state.open.remove(&unit);
+            state.book.forget(unit);
         }
         written.map(|()| unit)
     }
@@ -159,7 +128,7 @@ impl Journal {
         let (file, writes) = {
             let mut state = self.state();
             state.discard(&self.place)?;
-            (state.file.as_ref().map(|writing| writing.file.clone()), state.writes)
+            (state.file.clone(), state.writes)
         };
         // A new file that takes its place meanwhile is on disk before it does, with all that is open.
         if let Some(file) = file {
@@ -176,17 +145,9 @@ impl Journal {
     /// that is written with what is written next, unless it would lead to a comparison.
     pub fn close(&self, unit: UnitNumber) {
         let mut state = self.state();
-        if let Some(closed) = &mut state.suspended {
-            closed.insert(unit);
-            return;
-        }
-        let Some(opened) = state.open.remove(&unit) else { return };
-        if let Some(writing) = &mut state.file {
-            writing.segment.close(unit);
-            if state.open.is_empty() || matches!(opened.touched, Touched::Unknown(_)) {
-                // An error has been told, and there is no file any more, or units wait.
-                let _ = state.write(&self.place);
-            }
+        if state.book.close(unit) {
+            // An error has been told, and there is no file any more, or units wait.
+            let _ = state.write(&self.place);
         }
     }
 
@@ -194,9 +155,7 @@ impl Journal {
     /// that are open cannot be known. They stay open until the next beginning, whoever closes them.
     pub fn suspend(&self, epoch: Epoch, next: Epoch) {
         let mut state = self.state();
-        if state.origin.is_some() {
-            state.suspended.get_or_insert_default();
-            state.notes.values_mut().filter(|note| note.epoch == epoch).for_each(|note| note.epoch = next);
+        if state.book.suspend(epoch, next) {
             (state.stale, state.file) = (true, None);
             // An error has been told; where the file is still there, units wait until it is not.
             let _ = state.anew(&self.place);
@@ -212,16 +171,13 @@ impl Journal {
 impl State {
     /// Writes what the segment has gathered, or puts a new file in place, or takes it away.
     fn write(&mut self, place: &Place) -> io::Result<()> {
-        let Some(writing) = &mut self.file else { return Ok(()) };
-        let bytes = writing.segment.take();
-        if writing.at + bytes.len() > limits::JOURNAL {
-            self.file = None;
-            self.stale = true;
+        let Some(file) = &self.file else { return Ok(()) };
+        let Some((at, bytes)) = self.book.take(limits::JOURNAL) else {
+            (self.file, self.stale) = (None, true);
             return self.anew(place);
-        }
-        match writing.file.write_all_at(&bytes, writing.at as u64) {
+        };
+        match file.write_all_at(&bytes, at as u64) {
             Ok(()) => {
-                writing.at += bytes.len();
                 self.writes += 1;
                 Ok(())
             }
@@ -235,16 +191,12 @@ impl State {
             self.discard(place)?;
         }
         let soon = self.tried.is_some_and(|tried| tried.elapsed() < PAUSE);
-        if soon || self.origin.is_none() { Ok(()) } else { self.anew(place) }
+        if soon || !self.book.has_begun() { Ok(()) } else { self.anew(place) }
     }
 
     /// A new file with all that is open.
     fn anew(&mut self, place: &Place) -> io::Result<()> {
-        let Some(origin) = &self.origin else { return Ok(()) };
-        let mut segment = Segment::new(origin);
-        self.notes.iter().for_each(|(node, note)| segment.note(node, note.epoch, &note.start));
-        self.open.iter().for_each(|(unit, opened)| segment.open(*unit, &opened.database, &opened.touched));
-        let first = segment.take();
+        let Some(first) = self.book.whole() else { return Ok(()) };
         let replaced = place.write_aside(&first).and_then(|file| {
             self.stale = true;
             place.put_in_place().map(|()| file)
@@ -254,7 +206,7 @@ impl State {
                 if self.tried.take().is_some() {
                     tracing::info!("the journal is written again");
                 }
-                self.file = Some(Writing { file: Arc::new(file), segment, at: first.len() });
+                self.file = Some(Arc::new(file));
                 self.stale = false;
                 Ok(())
             }
@@ -270,6 +222,7 @@ impl State {
 
     /// Goes on without a journal: a crash from now on leads to a full comparison.
     fn without(&mut self, place: &Place, error: &io::Error) -> io::Result<()> {
+        self.book.lose_file();
         if self.tried.is_none() {
             let what_follows = "if the proxy is killed now, the next start compares the nodes in full";
             tracing::error!(file = %place.path.display(), %error, what_follows, "the journal cannot be written");

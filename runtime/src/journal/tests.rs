@@ -121,7 +121,7 @@ async fn a_disk_that_does_not_take_the_journal_costs_the_journal_and_no_unit() {
     unit(&journal);
     // A pipe cannot be forced to disk.
     let (_reader, writer) = std::io::pipe().unwrap();
-    journal.state().file.as_mut().unwrap().file = Arc::new(File::from(std::os::fd::OwnedFd::from(writer)));
+    journal.state().file = Some(Arc::new(File::from(std::os::fd::OwnedFd::from(writer))));
     journal.force().await.unwrap();
     assert!(matches!(directory.read(), Err(NoJournal::Absent)));
     journal.force().await.unwrap();

@@ -4,12 +4,11 @@
 //! Before anybody serves. What is not certain is left to a full comparison ([`super::admit`]); why it is certain is written
 //! in [`lockstep_core::journal`].
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lockstep_core::cluster::{Membership, Record};
 use lockstep_core::id::NodeId;
-use lockstep_core::journal::{self, Doubt, OpenUnit, Origin, Present, Touch, Touched};
+use lockstep_core::journal::{self, Doubt, Origin, Present, Settlement};
 
 use super::actor::Cluster;
 use super::lineage;
@@ -103,15 +102,13 @@ impl Cluster {
         let (cluster, outlives) = (known.cluster.0.clone(), self.shared.config.journal.outlives);
         let origin = Origin { cluster, boot: boot(), outlives };
         let present = self.present(&all).await?;
-        let units = journal::judge(contents, &origin, known.membership.epoch, &present)?;
-        let count = units.len();
-        let right = known.membership.leading.filter(|leader| all.contains(leader)).unwrap_or(leader);
-        let others: Vec<NodeId> = all.into_iter().filter(|node| *node != right).collect();
-        for (database, touches) in by_database(units) {
+        let Settlement { right, others, units, touches } =
+            journal::settle(contents, &origin, &known.membership, (leader, nodes), &present)?;
+        for (database, touches) in touches {
             let work = repair::make_equal(&self.shared.config, &database, right, &others, &touches);
             within(PATIENCE, async { Ok(work.await) }).await??;
         }
-        Ok(count)
+        Ok(units)
     }
 
     async fn present(&self, nodes: &[NodeId]) -> Result<Vec<Present>, Unsettled> {
@@ -124,14 +121,4 @@ impl Cluster {
         }
         Ok(present)
     }
-}
-
-fn by_database(units: Vec<OpenUnit>) -> BTreeMap<String, Vec<Touch>> {
-    let mut databases: BTreeMap<String, Vec<Touch>> = BTreeMap::new();
-    for OpenUnit { database, touched } in units {
-        if let Touched::Rows(touches) = touched {
-            databases.entry(database).or_default().extend(touches);
-        }
-    }
-    databases
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{try_join, try_join_all};
 use lockstep_core::effect::Change;
 use lockstep_core::id::NodeId;
-use lockstep_core::journal::Touch;
+use lockstep_core::journal::{Follows, Hindrance, Touch};
 use tokio_postgres::Client;
 
 use super::Unsettled;
@@ -82,18 +82,15 @@ async fn check(client: &Client, table: &str, changes: &[Change]) -> Result<(), U
         })
         .collect();
     let row = client.query_one(FOLLOWED, &[&table(), &updated]).await?;
-    let [is_there, fires, follow_deleted, follow_updated]: [bool; 4] =
-        [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
-    if !is_there {
+    if !row.try_get::<_, bool>(0)? {
         return Err(Unsettled::NoKey { table: table() });
     }
-    if fires {
-        return Err(Unsettled::Triggers { table: table() });
+    let follows = Follows { copied: row.try_get(1)?, deleted: row.try_get(2)?, updated: row.try_get(3)? };
+    match follows.hinders(changes) {
+        None => Ok(()),
+        Some(Hindrance::Triggers) => Err(Unsettled::Triggers { table: table() }),
+        Some(Hindrance::Followed) => Err(Unsettled::Followed { table: table() }),
     }
-    if follow_updated || follow_deleted && changes.contains(&Change::Deleted) {
-        return Err(Unsettled::Followed { table: table() });
-    }
-    Ok(())
 }
 
 async fn repair(
