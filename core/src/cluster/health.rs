@@ -15,7 +15,9 @@ pub enum Observation {
     Down(String),
     /// No answer, or a broken one: may be the network's hiccup.
     Silent(String),
-    /// It answers, but a part of it has stood still for longer than is waited for: its door, its disk, or the machine.
+    /// It answers on what is open, and lets nobody in for longer than is waited for.
+    Shut(String),
+    /// It answers and lets people in, but its disk has stood still for longer than is waited for.
     Stuck(String),
     /// The attempt did not get as far as the node.
     Local(String),
@@ -59,6 +61,8 @@ pub enum Death {
     Gone(String),
     /// It has given no answer again and again: it, its disk, the network or this machine may stand still.
     Silent { why: String, meanwhile: Meanwhile },
+    /// Its disk stands still. Another look that does not write would not see it.
+    Stuck(String),
 }
 
 /// What others did while a node was silent to the last attempt.
@@ -71,7 +75,7 @@ pub enum Meanwhile {
 impl Death {
     pub fn why(self) -> String {
         match self {
-            Self::Gone(why) | Self::Silent { why, .. } => why,
+            Self::Gone(why) | Self::Silent { why, .. } | Self::Stuck(why) => why,
         }
     }
 }
@@ -106,7 +110,8 @@ impl Judge {
         match seen {
             Observation::Answered => Judgement::Alive,
             Observation::Down(why) => Judgement::Dead(Death::Gone(why)),
-            Observation::Stuck(why) => Judgement::Dead(Death::Silent { why, meanwhile }),
+            Observation::Shut(why) => Judgement::Dead(Death::Silent { why, meanwhile }),
+            Observation::Stuck(why) => Judgement::Dead(Death::Stuck(why)),
             Observation::Silent(why) if overslept(took, limit) => self.unproved(why),
             Observation::Local(why) => self.unproved(why),
             Observation::Silent(why) => {
@@ -141,9 +146,10 @@ pub enum Finding {
 /// live on in it: to clients it is one server's stall. And when it ends, who answers first says nothing against the next:
 /// one of the others must have been `heard` before the last look at the node, or during it.
 pub fn find(death: &Death, others: &[Judgement], patient: bool, heard: bool) -> Finding {
-    let silent = |judgement: &Judgement| matches!(judgement, Judgement::Dead(Death::Silent { .. }));
+    let silent = |judgement: &Judgement| matches!(judgement, Judgement::Dead(Death::Silent { .. } | Death::Stuck(_)));
     let (proved, stalled) = match death {
         Death::Gone(_) => (true, false),
+        Death::Stuck(_) => (true, true),
         Death::Silent { meanwhile, .. } => (heard || *meanwhile == Meanwhile::Answered, true),
     };
     if witnessed(others) {
@@ -192,13 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_still_is_dead_at_once_and_as_one_that_is_silent() {
-        let stuck = Observation::Stuck("no login".into());
-        let judgement = Judge::new(5).observe(stuck, LIMIT * 10, LIMIT, Meanwhile::Answered);
-        assert_eq!(
-            judgement,
-            Judgement::Dead(Death::Silent { why: "no login".into(), meanwhile: Meanwhile::Answered })
-        );
+    fn what_stands_still_for_long_is_dead_at_once() {
+        let observe = |seen| Judge::new(5).observe(seen, LIMIT * 10, LIMIT, Meanwhile::Answered);
+        assert_eq!(observe(Observation::Shut("timed out".into())), Judgement::Dead(death(Meanwhile::Answered)));
+        assert_eq!(observe(Observation::Stuck("disk".into())), Judgement::Dead(Death::Stuck("disk".into())));
     }
 
     #[test]
@@ -227,11 +230,15 @@ mod tests {
     #[test]
     fn a_silence_of_all_is_waited_out_and_an_end_of_all_is_not() {
         let (gone, silence) = (Death::Gone("refused".into()), death(Meanwhile::Unknown));
+        let stuck = Death::Stuck("disk".into());
         let dead = |death: &Death| Judgement::Dead(death.clone());
         for (death, others, patient, finding) in [
             (&silence, vec![dead(&silence)], true, Finding::Undecided),
             (&gone, vec![dead(&silence)], true, Finding::Undecided),
             (&silence, vec![], true, Finding::Undecided),
+            (&stuck, vec![], true, Finding::Undecided),
+            (&gone, vec![dead(&stuck)], true, Finding::Undecided),
+            (&stuck, vec![dead(&gone)], false, Finding::AllLost),
             (&silence, vec![dead(&silence)], false, Finding::AllLost),
             (&gone, vec![dead(&gone)], true, Finding::AllLost),
             (&gone, vec![], true, Finding::AllLost),
@@ -249,6 +256,7 @@ mod tests {
             (death(Meanwhile::Unknown), Judgement::Unproved("no descriptor".into()), true, Finding::Lost),
             (death(Meanwhile::Unknown), Judgement::Alive, false, Finding::Undecided),
             (gone.clone(), Judgement::Alive, false, Finding::Lost),
+            (Death::Stuck("disk".into()), Judgement::Alive, false, Finding::Lost),
         ] {
             let others = [Judgement::Dead(gone.clone()), witness];
             assert_eq!(find(&death, &others, true, heard), finding, "{death:?} {others:?}");

@@ -34,6 +34,8 @@ pub(super) struct Capture {
     own: Option<Arc<[String]>>,
     /// What followers are to run when it has.
     making: Option<String>,
+    /// Those to which it has given it, until a statement can be planned.
+    made: Option<Arc<[String]>>,
     /// What is to be done when the data of a COPY has come.
     copying: Option<Arc<Captured>>,
     /// Why they do not have our trigger.
@@ -46,13 +48,25 @@ impl Session {
     /// when it is there; or what cannot be had makes a refusal of the plan.
     pub(super) fn is_capturing(&mut self, plans: &mut Plans, then: impl FnOnce() -> AfterDrain) -> bool {
         self.need_what_text_changed(plans);
+        if let Some(own) = &self.capture.own {
+            self.capture.watching.needs.get_or_insert(own.clone());
+        }
         let needed = plans.statements.iter().find_map(|planned| self.missing(&planned.plan));
         let Some(tables) = needed else {
-            self.capture.asked = None;
+            (self.capture.asked, self.capture.own, self.capture.made) = (None, None, None);
             return true;
         };
         if let Some(fault) = self.capture.refused.take() {
             self.capture.asked = None;
+            plans.statements.iter_mut().for_each(|planned| refuse(planned, &fault));
+            return true;
+        }
+        if self.capture.made.take_if(|made| *made == tables).is_some() {
+            let why = format!(
+                "{} must get a trigger that tells what changes, and has none when it is made",
+                tables.join(", ")
+            );
+            let fault = Fault::error(SqlState::FEATURE_NOT_SUPPORTED, format!("this statement is refused: {why}"));
             plans.statements.iter_mut().for_each(|planned| refuse(planned, &fault));
             return true;
         }
@@ -94,13 +108,19 @@ impl Session {
         } else if let Some(key) = &self.capture.key {
             let here = make_triggers(key, &tables, PATIENCE);
             self.capture.making = Some(make_triggers(key, &tables, NO_LIMIT));
-            self.capture.asked = None;
+            (self.capture.asked, self.capture.made) = (None, Some(tables));
+            self.writes(self.planned_in);
             self.ask(&here, Own::Triggers);
         }
         if fresh {
             self.sync_ours();
         }
         self.drain(then);
+    }
+
+    /// What the transaction has made, or was about to, is no more, or stays.
+    pub(super) fn forget_triggers(&mut self) {
+        (self.capture.own, self.capture.made) = (None, None);
     }
 
     /// The transaction has given tables our trigger.

@@ -118,6 +118,7 @@ impl Session {
                 self.forget_names();
                 self.own_catalog = None;
                 self.unit.objects.rolled_back();
+                self.forget_triggers();
                 if let Some((mark, learned)) = self.unit.diary.roll_back_to(name) {
                     self.unit.learned.truncate(learned);
                     self.cut(mark);

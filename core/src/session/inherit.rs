@@ -50,6 +50,7 @@ impl Session {
     /// Such a statement has succeeded.
     pub(super) fn would_tell(&mut self, again: &Retold) {
         let mark = self.unit.log.mark();
+        self.has_locked();
         if self.unit.bound.is_none() && !self.unit.diary.again(again.clone(), mark) {
             self.binds("it has too many locks, settings or notifications");
         }

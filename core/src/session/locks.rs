@@ -150,6 +150,7 @@ impl Session {
 
     /// The leader's word on that. How often it has each that it has, nobody tells.
     pub(super) fn locks_counted(&mut self, rows: &[Vec<Option<bytes::Bytes>>]) {
+        self.has_locked();
         match rows {
             [row] if matches!(&row[..], [Some(count)] if count == "0") => self.locks.gone(),
             // The answer to a statement before it may have said that there are none.
@@ -164,11 +165,15 @@ impl Session {
         for call in calls {
             let answer = row.get(call.column).and_then(Option::as_deref);
             if self.locks.note(call, answer) {
-                // One whose connection has broken may have had it.
-                self.heirs.commits(self.leader, || RELIES_ON);
+                self.has_locked();
             }
         }
         Ok(())
+    }
+
+    /// One whose connection has broken may have had the lock.
+    pub(super) fn has_locked(&self) {
+        self.heirs.commits(self.leader, || RELIES_ON);
     }
 
     /// All that was sent has been answered.

@@ -114,9 +114,11 @@ impl Session {
         if self.unit.own_schema {
             self.own_catalog = None;
         }
-        if self.unit.renames {
+        // What was planned by a schema of its own may be no more.
+        if self.unit.renames || self.unit.own_schema {
             self.forget_names();
         }
+        self.forget_triggers();
         self.unit = Unit::default();
         if self.serializable_by_default {
             self.unit.order = Order::LeaderFirst;

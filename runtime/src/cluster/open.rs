@@ -227,9 +227,7 @@ impl Cluster {
                 tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
             });
             let silent = match dialled {
-                Err(Observation::Silent(why) | Observation::Down(why) | Observation::Stuck(why)) => {
-                    Some((position, why))
-                }
+                Err(Observation::Silent(why) | Observation::Down(why)) => Some((position, why)),
                 _ => None,
             };
             (laid.is_ok(), silent)

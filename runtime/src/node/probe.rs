@@ -65,7 +65,7 @@ impl ServiceProbe {
         let limit = health.timeout * health.retries.saturating_sub(1).max(2);
         match self.knock(limit).await {
             Err(ServiceFault::Timeout(limit)) => {
-                Observation::Stuck(format!("it answers old connections, but no new one within {limit:?}"))
+                Observation::Shut(format!("it answers old connections, but no new one within {limit:?}"))
             }
             // What it has to say is for the login to hear.
             _ => std::future::pending().await,
@@ -102,7 +102,7 @@ impl Probe for ServiceProbe {
         let line = match login {
             Ok(line) => line,
             Err(ServiceFault::Timeout(limit)) => {
-                return Observation::Stuck(format!("it answers old connections, but no login within {limit:?}"));
+                return Observation::Shut(format!("it answers old connections, but no login within {limit:?}"));
             }
             Err(fault) => {
                 self.standing.hear(&fault);

@@ -220,14 +220,26 @@ $$;
 -- in the way, and are not waited for without an end.
 CREATE OR REPLACE FUNCTION lockstep.capture_here(target text, signature text, patience text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
+DECLARE
+    place name;
+    there boolean;
 BEGIN
     PERFORM lockstep.believe('capture ' || target, signature);
     PERFORM set_config('lock_timeout', patience, true);
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target::regclass AND t.tgname = 'lockstep_capture') THEN
-        EXECUTE format('CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON %s
-            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lockstep.capture()', target);
+    SELECT n.nspname, EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'lockstep_capture') INTO place, there
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target::regclass;
+    -- One that is there does not fire, or nobody would ask for it.
+    IF there THEN
+        EXECUTE format('DROP TRIGGER lockstep_capture ON %s', target);
     END IF;
-EXCEPTION WHEN lock_not_available THEN
+    EXECUTE format('CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON %s
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lockstep.capture()', target);
+    -- A client may have said that all constraints are immediate, those that are still to be made among them.
+    EXECUTE format('SET CONSTRAINTS %I.lockstep_capture DEFERRED', place);
+EXCEPTION WHEN duplicate_object THEN
+    RAISE serialization_failure USING MESSAGE = format('%s became captured after the transaction began', target),
+        HINT = 'Run the transaction again.';
+WHEN lock_not_available THEN
     RAISE lock_not_available USING HINT = 'Run it again. Once the trigger is there, it stays.',
         MESSAGE = format('%s must get a trigger that tells what changes, but another transaction has it locked', target);
 END

@@ -41,9 +41,11 @@ const MAKE_KEEPER: &str = "CREATE ROLE lockstep_capture SUPERUSER NOLOGIN";
 const KEEP: &str = "UPDATE pg_catalog.pg_authid SET rolpassword = $1, rolsuper = true, rolcanlogin = false \
     WHERE rolname = 'lockstep_capture' AND (rolpassword, rolsuper, rolcanlogin) IS DISTINCT FROM ($1, true, false)";
 
-/// Whether a session has a lock on one of these tables with which the trigger cannot be made.
+/// Whether a session has a lock on one of these tables, or on a part of them, with which the trigger cannot be made.
 const HOLDS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE pid = $1 AND granted AND locktype = 'relation' \
-    AND relation IN (SELECT pg_catalog.to_regclass(name) FROM pg_catalog.unnest($2::text[]) AS name) \
+    AND relation IN (WITH RECURSIVE family AS (SELECT pg_catalog.to_regclass(name)::oid AS member \
+        FROM pg_catalog.unnest($2::text[]) AS name UNION SELECT inhrelid FROM pg_catalog.pg_inherits, family \
+        WHERE inhparent = member) SELECT member FROM family) \
     AND mode NOT IN ('AccessShareLock', 'RowShareLock'))";
 
 /// What the cluster has to do with capture between two questions.
@@ -105,11 +107,9 @@ impl Cluster {
         }
     }
 
-    /// The functions and the key, for a session that makes the triggers itself.
+    /// The functions and the key, for a session that makes the triggers itself. The database may have been made anew since
+    /// they were asked for.
     async fn key_alone(&self, wish: &Wish, capturing: &mut Capturing) -> Result<CaptureKey, Fault> {
-        if let Some(key) = capturing.keys.get(&wish.database) {
-            return Ok(key.clone());
-        }
         let wish = Wish { tables: Arc::new([]), ..wish.clone() };
         match self.try_to_capture(&wish).await {
             Ok(key) => {

@@ -22,7 +22,7 @@ has_ended() {
 
 # A server works in its data directory. What a killed one has left there may name a process that is somebody else's by now.
 works_elsewhere() {
-    cwd="$(readlink "/proc/$1/cwd" 2>/dev/null)" && [ "$cwd" != "$(readlink -f "$DATA")" ]
+    readlink "/proc/$1/cwd" >/dev/null 2>&1 && ! [ "/proc/$1/cwd" -ef "$DATA" ]
 }
 
 running_pid() {

@@ -78,6 +78,36 @@ const OWN: &[Case] = &[
         then: ("SELECT string_agg(a || '-' || b, ' ') FROM pair", "2-3"),
     },
     Case {
+        name: "all immediate",
+        given: "CREATE TABLE pair (a int, b int)",
+        when: &[
+            "BEGIN",
+            "INSERT INTO pair VALUES (1, 1), (2, 2)",
+            "SET CONSTRAINTS ALL IMMEDIATE",
+            "DELETE FROM pair WHERE a = 1",
+            "COMMIT",
+        ],
+        then: ("SELECT a || '-' || b FROM pair", "2-2"),
+    },
+    Case {
+        name: "a partition",
+        given: "CREATE TABLE pair (a int, b int) PARTITION BY LIST (a); CREATE TABLE pair_1 PARTITION OF pair FOR VALUES IN (1)",
+        when: &["BEGIN", "INSERT INTO pair_1 VALUES (1, 1), (1, 2)", "DELETE FROM pair_1 WHERE b = 1", "COMMIT"],
+        then: ("SELECT a || '-' || b FROM pair", "1-2"),
+    },
+    Case {
+        name: "switched off",
+        given: "CREATE TABLE pair (a int, b int); INSERT INTO pair VALUES (1, 1), (2, 2), (3, 3)",
+        when: &[
+            "DELETE FROM pair WHERE a = 1",
+            "BEGIN",
+            "ALTER TABLE pair DISABLE TRIGGER USER",
+            "DELETE FROM pair WHERE a = 2",
+            "COMMIT",
+        ],
+        then: ("SELECT a || '-' || b FROM pair", "3-3"),
+    },
+    Case {
         name: "of another role",
         given: "CREATE SCHEMA \"Ä's\"; CREATE TABLE \"Ä's\".\"x\"\"y\" (a text); SET client_encoding = 'UTF8'",
         when: &[
@@ -103,6 +133,63 @@ fn so_it_is_when_all_is_in_one_message() {
     assert_eq!(client.value("SELECT a || '-' || b FROM pair"), "2-5");
     assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
     assert_identical_database(&cluster.nodes, "one");
+}
+
+#[test]
+fn a_statement_that_was_prepared_in_a_transaction_that_was_rolled_back_is_captured_all_the_same() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("back");
+    let mut client = cluster.connect("back");
+    client.query("CREATE TABLE pair (a int, b int); CREATE TABLE other (a int)");
+    client.query("DELETE FROM other");
+    client.query("BEGIN; INSERT INTO pair VALUES (1, 1)");
+    client.try_prepare("s", "DELETE FROM pair WHERE a = $1").expect("a statement");
+    client.query("ROLLBACK");
+    client.query("INSERT INTO pair VALUES (1, 1), (2, 2)");
+    client.try_execute_prepared("s", &[Some("1")]).expect("a write");
+    assert_identical_database(&cluster.nodes, "back");
+    assert_eq!(client.value("SELECT a FROM pair"), "2");
+}
+
+#[test]
+fn so_it_is_in_a_database_that_was_dropped_and_made_again() {
+    let cluster = Cluster::start(2);
+    for _ in 0..2 {
+        cluster.create_database("again");
+        let mut client = cluster.connect("again");
+        client.query("BEGIN; CREATE TABLE pair (a int, b int); INSERT INTO pair VALUES (1, 1), (2, 2)");
+        client.query("DELETE FROM pair WHERE a = 1; COMMIT");
+        assert_identical_database(&cluster.nodes, "again");
+        drop(client);
+        for node in &cluster.nodes {
+            node.connect("postgres").query("DROP DATABASE again WITH (FORCE)");
+        }
+    }
+}
+
+#[test]
+fn text_that_functions_run_on_such_a_table_is_refused_and_what_comes_next_is_not() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("text");
+    let mut client = cluster.connect("text");
+    client.query(
+        "CREATE TABLE pair (a int, b int); CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN EXECUTE 'DELETE FROM pa' || 'ir WHERE a = 1'; END $$",
+    );
+    let [first, second] = [(); 2].map(|()| {
+        client.query("BEGIN; INSERT INTO pair VALUES (1, 1)");
+        let refused = client.try_query("SELECT f()").unwrap_err();
+        client.query("ROLLBACK");
+        refused.to_string()
+    });
+    assert!(
+        first.starts_with("40001") && second.contains("has made, changed or truncated a table"),
+        "{first}\n{second}"
+    );
+    client.query("INSERT INTO pair VALUES (1, 1), (2, 2)");
+    client.query("DELETE FROM pair WHERE a = 1");
+    assert_eq!(client.value("SELECT a FROM pair"), "2");
+    assert_identical_database(&cluster.nodes, "text");
 }
 
 #[test]
