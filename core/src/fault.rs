@@ -19,6 +19,7 @@ impl SqlState {
     pub const READ_ONLY_TRANSACTION: Self = Self("25006");
     pub const IDLE_IN_TRANSACTION_TIMEOUT: Self = Self("25P03");
     pub const IN_FAILED_TRANSACTION: Self = Self("25P02");
+    pub const NO_SUCH_SAVEPOINT: Self = Self("3B001");
     pub const UNDEFINED_STATEMENT: Self = Self("26000");
     pub const UNDEFINED_PORTAL: Self = Self("34000");
     pub const SERIALIZATION_FAILURE: Self = Self("40001");

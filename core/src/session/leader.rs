@@ -222,9 +222,11 @@ impl Session {
         Ok(())
     }
 
-    /// In a transaction that a takeover has ended, the first error is the reason, not "the transaction is aborted".
+    /// In a transaction that a takeover has ended, the first error is the reason, not "the transaction is aborted", nor that
+    /// the savepoint which is gone back to does not exist.
     pub(super) fn tell_error(&mut self, fields: &Fields) {
-        match self.instead.take_if(|_| fields.state() == SqlState::IN_FAILED_TRANSACTION.0.as_bytes()) {
+        let of_the_loss = [SqlState::IN_FAILED_TRANSACTION, SqlState::NO_SUCH_SAVEPOINT];
+        match self.instead.take_if(|_| of_the_loss.iter().any(|state| fields.state() == state.0.as_bytes())) {
             Some(fault) => self.tell(|out| notice::error(out, &fault)),
             None => self.tell(|out| fields.write_error(out)),
         }

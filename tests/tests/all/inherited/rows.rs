@@ -58,6 +58,8 @@ fn a_failed_transaction_is_that_for_the_next_leader_too_and_one_with_more_to_it_
         client.query(&add(number + 2));
         client.query(tie);
     }
+    let mut back = cluster.connect("tied");
+    back.query("BEGIN; SAVEPOINT s; DECLARE c CURSOR FOR SELECT 1");
     let mut repeatable = cluster.connect("tied");
     repeatable.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
     repeatable.query("SELECT count(*) FROM account");
@@ -69,6 +71,7 @@ fn a_failed_transaction_is_that_for_the_next_leader_too_and_one_with_more_to_it_
         assert_eq!(client.try_query("SELECT 1").expect_err(tie).state(), "40001", "{tie}");
         client.query("ROLLBACK");
     }
+    assert_eq!(back.try_query("ROLLBACK TO s").expect_err("it is lost with its savepoints").state(), "40001");
     assert_eq!(repeatable.try_query("COMMIT").expect_err("a COMMIT that is none").state(), "40001");
     failed.query("BEGIN; UPDATE account SET v = v + 1; COMMIT");
     assert_accounts(&cluster, "tied", "1 1 1 1 1 1 1 1 1 1");
