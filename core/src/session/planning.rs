@@ -86,7 +86,8 @@ impl Session {
         None
     }
 
-    /// A table that the unit itself has made cannot get our trigger yet: only what needs it is refused for that.
+    /// Where every table is to have our trigger, those that the unit itself has made get it afterwards, unless something in it
+    /// needs the trigger.
     fn policy(&self) -> Policy {
         match self.policy.capture {
             Capturing::All if self.unit.own_schema => Policy { capture: Capturing::Auto, ..self.policy },

@@ -19,7 +19,7 @@ impl Disk {
         let source = scratch.path().join("disk.c");
         std::fs::write(&source, SOURCE).expect("write a file");
         let disk = Self(Arc::new(scratch));
-        process::run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(disk.library()).arg(source));
+        process::run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(disk.shim()).arg(source));
         disk
     }
 
@@ -28,10 +28,10 @@ impl Disk {
     }
 
     pub(super) fn put_under(&self, server: &mut Command) {
-        server.env("LD_PRELOAD", self.library()).env("STANDS_STILL", self.mark());
+        server.env("LD_PRELOAD", self.shim()).env("STANDS_STILL", self.mark());
     }
 
-    fn library(&self) -> PathBuf {
+    fn shim(&self) -> PathBuf {
         self.path().join("disk.so")
     }
 
