@@ -37,6 +37,8 @@ pub(super) struct Body {
     pub temporal: bool,
     /// Settings that `set_config` changes; `None`: not a plain literal.
     pub settings: Vec<Option<String>>,
+    /// It may lock rows that it does not change, or leave a cursor.
+    pub lingers: bool,
 }
 
 /// Words with which a statement that only reads begins, or a part of one in PL/pgSQL.
@@ -104,9 +106,21 @@ impl Body {
         let operators = reader.of_kind(Kind::Operator).map(str::to_owned).collect();
         let temporal = reader.of_kind(Kind::String).any(names_a_time);
         let settings = reader.settings();
+        let lingers = reader.lingers();
         let Names { words, unqualified, called, fields } = reader.names;
-        let mut body =
-            Self { words, unqualified, called, fields, operators, statement, targets, runs_text, temporal, settings };
+        let mut body = Self {
+            words,
+            unqualified,
+            called,
+            fields,
+            operators,
+            statement,
+            targets,
+            runs_text,
+            temporal,
+            settings,
+            lingers,
+        };
         texts.iter().for_each(|text| body.absorb(Self::read(text, Language::Sql)));
         Some(body)
     }
@@ -127,6 +141,7 @@ impl Body {
         self.runs_text |= run.runs_text;
         self.temporal |= run.temporal;
         self.settings.extend(run.settings);
+        self.lingers |= run.lingers;
     }
 }
 
@@ -211,6 +226,21 @@ impl<'a> Reader<'a> {
             "delete" => before.is_word(self.text, "then") && (ends || follows(&["when"])),
             _ => false,
         }
+    }
+
+    /// FOR UPDATE and its kind, ON CONFLICT DO UPDATE with a condition by which a row may only be locked, and cursors that
+    /// are opened by themselves.
+    fn lingers(&self) -> bool {
+        let pairs = || self.tokens.windows(2).enumerate();
+        let pair = |pair: &[Token], first: &str, second: &[&str]| {
+            pair[0].is_word(self.text, first) && self.is_one_of(&pair[1], second)
+        };
+        let locks = pairs().any(|(_, two)| pair(two, "for", &["update", "share", "no", "key"]));
+        let rest = |at: usize| self.tokens[at..].iter().take_while(|token| !token.is(self.text, b';'));
+        let upserts = pairs().filter(|(_, two)| pair(two, "do", &["update"]));
+        let mut ends = upserts.map(|(at, _)| rest(at).any(|token| token.is_word(self.text, "where")));
+        let cursors = self.tokens.iter().any(|token| self.is_one_of(token, &["open", "refcursor"]));
+        locks || ends.any(|conditional| conditional) || cursors
     }
 
     /// The name behind INSERT INTO, UPDATE, DELETE FROM or MERGE INTO, without its schema.

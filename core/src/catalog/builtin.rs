@@ -24,18 +24,63 @@ macro_rules! writers {
 pub(super) use writers;
 
 pub fn effect_of(name: &str) -> Effect {
+    let lingers = !is_harmless(name);
     match name {
-        "nextval" | "setval" => Effect { sequences: true, ..Effect::default() },
-        _ if LOCKING.iter().any(|start| name.starts_with(start)) => Effect { locks: true, ..Effect::default() },
+        "nextval" | "setval" => Effect { sequences: true, lingers, ..Effect::default() },
+        _ if LOCKING.iter().any(|start| name.starts_with(start)) => {
+            Effect { locks: true, lingers, ..Effect::default() }
+        }
         _ if name.starts_with("binary_upgrade_") => Effect::WRITES,
         _ if writers!().trim_matches(['{', '}']).split(',').any(|known| known == name) => Effect::WRITES,
-        _ => Effect::default(),
+        _ => Effect { lingers, ..Effect::default() },
     }
+}
+
+/// Of the server's own functions, those that only compute or read.
+pub fn is_harmless(name: &str) -> bool {
+    !name.starts_with("pg_") && !name.starts_with("lo_") && !name.starts_with("binary_") && !VOLATILE.contains(&name)
 }
 
 /// How the functions begin that take advisory locks for the session, or let them go; those for the transaction have
 /// `_xact` before `_lock`.
 const LOCKING: [&str; 3] = ["pg_advisory_lock", "pg_try_advisory_lock", "pg_advisory_unlock"];
+
+/// Functions of PostgreSQL 13 to 18 that are VOLATILE and are not called `pg_…` or `lo_…`, but for those that only make
+/// a value (`random`, `clock_timestamp` and their kind) and for `nextval`, whose values are never given out again.
+const VOLATILE: [&str; 32] = [
+    "amvalidate",
+    "brin_desummarize_range",
+    "brin_summarize_new_values",
+    "brin_summarize_range",
+    "currtid2",
+    "currval",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "database_to_xml",
+    "database_to_xml_and_xmlschema",
+    "database_to_xmlschema",
+    "gin_clean_pending_list",
+    "lastval",
+    "loread",
+    "lowrite",
+    "query_to_xml",
+    "query_to_xml_and_xmlschema",
+    "query_to_xmlschema",
+    "schema_to_xml",
+    "schema_to_xml_and_xmlschema",
+    "schema_to_xmlschema",
+    "set_config",
+    "setseed",
+    "setval",
+    "table_to_xml",
+    "table_to_xml_and_xmlschema",
+    "table_to_xmlschema",
+    "ts_rewrite",
+    "ts_stat",
+    "txid_current",
+    "txid_current_if_assigned",
+    "txid_status",
+];
 
 /// Settings whose change the proxy must see coming.
 pub const WATCHED_SETTINGS: [&str; 7] = [
@@ -74,9 +119,10 @@ mod tests {
     #[test]
     fn what_moves_a_sequence_is_told_from_what_writes() {
         assert!(effect_of("nextval").sequences && !effect_of("nextval").writes);
-        assert!(effect_of("lo_create").writes && effect_of("setval_") == Effect::default());
+        assert!(effect_of("lo_create").writes && effect_of("setval_").is_none());
         assert!(effect_of("pg_logical_emit_message").writes && effect_of("set_config").writes);
-        assert_eq!(effect_of("pg_notify"), Effect::default());
+        assert_eq!(effect_of("pg_notify"), Effect { lingers: true, ..Effect::default() });
+        assert_eq!(effect_of("lower"), Effect::default());
         assert!(effect_of("pg_try_advisory_lock_shared").locks && !effect_of("pg_try_advisory_xact_lock").locks);
         assert!(effect_of("pg_advisory_unlock_all").locks);
     }

@@ -71,6 +71,9 @@ pub(super) const AUDITED: [&str; 16] = [
     "uuid-ossp",
 ];
 
+/// Those of them whose functions leave something with the transaction: notifications, large objects that are gone.
+const LINGERING: [&str; 2] = ["lo", "tcn"];
+
 /// Functions of extensions that run text which is not known, whatever they say of themselves.
 const TEXT_RUNNERS: [&str; 6] = ["connectby", "crosstab", "crosstab2", "crosstab3", "crosstab4", "xpath_table"];
 
@@ -132,7 +135,8 @@ impl Effects<'_> {
                 Some(e) if source.volatile && !AUDITED.contains(&e.as_str()) => {
                     (Effect::WRITES, format!("is a VOLATILE function of the extension {e}"))
                 }
-                _ => (Effect::default(), String::new()),
+                Some(e) => (Effect { lingers: LINGERING.contains(&e.as_str()), ..Effect::default() }, String::new()),
+                None => (Effect::default(), String::new()),
             },
             SourceKind::BuiltIn(names) => {
                 let mut effect = Effect::default();
@@ -227,7 +231,7 @@ impl Effects<'_> {
             (SourceKind::Believed, Some(e)) => source.immutable || SAME_FILES.contains(&e.as_str()),
             (SourceKind::Read(body), _) => {
                 source.immutable
-                    && function.effect.is_none()
+                    && function.effect.only_computes()
                     && !body.words.contains("execute")
                     && source.arguments.iter().all(|t| self.types.text_is_plain(*t))
                     && !body.temporal
@@ -332,6 +336,7 @@ fn body_effect(body: &Body, volatile: bool, names: &Names) -> (Effect, String) {
     } else if let Some(target) = body.targets.first().filter(|_| volatile) {
         (effect, why) = (Effect::ROWS, format!("is VOLATILE and writes to {target}"));
     }
+    effect.lingers |= body.lingers;
     for (name, found) in used(body, names) {
         if found.writes && !effect.writes || found.beyond && !effect.beyond {
             why = format!("uses {name}");
@@ -360,5 +365,5 @@ fn set_config(body: &Body, word: &str, effect: Effect) -> Effect {
     if word != "set_config" || unknown || known(&builtin::WATCHED_SETTINGS) {
         return effect;
     }
-    Effect { settings: known(&builtin::NAMING_SETTINGS), ..Effect::default() }
+    Effect { settings: known(&builtin::NAMING_SETTINGS), lingers: true, ..Effect::default() }
 }

@@ -191,21 +191,37 @@ pub struct Effect {
     pub beyond: bool,
     /// It runs text that it makes: that it has changed rows alone, and which, is known only afterwards ([`super::watch`]).
     pub text: bool,
+    /// May leave with its transaction what is no row that it has changed: a lock, a notification, a setting, a cursor.
+    pub lingers: bool,
 }
 
 impl Effect {
     pub const WRITES: Self =
-        Self { sequences: true, settings: true, locks: true, writes: true, beyond: true, text: false };
+        Self { sequences: true, settings: true, locks: true, writes: true, beyond: true, text: false, lingers: true };
 
     /// Rows of tables, which draw from sequences.
-    pub const ROWS: Self =
-        Self { sequences: true, settings: false, locks: false, writes: true, beyond: false, text: false };
+    pub const ROWS: Self = Self { sequences: true, writes: true, ..Self::NONE };
 
     /// Whatever text may do, short of what is refused afterwards: a change of settings is.
-    pub const TEXT: Self = Self { locks: true, text: true, ..Self::ROWS };
+    pub const TEXT: Self = Self { locks: true, text: true, lingers: true, ..Self::ROWS };
+
+    const NONE: Self = Self {
+        sequences: false,
+        settings: false,
+        locks: false,
+        writes: false,
+        beyond: false,
+        text: false,
+        lingers: false,
+    };
 
     pub fn is_none(self) -> bool {
-        self == Self::default()
+        self == Self::NONE
+    }
+
+    /// It changes nothing that outlives its transaction, nor what the proxy must know.
+    pub fn only_computes(self) -> bool {
+        Self { lingers: false, ..self }.is_none()
     }
 }
 
@@ -217,6 +233,7 @@ impl std::ops::BitOrAssign for Effect {
         self.writes |= other.writes;
         self.beyond |= other.beyond;
         self.text |= other.text;
+        self.lingers |= other.lingers;
     }
 }
 

@@ -16,6 +16,9 @@ use crate::quote::quote_literal;
 pub static APPLY: LazyLock<Template> =
     LazyLock::new(|| Template::new("SELECT lockstep.apply($1::pg_catalog.text,$2::pg_catalog.text)".into()));
 
+/// The same for a leader on which the unit is to go on.
+pub const INHERIT: &str = "SELECT lockstep.inherit($1::pg_catalog.text,$2::pg_catalog.text)";
+
 const BLOCK: usize = 64;
 const WORD: &str = "lockstep";
 

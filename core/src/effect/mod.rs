@@ -8,6 +8,7 @@
 pub mod capture;
 pub mod finder;
 pub mod objects;
+pub mod role;
 pub mod rows;
 mod template;
 

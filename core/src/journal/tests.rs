@@ -214,7 +214,7 @@ fn a_batch_tells_the_keys_of_its_rows_and_nothing_else_of_them() {
     let effect = effect(RowKind::Update, Some("id"));
     let mut log = Log::default();
     log.execute(&effect.multi(2), &[Format::Binary], 4, VALUES);
-    log.within_block("SELECT set_config('role', 'x', true)");
+    log.role("x");
     log.execute(&effect.single, &[Format::Binary], 2, &VALUES[..10]);
     log.execute(&APPLY, &[Format::Text], 2, &[0, 0, 0, 2, b'e', b'A', 0, 0, 0, 1, b's']);
     let Touched::Rows(touches) = Touched::of(&log.take_batch()) else { panic!("it has rows only") };

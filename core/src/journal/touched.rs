@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::effect::capture::APPLY;
+use crate::effect::role::SET_ROLE;
 use crate::effect::{Change, Finder, FoundBy, objects};
 use crate::limits;
 use crate::unit::Batch;
@@ -153,14 +154,10 @@ impl Touches {
         Ok(Ok(()))
     }
 
-    /// One that binds an unnamed statement sets something.
     fn bind(&mut self, batch: &Batch, body: Bytes) -> Result<Result<(), Unknown>, Malformed> {
         let mut cursor = Cursor::new(body);
         cursor.cstr()?;
         let name = cursor.cstr()?;
-        if name.is_empty() {
-            return Ok(Ok(()));
-        }
         for _ in 0..cursor.count()? {
             cursor.i16()?;
         }
@@ -174,6 +171,7 @@ impl Touches {
                 self.all.push(Touch::Captured(rows));
                 bytes
             }
+            None if template.id == SET_ROLE.id => 0,
             None if template.id == objects::APPLY.id => return Ok(Err(Unknown::Objects)),
             None => return Ok(Err(Unknown::NoKey)),
         };

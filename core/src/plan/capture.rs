@@ -11,7 +11,7 @@ use super::calls::Calls;
 use super::policy::{Capturing, Policy};
 use super::refuse::{refuse, refuse_always};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Captured, Kept, Leaves, Marks, Plan, calls, kept, safety, watch};
+use super::{Action, Captured, Kept, Leaves, Marks, Plan, calls, heritable, kept, safety, watch};
 use crate::catalog::{Catalog, DoBlock, Oid, Relation};
 use crate::fault::Fault;
 use crate::quote::quote_literal;
@@ -58,7 +58,8 @@ pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     if writer.is_some() {
         tables.extend(&catalog.touched);
     }
-    captured(scope, tables, marks, text)
+    let leaves = heritable::captures(scope, facts, &tables)?;
+    Ok(Plan { leaves, ..captured(scope, tables, marks, text)? })
 }
 
 fn is_of_system(relation: &&Relation) -> bool {

@@ -4,31 +4,38 @@
 //! Only such a transaction can go on under another leader ([`crate::heirs`]). Invariant: what is not known here to be
 //! so is not.
 
+use std::collections::BTreeSet;
+
 use pg_query::protobuf::{OnConflictClause, TransactionStmt, TransactionStmtKind as Kind};
 
 use super::scope::{Outcome, Scope};
 use super::{Action, Kept, Leaves, Marks};
 use crate::catalog::model::Callee;
-use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::catalog::{Catalog, Oid, Relation, RelationKind, builtin};
 use crate::sql::{Facts, Name};
 
 /// A SELECT of which it is known what it leaves with its session ([`kept`](super::kept)).
-pub fn keeps(kept: &Kept, marks: Marks) -> Leaves {
+pub fn keeps(kept: &Kept) -> Leaves {
     match kept {
         // They are taken again by themselves.
         Kept::Locks(_) => Leaves::Nothing,
-        Kept::Settings(_) if !marks.settings => Leaves::Again,
+        Kept::Settings(calls) if calls.iter().all(|call| can_be_set_again(&call.name)) => Leaves::Again,
         Kept::Settings(_) | Kept::SomeLocks => Leaves::More,
     }
 }
 
 /// Any other SELECT, or what a write reads. To be asked when it is known to write nothing behind our back.
 pub fn reads(scope: &Scope<'_>, facts: &Facts) -> Outcome<Leaves> {
-    let locks = facts.locks || facts.functions.iter().any(|call| LOCKING.contains(&&*call.name));
+    let again = facts.locks || facts.functions.iter().any(|call| TOLD_AGAIN.contains(&&*call.name));
     if !only_reads(scope, facts)? {
         return Ok(Leaves::More);
     }
-    Ok(if locks { Leaves::Again } else { Leaves::Nothing })
+    Ok(if again { Leaves::Again } else { Leaves::Nothing })
+}
+
+/// A cursor: none of its rows was read yet, or FETCH has said that it leaves more.
+pub fn opens(scope: &Scope<'_>, facts: &Facts) -> Outcome<Leaves> {
+    Ok(if only_reads(scope, facts)? { Leaves::Again } else { Leaves::More })
 }
 
 fn only_reads(scope: &Scope<'_>, facts: &Facts) -> Outcome<bool> {
@@ -36,16 +43,52 @@ fn only_reads(scope: &Scope<'_>, facts: &Facts) -> Outcome<bool> {
         return Ok(true);
     }
     let catalog = scope.catalog()?;
-    let computes = |call: &Name| {
-        (is_harmless(&call.name) || LOCKING.contains(&&*call.name))
-            && catalog.functions_named(&call.name).next().is_none()
-    };
-    let by_attribute = |name: &String| catalog.functions_named(name).next().is_none();
+    let computes = |call: &Name| builtin::is_harmless(&call.name) || TOLD_AGAIN.contains(&&*call.name);
     Ok(facts.functions.iter().all(computes)
-        && facts.attributes.iter().all(by_attribute)
-        && facts.operators.iter().all(|operator| !catalog.operators.contains_key(&operator.name))
-        && facts.types.iter().all(|kind| !catalog.converted.contains_key(&kind.name))
+        && nothing_lingers(catalog, facts)
         && facts.relations.iter().all(|name| catalog.relations_named(&name.name).all(is_plain)))
+}
+
+/// Of what users have made.
+fn nothing_lingers(catalog: &Catalog, facts: &Facts) -> bool {
+    let function = |name: &String| catalog.functions_named(name).all(|function| !function.effect.lingers);
+    let operator =
+        |name: &Name| catalog.operators.get(&name.name).is_none_or(|all| all.iter().all(|(_, effect)| !effect.lingers));
+    facts.functions.iter().all(|call| function(&call.name))
+        && facts.attributes.iter().all(function)
+        && facts.operators.iter().all(operator)
+        && facts.types.iter().all(|kind| catalog.converted.get(&kind.name).is_none_or(|effect| !effect.lingers))
+        && !catalog.unnamed.lingers
+}
+
+/// A statement that may change rows of these tables and no others, which triggers of ours tell. Nobody waits for a row
+/// that it has locked and not changed: a trigger has only let it be.
+pub fn captures(scope: &Scope<'_>, facts: &Facts, tables: &BTreeSet<Oid>) -> Outcome<Leaves> {
+    let catalog = scope.catalog()?;
+    let known = |oid: &Oid| catalog.relation(*oid).is_some_and(|relation| told_whole(catalog, relation));
+    let reads = |name: &Name| catalog.relations_named(&name.name).all(|r| tables.contains(&r.oid) || is_plain(r));
+    let whole = tables.iter().all(known)
+        && facts.relations.iter().all(reads)
+        && facts.functions.iter().all(|call| builtin::is_harmless(&call.name))
+        && nothing_lingers(catalog, facts)
+        && !facts.locks
+        && !facts.upserts_some;
+    Ok(if whole { Leaves::Nothing } else { Leaves::More })
+}
+
+/// All that a change of its rows leaves are rows of captured tables, which another leader can be given with the locks
+/// that belong to them: nothing is judged only at the end, and each row has a key.
+fn told_whole(catalog: &Catalog, relation: &Relation) -> bool {
+    let calls = relation.calls.iter().map(|call| &call.callee);
+    let mut callees = calls.chain(relation.triggers.iter().map(|trigger| &trigger.function));
+    let keyed = relation.kind == RelationKind::Partitioned || !relation.keys.is_empty();
+    matches!(relation.kind, RelationKind::Table | RelationKind::Partitioned)
+        && keyed
+        && !relation.temporary
+        && !relation.row_security
+        && relation.rules.is_empty()
+        && !catalog.deferrable.contains(&relation.oid)
+        && callees.all(|callee| !catalog.effect_of(callee).lingers)
 }
 
 /// A write to a table whose rows are learned by RETURNING.
@@ -86,57 +129,26 @@ pub fn controls(statement: &TransactionStmt) -> bool {
     }
 }
 
-/// A setting that does not change what names mean: it says the same on another leader.
+/// A setting that says the same on another leader. What names mean there is asked again, before anything is planned.
 pub fn sets(name: &str, action: &Action, marks: Marks) -> bool {
-    matches!(action, Action::Leader) && !marks.settings && !matches!(name, "session_authorization" | "row_security")
+    let all = marks.settings && !builtin::NAMING_SETTINGS.contains(&name);
+    matches!(action, Action::Leader) && !all && can_be_set_again(name)
 }
 
-/// Functions that lock until the end of the transaction, and leave nothing else.
-const LOCKING: [&str; 4] = [
+/// No effect depends on what names mean, nor on whose they are: the log says by itself whose rights it needs.
+fn can_be_set_again(name: &str) -> bool {
+    match name {
+        "search_path" | "role" => true,
+        "row_security" => false,
+        name => !builtin::NAMING_SETTINGS.contains(&name),
+    }
+}
+
+/// Functions that lock until the end of the transaction, or notify then, and leave nothing else.
+const TOLD_AGAIN: [&str; 5] = [
+    "pg_notify",
     "pg_advisory_xact_lock",
     "pg_advisory_xact_lock_shared",
     "pg_try_advisory_xact_lock",
     "pg_try_advisory_xact_lock_shared",
-];
-
-/// Of the server's own functions, those that only compute or read.
-fn is_harmless(name: &str) -> bool {
-    !name.starts_with("pg_") && !name.starts_with("lo_") && !name.starts_with("binary_") && !VOLATILE.contains(&name)
-}
-
-/// Functions of PostgreSQL 13 to 18 that are VOLATILE and are not called `pg_…` or `lo_…`, but for those that only make
-/// a value (`random`, `clock_timestamp` and their kind) and for `nextval`, whose values are never given out again.
-const VOLATILE: [&str; 32] = [
-    "amvalidate",
-    "brin_desummarize_range",
-    "brin_summarize_new_values",
-    "brin_summarize_range",
-    "currtid2",
-    "currval",
-    "cursor_to_xml",
-    "cursor_to_xmlschema",
-    "database_to_xml",
-    "database_to_xml_and_xmlschema",
-    "database_to_xmlschema",
-    "gin_clean_pending_list",
-    "lastval",
-    "loread",
-    "lowrite",
-    "query_to_xml",
-    "query_to_xml_and_xmlschema",
-    "query_to_xmlschema",
-    "schema_to_xml",
-    "schema_to_xml_and_xmlschema",
-    "schema_to_xmlschema",
-    "set_config",
-    "setseed",
-    "setval",
-    "table_to_xml",
-    "table_to_xml_and_xmlschema",
-    "table_to_xmlschema",
-    "ts_rewrite",
-    "ts_stat",
-    "txid_current",
-    "txid_current_if_assigned",
-    "txid_status",
 ];

@@ -70,10 +70,10 @@ fn node(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
             let channel = Some(unlisten.conditionname.clone()).filter(|c| !c.is_empty());
             Ok(remembered(Memory::Unlisten { channel }))
         }
-        NodeEnum::NotifyStmt(_) | NodeEnum::LockStmt(_) => Ok(Plan { leaves: Leaves::Again, ..Action::Leader.into() }),
-        NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) | NodeEnum::LoadStmt(_) | NodeEnum::CheckPointStmt(_) => {
-            Ok(Action::Leader.into())
+        NodeEnum::NotifyStmt(_) | NodeEnum::LockStmt(_) | NodeEnum::ClosePortalStmt(_) => {
+            Ok(Plan { leaves: Leaves::Again, ..Action::Leader.into() })
         }
+        NodeEnum::FetchStmt(_) | NodeEnum::LoadStmt(_) | NodeEnum::CheckPointStmt(_) => Ok(Action::Leader.into()),
         NodeEnum::ConstraintsSetStmt(set) => capture::set_constraints(scope, set, &Facts::of(node)),
         NodeEnum::DoStmt(block) => self::block(scope, statement, block),
         NodeEnum::CallStmt(_) => capture::call(scope, &Facts::of(node)),
@@ -108,7 +108,7 @@ fn select(scope: &Scope<'_>, statement: &Statement, select: &SelectStmt, facts: 
         Calls { marks, writer: None, .. } => {
             let kept = kept::of(scope, select, facts)?;
             let leaves = match &kept {
-                Some(kept) => heritable::keeps(kept, marks),
+                Some(kept) => heritable::keeps(kept),
                 None => heritable::reads(scope, facts)?,
             };
             Ok(Plan { marks, leaves, kept, ..Action::Leader.into() })
@@ -159,7 +159,8 @@ fn declare(scope: &Scope<'_>, declare: &DeclareCursorStmt, facts: &Facts) -> Out
     }
     let marks = calls::check(scope, facts)?;
     let holdable = declare.options & CURSOR_OPT_HOLD != 0;
-    Ok(Plan { marks: Marks { holdable, ..marks }, ..Action::Leader.into() })
+    let leaves = if holdable { Leaves::More } else { heritable::opens(scope, facts)? };
+    Ok(Plan { marks: Marks { holdable, ..marks }, leaves, ..Action::Leader.into() })
 }
 
 /// Without ANALYZE nothing is executed.

@@ -13,6 +13,7 @@ use super::commit::CommitVia;
 use super::segment::Segment;
 use super::takeover::{GoesOn, LOST, Lost, lost_transaction};
 use super::{Action, Block, Gate, Session};
+use crate::effect::capture::{APPLY, INHERIT};
 use crate::id::NodeId;
 use crate::journal::{Touched, Unknown};
 use crate::limits;
@@ -118,8 +119,8 @@ impl Session {
     /// What ties the unit to its server.
     fn ties(&self) -> Option<&'static str> {
         let unit = &self.unit;
-        let rows_alone = unit.log.executions().is_some() && unit.captured.is_none() && !unit.spilled;
-        let known = !unit.waived && !unit.own_schema && !unit.renames && !self.temporary;
+        let rows_alone = unit.log.executions().is_some() && !unit.spilled;
+        let known = !unit.waived && !unit.own_schema && !self.temporary;
         let same_schema = unit.began_in.is_none_or(|epoch| epoch == self.catalogs.epoch());
         let ended = self.lost.as_ref().is_none_or(|lost| lost.ended);
         let failed = self.status == Status::Failed;
@@ -181,7 +182,9 @@ impl Session {
         let Some((templates, executions)) = self.unit.log.executions() else { return false };
         let out = &mut self.leader_out;
         for template in templates {
-            frontend::parse(out, template.id.statement_name().as_bytes(), template.sql.as_bytes(), &[]);
+            // The locks that belong to captured rows are taken with them.
+            let sql = if template.id == APPLY.id { INHERIT } else { &template.sql };
+            frontend::parse(out, template.id.statement_name().as_bytes(), sql.as_bytes(), &[]);
         }
         for sql in BEGINNING {
             let own = Retold::new(OWN_NAME, sql.as_bytes(), &[], frontend::NO_PARAMETERS, &[]);
@@ -211,7 +214,7 @@ impl Session {
         if self.unit.diary.tells_again() || self.unit.parts {
             return Touched::Unknown(Unknown::Statement);
         }
-        let log = self.unit.log.executions().map(|(templates, body)| Log::of_executions(templates, body));
+        let log = self.unit.log.executions().map(|(templates, body)| Log::of_executions(templates, body, false));
         self.as_journalled(&log.unwrap_or_default().take_batch())
     }
 

@@ -4,7 +4,6 @@
 //! not touch, and owns what DDL makes. So the log sets it before the first effect under it, for its transaction.
 
 use super::Session;
-use crate::quote::quote_literal;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
@@ -37,8 +36,7 @@ impl Session {
         if self.unit.role.as_deref().unwrap_or("none") == now {
             return;
         }
-        let sql = format!("SELECT pg_catalog.set_config('role', {}, true)", quote_literal(now));
-        self.unit.log.within_block(&sql);
+        self.unit.log.role(now);
         self.unit.role = Some(now.to_owned());
     }
 }

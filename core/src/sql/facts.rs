@@ -56,6 +56,8 @@ pub struct Facts {
     pub into: bool,
     /// FOR UPDATE, FOR SHARE and the like.
     pub locks: bool,
+    /// ON CONFLICT DO UPDATE with a condition: a row may be locked by it and not changed.
+    pub upserts_some: bool,
     /// DEFAULT as a value.
     pub defaults: bool,
     /// The first argument of each `set_config`, where it is a plain literal.
@@ -141,6 +143,8 @@ impl Walk {
         }
         self.facts.into |= node == "IntoClause";
         self.facts.locks |= node == "LockingClause";
+        let within = self.frames.last().map(|frame| (frame.node, frame.field));
+        self.facts.upserts_some |= within == Some(("OnConflictClause", "where_clause"));
         self.facts.defaults |= node == "SetToDefault";
         self.facts.values_of_server |= node == "SqlValueFunction";
         self.frames.push(Frame { node, field: "", element: 0, strings: Vec::new() });

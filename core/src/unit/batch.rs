@@ -43,8 +43,8 @@ impl Batch {
 
     /// The log that it was made of, where that can be played on a new leader.
     pub fn log(&self) -> Option<Log> {
-        let plain = self.rows_only && !self.block && self.spilled == 0;
-        plain.then(|| Log::of_executions(&self.templates, &self.tail))
+        let plain = self.rows_only && !self.deferred && self.spilled == 0;
+        plain.then(|| Log::of_executions(&self.templates, &self.tail, self.block))
     }
 
     /// The statement of this name.

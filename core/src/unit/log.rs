@@ -7,7 +7,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Batch;
-use crate::effect::Template;
+use crate::effect::{Template, role};
 use crate::limits;
 use crate::wire::frontend::{self, Format};
 
@@ -74,13 +74,13 @@ impl Log {
     /// What is played of it on a new leader; `None`: there is more to it than executions of statements by name, or not
     /// all of it is here.
     pub fn executions(&self) -> Option<(&[Template], &[u8])> {
-        let plain = !(self.schema_changed || self.block || self.deferred || self.texts);
+        let plain = !(self.schema_changed || self.deferred || self.texts);
         (plain && self.spilled == 0).then_some((&self.templates[..], &self.body[..]))
     }
 
     /// Out of a batch that was not sent.
-    pub fn of_executions(templates: &[Template], body: &[u8]) -> Self {
-        Self { templates: templates.to_vec(), body: body.into(), ..Self::default() }
+    pub fn of_executions(templates: &[Template], body: &[u8], block: bool) -> Self {
+        Self { templates: templates.to_vec(), body: body.into(), block, ..Self::default() }
     }
 
     /// One execution of `template`. `parameters` are values with their lengths, as they stand in a DataRow.
@@ -109,10 +109,6 @@ impl Log {
     /// A statement as text, without parameters.
     pub fn text(&mut self, sql: &str) {
         self.texts = true;
-        self.put_text(sql);
-    }
-
-    fn put_text(&mut self, sql: &str) {
         frontend::parse(&mut self.body, b"", sql.as_bytes(), &[]);
         frontend::bind(&mut self.body, b"", b"", frontend::NO_PARAMETERS, &[]);
         frontend::execute(&mut self.body, b"", 0);
@@ -129,15 +125,16 @@ impl Log {
         self.deferred = true;
     }
 
-    /// A setting that holds until the transaction's end.
-    pub fn within_block(&mut self, sql: &str) {
+    /// Whose rights the effects that follow need.
+    pub fn role(&mut self, name: &str) {
         self.block = true;
-        self.put_text(sql);
+        self.execute(&role::SET_ROLE, &[Format::Text], 1, &role::parameters(name));
     }
 
     /// COPY, under the settings by which the leader reads the data: `settings` is a query that sets them.
     pub fn copy_begin(&mut self, settings: &str, sql: &str) {
-        self.within_block(settings);
+        self.block = true;
+        self.text(settings);
         self.text(sql);
     }
 

@@ -102,7 +102,12 @@ fn set_config_is_told_again_where_it_is_called_by_itself() {
         ]
     );
     assert_eq!(plan("SELECT set_config('app.tenant', $1, true)").leaves, Leaves::Again);
-    assert_eq!(plan("SELECT set_config('search_path', $1, true)").leaves, Leaves::More);
+    for names in ["SELECT set_config('search_path', $1, true)", "SET LOCAL ROLE alice", "SET search_path = public"] {
+        assert_eq!(plan(names).leaves, Leaves::Again, "{names}");
+    }
+    for more in ["SELECT set_config('client_encoding', 'latin1', true)", "RESET ALL", "SET row_security = off"] {
+        assert_eq!(plan(more).leaves, Leaves::More, "{more}");
+    }
     for unknown in ["SELECT set_config('a.b', name, true) FROM users", "SELECT set_config('a.b', $1, $2)"] {
         assert_eq!(settings(unknown), [], "{unknown}");
         assert_eq!(plan(unknown).leaves, Leaves::More, "{unknown}");

@@ -19,7 +19,7 @@ use super::level::Leveller;
 use super::registry::Registry;
 use crate::clock;
 use crate::config::Node;
-use crate::node::{NodeHandle, Pulses, Standing};
+use crate::node::{LAST_WORD, NodeHandle, Pulses, Standing};
 use crate::roster::Roster;
 use crate::shared::Shared;
 use crate::supervise::{Guardian, Life, Make};
@@ -158,9 +158,6 @@ impl Cluster {
     async fn lost(&self, node: NodeId, death: Death) {
         let Ok(_one) = self.losing.try_lock() else { return drop(self.losing.lock().await) };
         let Some(event) = self.meaning(node, death).await else { return };
-        if matches!(event, Event::Lost { .. }) {
-            self.falls(node).await;
-        }
         if let Err(refusal) = self.registry.change(event).await {
             tracing::debug!(%refusal, "nothing changes");
         }
@@ -168,11 +165,15 @@ impl Cluster {
 
     /// To be said before the node is out.
     pub(super) async fn falls(&self, node: NodeId) {
-        let silently = self.standings[usize::from(node.0)].is_silent().await;
+        self.fell(node, LAST_WORD).await;
+    }
+
+    async fn fell(&self, node: NodeId, patience: Duration) {
+        let silently = self.standings[usize::from(node.0)].is_silent(patience).await;
         self.shared.heirs.fell(node, silently);
     }
 
-    /// What its death means for the cluster. `None`: as [`Self::death`].
+    /// What its death means for the cluster; of one that is out it is said before. `None`: as [`Self::death`].
     async fn meaning(&self, node: NodeId, mut death: Death) -> Option<Event> {
         let (begun, timeout) = (clock::now(), self.shared.config.health.now().timeout);
         let (mut heard, mut stall) = (false, None);
@@ -181,9 +182,14 @@ impl Cluster {
             let patient = begun.elapsed() < timeout * PATIENCE;
             let finding = find(&death, &others, patient, heard);
             heard = witnessed(&others);
+            // Who was silent for whole time-outs has nothing on its way any more.
+            let patience = if matches!(death, Death::Silent { .. }) { Duration::ZERO } else { LAST_WORD };
             let (why, name) = (death.why(), self.name(node));
             match finding {
-                Finding::Lost => return Some(Event::Lost { node, why }),
+                Finding::Lost => {
+                    self.fell(node, patience).await;
+                    return Some(Event::Lost { node, why });
+                }
                 Finding::AllLost => {
                     return Some(Event::AllLost { why: format!("no node answers; {name}: {why}") });
                 }

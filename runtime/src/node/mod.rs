@@ -25,12 +25,12 @@ mod standing;
 
 pub use probe::{Probe, ServiceProbe};
 pub use pulses::Pulses;
-pub use standing::{Standing, StandingFault, user_of};
+pub use standing::{LAST_WORD, Standing, StandingFault, user_of};
 
 /// Each so many rounds somebody logs in afresh: a stopped postmaster still serves old sessions.
 const FRESH_EVERY: u32 = 4;
 const INBOX: usize = 64;
-/// Longest pause between two attempts of one judgement.
+/// Attempts of one judgement begin no sooner than this after one another.
 const PAUSE: Duration = Duration::from_millis(100);
 
 type Asker = oneshot::Sender<Judgement>;
@@ -144,7 +144,9 @@ impl<P: Probe> NodeActor<P> {
             let since = begun.max(clock::now() - health.timeout);
             let meanwhile = pulses.of_others(*node, since..since + health.timeout * 3 / 4);
             match judge.observe(seen, begun.elapsed(), health.timeout, meanwhile) {
-                Judgement::Again => tokio::time::sleep(PAUSE.min(health.interval)).await,
+                Judgement::Again => {
+                    tokio::time::sleep(PAUSE.min(health.interval).saturating_sub(begun.elapsed())).await;
+                }
                 judgement => return judgement,
             }
         }

@@ -13,6 +13,9 @@ use crate::service::{self, ServiceFault, within};
 /// others): while its standing connection answers, a node has this many time-outs for a login.
 const PATIENCE: u32 = 10;
 
+/// How often the pulse is felt in a time-out, while something else is waited for.
+const PULSES: u32 = 8;
+
 /// What can be tried on a node. A trait so that the actor can be tested without one.
 pub trait Probe {
     /// A round trip on the standing connection, and a knock at the door.
@@ -46,16 +49,16 @@ impl ServiceProbe {
         .await
     }
 
-    /// Ends when the standing connection does not answer in time either.
+    /// Ends when the standing connection does not answer in time either, soon after its last answer in time.
     async fn silence(&self) -> Observation {
         loop {
             let limit = self.config.health.now().timeout;
-            let in_time = tokio::time::sleep(limit);
-            let pulse = self.standing.pulse(limit).await;
-            in_time.await;
-            if !pulse {
+            let (in_time, pause) = (tokio::time::sleep(limit), tokio::time::sleep(limit / PULSES));
+            if !self.standing.pulse(limit).await {
+                in_time.await;
                 return Observation::Silent(format!("no answer within {limit:?}"));
             }
+            pause.await;
         }
     }
 
@@ -69,6 +72,18 @@ impl ServiceProbe {
             }
             // What it has to say is for the login to hear.
             _ => std::future::pending().await,
+        }
+    }
+
+    async fn write(&self, line: &service::Line) -> Observation {
+        let commit = async { Ok(line.simple_query("SELECT pg_logical_emit_message(true, 'lockstep', '')").await?) };
+        match within(self.config.health.now().disk_timeout, commit).await {
+            // It answers, and reads; only its disk does not.
+            Err(ServiceFault::Timeout(limit)) => {
+                Observation::Stuck(format!("a small write took longer than {limit:?}"))
+            }
+            Err(fault) => fault.observation(),
+            Ok(_) => Observation::Answered,
         }
     }
 
@@ -116,14 +131,10 @@ impl Probe for ServiceProbe {
         if !write {
             return Observation::Answered;
         }
-        let commit = async { Ok(line.simple_query("SELECT pg_logical_emit_message(true, 'lockstep', '')").await?) };
-        match within(self.config.health.now().disk_timeout, commit).await {
-            // It answers, and reads; only its disk does not.
-            Err(ServiceFault::Timeout(limit)) => {
-                Observation::Stuck(format!("a small write took longer than {limit:?}"))
-            }
-            Err(fault) => fault.observation(),
-            Ok(_) => Observation::Answered,
+        tokio::select! {
+            biased;
+            written = self.write(&line) => written,
+            silence = self.silence() => silence,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::service::{self, Line, Parting, ServiceFault, within};
 const GUARD: i64 = 0x4c6f_636b_7374_6570;
 
 /// How long the end of a connection may take to be heard of when its server is known to be gone.
-const LAST_WORD: Duration = Duration::from_millis(150);
+pub const LAST_WORD: Duration = Duration::from_millis(150);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StandingFault {
@@ -105,13 +105,13 @@ impl Standing {
 
     /// Whether the server has not said that it ends: it was killed, cut off or stopped, or lives, but has not ended its
     /// sessions one by one ([`lockstep_core::heirs`]). Not so where that is not known. To be asked when it is taken for
-    /// dead.
-    pub async fn is_silent(&self) -> bool {
+    /// dead. `patience`: how long its last word may still be on its way.
+    pub async fn is_silent(&self, patience: Duration) -> bool {
         let Some(mut parting) = self.held.lock().await.parting.clone() else { return false };
-        if !self.pulse(LAST_WORD).await {
+        if !self.pulse(patience).await {
             // An end by ourselves, for want of an answer, leaves it at `None`.
             let parted = parting.wait_for(|parting| *parting != Parting::None);
-            let parted = tokio::time::timeout(LAST_WORD, parted).await;
+            let parted = tokio::time::timeout(patience, parted).await;
             if matches!(parted, Ok(Ok(parting)) if *parting == Parting::Word) {
                 return false;
             }

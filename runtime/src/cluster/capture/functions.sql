@@ -245,6 +245,13 @@ WHEN lock_not_available THEN
 END
 $$;
 
+-- Captured rows as they were said.
+CREATE OR REPLACE FUNCTION lockstep.said(payload text) RETURNS TABLE (kind text, target text, image text) LANGUAGE sql AS $$
+SELECT i.v[1], i.v[2], i.v[3]
+FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
+      FROM unnest(string_to_array(payload, ',')) AS p) AS i
+$$;
+
 -- Followers: rows as they were captured. Triggers of users and foreign keys' actions do not fire: what they did on the
 -- leader is among the rows. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
 CREATE OR REPLACE FUNCTION lockstep.apply(payload text, signature text) RETURNS void
@@ -265,10 +272,7 @@ DECLARE
 BEGIN
     PERFORM lockstep.believe(payload, signature);
     FOR kind, target, images IN
-        WITH said AS MATERIALIZED (
-            SELECT i.v[1] AS kind, i.v[2] AS target, i.v[3] AS image
-            FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
-                  FROM unnest(string_to_array(payload, ',')) AS p) AS i),
+        WITH said AS MATERIALIZED (SELECT * FROM lockstep.said(payload)),
         -- Rows without a key that came and went within one statement never were.
         net AS (
             SELECT s.target, s.image, sum(CASE s.kind WHEN '+' THEN 1 ELSE -1 END) AS n
@@ -320,4 +324,46 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;
+-- A new leader, on which the transaction goes on: besides, the locks that foreign keys had taken for these rows. A row to
+-- which they refer and that is not there any more was changed by another transaction meanwhile.
+CREATE OR REPLACE FUNCTION lockstep.inherit(payload text, signature text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
+SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
+DECLARE
+    relation oid;
+    rows text;
+    fk record;
+    found_by text;
+    whole text;
+    held boolean;
+BEGIN
+    PERFORM lockstep.apply(payload, signature);
+    FOR relation, rows IN
+        SELECT s.target::regclass, quote_literal(array_agg(DISTINCT s.image)::text) || '::' || s.target || '[]'
+        FROM lockstep.said(payload) AS s WHERE s.kind = '=' GROUP BY s.target
+    LOOP
+        FOR fk IN
+            SELECT k.conkey, k.confrelid, k.confkey, k.conpfeqop, format('%s %I.%I', CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, n.nspname, c.relname) AS referred
+            FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE k.contype = 'f' AND k.conrelid = relation
+        LOOP
+            SELECT string_agg(format('x.%I OPERATOR(%I.%s) r.%I', p.attname, s.nspname, o.oprname, a.attname), ' AND '),
+                string_agg(format('r.%I IS NOT NULL', a.attname), ' AND ')
+            INTO found_by, whole
+            FROM unnest(fk.conkey, fk.confkey, fk.conpfeqop) AS u (referring, referred, equals)
+            JOIN pg_attribute a ON a.attrelid = relation AND a.attnum = u.referring
+            JOIN pg_operator o ON o.oid = u.equals JOIN pg_namespace s ON s.oid = o.oprnamespace
+            JOIN pg_attribute p ON p.attrelid = fk.confrelid AND p.attnum = u.referred;
+            EXECUTE format('SELECT (SELECT count(*) FROM unnest(%1$s) AS r WHERE %2$s) OPERATOR(pg_catalog.=)
+                (SELECT count(*) FROM (SELECT FROM unnest(%1$s) AS r JOIN %3$s AS x ON %4$s FOR KEY SHARE OF x) AS h)',
+                rows, whole, fk.referred, found_by) INTO held;
+            IF NOT held THEN
+                RAISE foreign_key_violation USING MESSAGE = format('a row to which rows of %s refer is not there any more', relation::regclass);
+            END IF;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;

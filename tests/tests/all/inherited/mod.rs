@@ -1,5 +1,6 @@
 //! The leader is killed while transactions are open: they go on under the next one, or say why not.
 
+mod captured;
 mod leaders;
 mod load;
 mod rows;

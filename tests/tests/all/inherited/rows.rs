@@ -47,10 +47,10 @@ fn a_failed_transaction_is_that_for_the_next_leader_too_and_one_with_more_to_it_
     failed.query(&add(0));
     assert_eq!(failed.try_query("SELECT 1/0").expect_err("a division by zero").state(), "22012");
     let tied = [
-        "DECLARE c CURSOR FOR SELECT 1",
-        "SELECT set_config('search_path', 'public', true)",
-        "SET LOCAL search_path = public",
-        "SELECT pg_notify('n', 'told once')",
+        "DECLARE c CURSOR FOR SELECT 1; FETCH c",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "SET LOCAL client_encoding = latin1",
+        "SELECT pg_notify('n', 'told once'), pg_sleep(0)",
     ];
     let mut clients: Vec<Client> = tied.iter().map(|_| cluster.connect("tied")).collect();
     for (number, (client, tie)) in clients.iter_mut().zip(tied).enumerate() {
@@ -59,7 +59,7 @@ fn a_failed_transaction_is_that_for_the_next_leader_too_and_one_with_more_to_it_
         client.query(tie);
     }
     let mut back = cluster.connect("tied");
-    back.query("BEGIN; SAVEPOINT s; DECLARE c CURSOR FOR SELECT 1");
+    back.query("BEGIN; SAVEPOINT s; DECLARE c CURSOR FOR SELECT 1; FETCH c");
     let mut repeatable = cluster.connect("tied");
     repeatable.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
     repeatable.query("SELECT count(*) FROM account");

@@ -39,7 +39,7 @@ fn settings_and_notifications_go_on() {
     let mut listener = cluster.connect("more");
     listener.query("LISTEN n");
     let mut client = open_with(&cluster, 0, &["SET LOCAL statement_timeout = '1min'", "SET lock_timeout = '2min'"]);
-    client.query("NOTIFY n, 'told once'");
+    client.query("SELECT pg_notify('n', 'told once')");
     client.query("LISTEN own");
     cluster.nodes[0].kill9();
     // It listens at the next leader, too, from now on.
@@ -73,6 +73,54 @@ fn settings_by_set_config_go_on() {
     for client in [&mut client, &mut reads] {
         assert_eq!(client.value("SELECT current_setting('app.tenant')"), "");
     }
+    assert_accounts(&cluster, "more", "1 0 0 0 0 0 0 0 0 0");
+}
+
+#[test]
+fn names_mean_the_same_under_the_next_leader() {
+    let mut cluster = bank("more");
+    cluster.nodes[0].connect("postgres").query("CREATE ROLE keeper; GRANT keeper TO app");
+    cluster.nodes[1].connect("postgres").query("CREATE ROLE keeper; GRANT keeper TO app");
+    cluster.nodes[2].connect("postgres").query("CREATE ROLE keeper; GRANT keeper TO app");
+    cluster.connect("more").query(
+        "CREATE SCHEMA own; CREATE TABLE own.account (id int PRIMARY KEY, v int); INSERT INTO own.account VALUES (0, 100); \
+         CREATE TABLE kept (id int PRIMARY KEY); CREATE SCHEMA AUTHORIZATION keeper CREATE TABLE kept (id int PRIMARY KEY)",
+    );
+    let mut path = open_with(&cluster, 1, &["SET LOCAL search_path = own", &add(0)]);
+    let mut role = open_with(
+        &cluster,
+        2,
+        &["SAVEPOINT s", "SET LOCAL ROLE keeper", "INSERT INTO keeper.kept VALUES (1)", "RESET ROLE"],
+    );
+    let both = "SELECT set_config('search_path', 'keeper', true), set_config('role', $1, true)";
+    let mut web = open_with(&cluster, 3, &[]);
+    web.execute(both, &[Some("keeper")]);
+    web.query("INSERT INTO kept VALUES (2)");
+    cluster.nodes[0].kill9();
+    path.query(&add(0));
+    assert_eq!(path.value("SELECT v FROM account"), "102");
+    assert_eq!(role.value("SELECT current_user"), "app");
+    assert_eq!(web.value("SELECT current_user"), "keeper");
+    web.query("INSERT INTO kept VALUES (3)");
+    for client in [&mut path, &mut role, &mut web] {
+        client.query("COMMIT");
+        assert_eq!(client.value("SELECT current_user || current_schema()"), "apppublic");
+    }
+    assert_eq!(path.value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM keeper.kept"), "1 2 3");
+    assert_accounts(&cluster, "more", "0 0 1 1 0 0 0 0 0 0");
+}
+
+#[test]
+fn a_cursor_goes_on_of_which_nothing_was_read() {
+    let mut cluster = bank("more");
+    let declare = "DECLARE c CURSOR FOR SELECT v FROM account ORDER BY id";
+    let mut unread = open_with(&cluster, 0, &[declare, "DECLARE d CURSOR FOR SELECT 1", "CLOSE d"]);
+    let mut read = open_with(&cluster, 1, &[declare, "FETCH c"]);
+    cluster.nodes[0].kill9();
+    assert_eq!(unread.value("FETCH c"), "0", "it sees what was there when it was declared");
+    unread.query("COMMIT");
+    assert_eq!(read.try_query("FETCH c").expect_err("a row of it was read").state(), "40001");
+    read.query("ROLLBACK");
     assert_accounts(&cluster, "more", "1 0 0 0 0 0 0 0 0 0");
 }
 
