@@ -18,6 +18,7 @@ use std::io::IsTerminal;
 use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
 use crate::exit::Stop;
@@ -34,10 +35,16 @@ pub enum To {
 /// Sets up logging for the whole process. A second call (tests, which share one process) keeps the first one's set-up.
 pub fn start(filter: Option<&str>, to: To) -> Result<(), Stop> {
     let text = filter.unwrap_or(DEFAULT);
-    let filter = EnvFilter::try_new(text).map_err(|error| {
-        Stop::usage(format!("`{text}` is no log level: {error}"))
+    let refused = |why: String| {
+        Stop::usage(format!("`{text}` is no log level: {why}"))
             .remedy("use error, warn, info, debug or trace, or a list such as `info,lockstep_core=debug`")
-    })?;
+    };
+    // A word alone would be taken for a module, and everything else be silent.
+    let is_level = |word: &str| word.is_empty() || word.contains(['=', '[']) || word.parse::<LevelFilter>().is_ok();
+    if let Some(word) = text.split(',').map(str::trim).find(|word| !is_level(word)) {
+        return Err(refused(format!("nobody knows `{word}`")));
+    }
+    let filter = EnvFilter::try_new(text).map_err(|error| refused(error.to_string()))?;
     let builder: SubscriberBuilder<_, _, EnvFilter> =
         tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     let _first = match to {
@@ -55,8 +62,10 @@ mod tests {
 
     #[test]
     fn a_level_that_does_not_exist_is_wrong_usage_and_names_those_that_do() {
-        let stop = start(Some("lockstep=loud"), To::Stderr).unwrap_err();
-        assert_eq!(stop.exit, Exit::Usage);
-        assert!(stop.remedy.unwrap().contains("error, warn, info, debug or trace"));
+        for wrong in ["lockstep=loud", "nonsense", "info,lockstep_core"] {
+            let stop = start(Some(wrong), To::Stderr).unwrap_err();
+            assert_eq!(stop.exit, Exit::Usage, "{wrong}");
+            assert!(stop.remedy.unwrap().contains("error, warn, info, debug or trace"));
+        }
     }
 }

@@ -273,9 +273,12 @@ impl Session {
         self.told_block = self.block;
         self.status = if block { Status::Failed } else { Status::Idle };
         if !self.segment.begun {
-            self.instead = (block && unknown).then(lost_transaction);
+            // What it was not told of an earlier loss it still has to be told.
+            let untold = self.instead.take().or_else(|| unknown.then(lost_transaction));
+            self.instead = untold.filter(|_| block);
             return;
         }
+        self.instead = None;
         if let Some(replay) = self.replay.take().filter(|_| !block && !self.segment.told) {
             let rest = std::mem::replace(&mut self.client_in, replay);
             self.client_in.extend_from_slice(&rest);

@@ -142,6 +142,27 @@ fn the_loss_of_a_transaction_is_told_in_that_transaction_alone() {
 }
 
 #[test]
+fn the_loss_of_a_transaction_is_told_also_when_the_next_leader_is_lost_before_anybody_asks() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)")).sends(query(TIE));
+    stage.settle();
+    for _ in 0..2 {
+        stage.loses_its_leader();
+        stage.is_led_again();
+        stage.settle();
+    }
+    let told = String::from_utf8_lossy(&stage.sends(query("SELECT 1")).settle()).into_owned();
+    assert!(told.contains("40001") && !told.contains("25P02"), "{told}");
+    let told = String::from_utf8_lossy(&stage.sends(query("SELECT 1")).settle()).into_owned();
+    assert!(told.contains("25P02") && !told.contains("40001"), "{told}");
+    stage.loses_its_leader();
+    stage.is_led_again();
+    let told = String::from_utf8_lossy(&stage.sends(query("SELECT 1")).settle()).into_owned();
+    assert!(told.contains("25P02") && !told.contains("40001"), "it was told before: {told}");
+    goes_on(&mut stage);
+}
+
+#[test]
 fn locks_of_the_session_are_taken_again_before_anything_else() {
     for idle in [true, false] {
         let mut stage = Stage::new();
