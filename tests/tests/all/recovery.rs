@@ -112,6 +112,11 @@ fn a_killed_server_whose_number_somebody_else_has_by_now_is_recovered_and_the_ot
     let number = others.lines().next().expect("its first line");
     let (_, rest) = left.split_once('\n').expect("more lines");
     std::fs::write(pid_file(1), format!("{number}\n{rest}")).expect("write a file");
+    let socket = format!("../.s.PGSQL.{}.lock", cluster.nodes[1].port());
+    let lock = cluster.nodes[1].data_dir().join(socket);
+    let left = std::fs::read_to_string(&lock).expect("the lock of its socket");
+    let (_, rest) = left.split_once('\n').expect("more lines");
+    std::fs::write(&lock, format!("{number}\n{rest}")).expect("write a file");
     let recovered = cluster.proxy.run(&["recover", "node1"]);
     assert!(recovered.status.success(), "{}", process::said(&recovered));
     assert_eq!(read(0), others, "the leader has not been started again");
