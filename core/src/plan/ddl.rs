@@ -13,7 +13,7 @@ use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
 use super::{Action, Ddl, Marks, PasswordLiteral, Plan, alter, calls, evaluated, role, settings};
-use crate::catalog::Event;
+use crate::catalog::{Event, RelationKind};
 use crate::sql::{Facts, Statement};
 
 pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
@@ -270,6 +270,10 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
         NodeEnum::CreateDomainStmt(s) => {
             evaluated::constraints(&s.constraints).try_for_each(evaluated::condition).and(none)
         }
+        NodeEnum::ReindexStmt(s) if s.kind() == ReindexObjectType::ReindexObjectTable => {
+            one_by_one(scope, s.relation.as_ref())
+        }
+        NodeEnum::ClusterStmt(s) => one_by_one(scope, s.relation.as_ref()),
         NodeEnum::TruncateStmt(s) => truncate(scope, s, facts).and(none),
         NodeEnum::CreateRoleStmt(s) => Ok(Special::Password(role::password(scope, statement, &s.role, &s.options)?)),
         NodeEnum::AlterRoleStmt(s) => {
@@ -283,6 +287,13 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
         other if is_plain(other) => none,
         other => Err(unknown(other)),
     }
+}
+
+/// A command that treats the partitions of a table in transactions of their own.
+fn one_by_one(scope: &Scope<'_>, table: Option<&RangeVar>) -> Outcome<Special> {
+    let table = table.map(|table| scope.relation_of(table)).transpose()?.flatten();
+    let parted = table.is_some_and(|relation| relation.kind == RelationKind::Partitioned);
+    Ok(if parted { Special::Instead(Action::Utility { vacates: None }) } else { Special::Password(None) })
 }
 
 fn create_table(scope: &Scope<'_>, statement: &CreateStmt) -> Outcome<()> {

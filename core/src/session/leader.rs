@@ -1,6 +1,6 @@
 //! The leader's messages, by what is owed.
 
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 
 use super::commit::CommitVia;
 use super::{AfterDrain, Gate, Session, World};
@@ -13,6 +13,13 @@ use crate::wire::backend::{self};
 use crate::wire::frontend;
 use crate::wire::notice::{self, Fields};
 use crate::wire::{Frame, Malformed, frame};
+
+/// What was said while deferred triggers fired: as if nobody but the server had made them fire.
+fn settled(frame: &Frame) -> Result<Fields, Malformed> {
+    let mut fields = Fields::read(frame.body())?;
+    fields.forget_caller("lockstep.settle()", "SET CONSTRAINTS ");
+    Ok(fields)
+}
 
 /// An INSERT whose client asks for no row: only we do.
 fn reads_back_alone(what: &What) -> bool {
@@ -125,7 +132,11 @@ impl Session {
             backend::NOTICE_RESPONSE => {
                 if !self.note_object(&frame)? {
                     self.check_notice(&frame)?;
-                    if !self.speaks_to_us() {
+                    if self.is_settling() {
+                        let mut notice = BytesMut::new();
+                        settled(&frame)?.write_notice(&mut notice);
+                        self.untold.before_done(&notice);
+                    } else if !self.speaks_to_us() {
                         self.tell_raw(&frame.raw);
                     }
                 }
@@ -146,15 +157,21 @@ impl Session {
     /// Whether notices are about something that we put in.
     fn speaks_to_us(&self) -> bool {
         match self.owed.front().map(|o| &o.what) {
-            Some(What::Own { purpose, .. }) => !matches!(purpose, Own::Commit),
-            Some(What::Execution(Execution::Own(purpose))) => !matches!(purpose, Own::Commit),
+            Some(What::Own { purpose, .. } | What::Execution(Execution::Own(purpose))) => {
+                !matches!(purpose, Own::Commit)
+            }
             Some(What::Execution(Execution::Begin { .. })) => true,
             _ => false,
         }
     }
 
+    /// Deferred triggers of users fire, within a function of ours.
+    fn is_settling(&self) -> bool {
+        matches!(self.owed.front().map(|o| &o.what), Some(What::Execution(Execution::Own(Own::Settle))))
+    }
+
     fn leader_error(&mut self, frame: Frame) -> Result<(), Malformed> {
-        let mut fields = Fields::read(frame.body())?;
+        let mut fields = if self.is_settling() { settled(&frame)? } else { Fields::read(frame.body())? };
         if fields.is_fatal() && fields.state() == SqlState::PROTOCOL_VIOLATION.0.as_bytes() {
             // What the client has sent is passed on as it is where a COPY takes it: it is the client's fault.
             self.tell_raw(&frame.raw);

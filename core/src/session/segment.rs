@@ -177,6 +177,14 @@ impl Untold {
         self.bytes.extend_from_slice(complete);
     }
 
+    /// What was said on the way to the commit.
+    pub fn before_done(&mut self, notice: &[u8]) {
+        let done = self.bytes.split_off(self.sure);
+        self.bytes.extend_from_slice(notice);
+        self.sure = self.bytes.len();
+        self.bytes.extend_from_slice(&done);
+    }
+
     pub fn forget_done(&mut self) {
         self.bytes.truncate(self.sure);
     }

@@ -77,6 +77,21 @@ impl Fields {
         }
     }
 
+    /// Takes from the end of the context that this function of ours ran a statement, and which. In any language: what is
+    /// called stands there by its name.
+    pub fn forget_caller(&mut self, function: &str, statement: &str) {
+        let Some((_, context)) = self.0.iter_mut().find(|(code, _)| *code == b'W') else { return };
+        let Ok(text) = std::str::from_utf8(context) else { return };
+        let mut lines: Vec<&str> = text.split('\n').collect();
+        for ours in [function, statement] {
+            if lines.last().is_some_and(|line| line.contains(ours)) {
+                lines.pop();
+            }
+        }
+        *context = lines.join("\n").into();
+        self.0.retain(|(code, value)| *code != b'W' || !value.is_empty());
+    }
+
     /// Adds a hint where there is none.
     pub fn hint(&mut self, hint: &'static str) {
         if self.get(b'H').is_none() {
@@ -86,6 +101,10 @@ impl Fields {
 
     pub fn write_error(&self, out: &mut BytesMut) {
         self.write(out, ERROR_RESPONSE);
+    }
+
+    pub fn write_notice(&self, out: &mut BytesMut) {
+        self.write(out, NOTICE_RESPONSE);
     }
 
     fn write(&self, out: &mut BytesMut, tag: u8) {
@@ -151,6 +170,20 @@ mod tests {
         assert_eq!(fields.message(), "a\\0b");
         assert_eq!(fields.get(b'H').unwrap(), "do this");
         assert!(!fields.is_fatal());
+    }
+
+    #[test]
+    fn a_function_of_ours_is_taken_from_the_context_and_nothing_else() {
+        let ours = "SQL-Anweisung »SET CONSTRAINTS public.k IMMEDIATE«\nPL/pgSQL-Funktion lockstep.settle() Zeile 9";
+        let own = "PL/pgSQL-Funktion f() Zeile 3\nSQL-Anweisung »UPDATE t SET a = 1«";
+        let left = |context: &str| {
+            let mut fields = Fields(vec![(b'M', "x".into()), (b'W', Bytes::from(context.to_owned()))]);
+            fields.forget_caller("lockstep.settle()", "SET CONSTRAINTS ");
+            fields.get(b'W').map(|context| String::from_utf8_lossy(context).into_owned())
+        };
+        assert_eq!(left(ours), None);
+        assert_eq!(left(&format!("{own}\n{ours}")).as_deref(), Some(own));
+        assert_eq!(left(own).as_deref(), Some(own));
     }
 
     #[test]

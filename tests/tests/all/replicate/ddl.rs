@@ -167,6 +167,21 @@ const CASES: &[Case] = &[
         then: ("SELECT count(*) FROM pg_indexes WHERE schemaname = current_schema", "1"),
     },
     Case {
+        name: "partitions one after the other",
+        given: "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); \
+                CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (1), (2);",
+        when: &[
+            Sql("REINDEX TABLE p"),
+            Sql("CLUSTER p USING p_pkey"),
+            Sql("ANALYZE p"),
+            Sql("BEGIN"),
+            Fails("REINDEX TABLE p", "25001"),
+            Sql("ROLLBACK"),
+            Sql("DELETE FROM p WHERE id = 2"),
+        ],
+        then: ("SELECT count(*) FROM p", "1"),
+    },
+    Case {
         name: "outside a transaction",
         given: FILLED,
         when: &[

@@ -39,6 +39,34 @@ fn transactions() {
                 ],
             ),
             (
+                "what deferred triggers say",
+                &[
+                    Query(
+                        "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'late %', NEW.id; \
+                         IF NEW.id > 20 THEN RAISE EXCEPTION 'too late'; END IF; RETURN NULL; END $$",
+                    ),
+                    Query(
+                        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON parent DEFERRABLE INITIALLY DEFERRED \
+                         FOR EACH ROW EXECUTE FUNCTION late()",
+                    ),
+                    Query("BEGIN"),
+                    Query("INSERT INTO parent VALUES (20)"),
+                    Query("COMMIT"),
+                    Query("BEGIN"),
+                    Query("INSERT INTO parent VALUES (21)"),
+                    Query("COMMIT"),
+                    Query("INSERT INTO parent VALUES (19)"),
+                    Query("INSERT INTO parent VALUES (22)"),
+                    Query("BEGIN"),
+                    Query("INSERT INTO parent VALUES (18)"),
+                    Query("INSERT INTO child VALUES (9, 99)"),
+                    Query("COMMIT"),
+                    Query("SELECT count(*) FROM parent"),
+                    // A trigger of the proxy's own goes with them.
+                    Query("DROP TABLE child, parent"),
+                ],
+            ),
+            (
                 "savepoints",
                 &[
                     Query("BEGIN"),
