@@ -14,7 +14,7 @@ use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
 use super::{Action, Ddl, Marks, PasswordLiteral, Plan, alter, calls, evaluated, role, settings};
 use crate::catalog::{Event, RelationKind};
-use crate::sql::{Facts, Statement};
+use crate::sql::{Facts, Name, Statement};
 
 pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcome {
     let facts = Facts::of(node);
@@ -152,12 +152,17 @@ fn temporary(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &
     let mut of_leader = 0;
     // The table that is made.
     let mut of_all = usize::from(matches!(node, NodeEnum::CreateStmt(_) | NodeEnum::CreateTableAsStmt(_)));
-    for name in facts.relations.iter().chain(&facts.lists) {
+    let tables: Vec<Name> = facts.lists.iter().map(|list| table_of(node, list)).collect();
+    for name in facts.relations.iter().chain(&tables) {
         match scope.named(name)? {
             Some(relation) if relation.temporary => of_leader += 1,
             Some(_) => of_all += 1,
             None => {}
         }
+    }
+    if let Some(row) = facts.types.iter().find(|name| is_temporary_row(scope, name)) {
+        let reason = format!("it depends on {row}, the type of a temporary table's rows, which no other server has");
+        return Err(refuse(reason, "Make a type that stays.").into());
     }
     match (of_leader, of_all) {
         (0, _) => Ok(None),
@@ -171,6 +176,27 @@ fn temporary(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &
         }
         _ if matches!(node, NodeEnum::ViewStmt(_)) => Ok(Some(Plan { marks, ..Action::Leader.into() })),
         _ => Err(refuse("it concerns temporary objects and others", "Use one statement for each.").into()),
+    }
+}
+
+fn is_temporary_row(scope: &Scope<'_>, kind: &Name) -> bool {
+    let found = scope.named(kind).ok().flatten();
+    found.is_some_and(|relation| relation.temporary)
+}
+
+/// What a list of names is about: of a trigger, a rule, a policy, a column or a constraint the table.
+fn table_of(node: &NodeEnum, list: &Name) -> Name {
+    use ObjectType::{ObjectColumn, ObjectPolicy, ObjectRule, ObjectTabconstraint, ObjectTrigger};
+    let kind = match node {
+        NodeEnum::DropStmt(s) => s.remove_type(),
+        NodeEnum::CommentStmt(s) => s.objtype(),
+        NodeEnum::SecLabelStmt(s) => s.objtype(),
+        _ => return list.clone(),
+    };
+    let part = matches!(kind, ObjectColumn | ObjectPolicy | ObjectRule | ObjectTabconstraint | ObjectTrigger);
+    match &list.schema {
+        Some(table) if part => Name { schema: None, name: table.clone() },
+        _ => list.clone(),
     }
 }
 

@@ -276,6 +276,16 @@ fn by_key(
 
 pub const BY_STEPS: &str = "Add the column without it, ALTER COLUMN … SET DEFAULT, and UPDATE the rows that are there.";
 
+/// Types of the catalog whose input functions take nothing.
+const UNREADABLE: [&str; 6] = [
+    "pg_node_tree",
+    "pg_ndistinct",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+];
+
 /// Columns of a new table, as they are written.
 fn columns(found: &Found) -> Result<String, Fault> {
     let mut list = Vec::new();
@@ -284,7 +294,13 @@ fn columns(found: &Found) -> Result<String, Fault> {
             let reason = format!("the type of its column {} is temporary", field(row, 3));
             return Err(refuse(reason, "Cast it to a type that stays."));
         }
-        list.push(format!("{} {}{}", quote_identifier(&field(row, 3)), field(row, 4), field(row, 5)));
+        let kind = field(row, 4);
+        if UNREADABLE.contains(&kind.as_str()) {
+            let reason =
+                format!("values of {kind}, the type of its column {}, cannot be given to a server", field(row, 3));
+            return Err(refuse(reason, "Leave it out, or cast it to text."));
+        }
+        list.push(format!("{} {}{}", quote_identifier(&field(row, 3)), kind, field(row, 5)));
     }
     Ok(list.join(", "))
 }

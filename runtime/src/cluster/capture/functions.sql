@@ -216,24 +216,34 @@ BEGIN
 END
 $$;
 
+-- Gives a table our trigger. One that is there does not fire, or nobody would ask for it; and parts that had their own take
+-- that of the whole. Not DROP … IF EXISTS: that keeps readers away, too.
+CREATE OR REPLACE FUNCTION lockstep.carry(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    carrier regclass;
+BEGIN
+    FOR carrier IN SELECT t.tgrelid FROM pg_trigger t WHERE t.tgname = 'lockstep_capture' AND t.tgparentid = 0
+        AND (t.tgrelid = target OR t.tgrelid IN (SELECT p.relid FROM pg_partition_tree(target) AS p))
+    LOOP
+        EXECUTE format('DROP TRIGGER lockstep_capture ON %s', carrier);
+    END LOOP;
+    EXECUTE format('CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON %s
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lockstep.capture()', target);
+END
+$$;
+
 -- A table that the transaction has made or locked itself gets its trigger by the transaction. On the leader others may be
 -- in the way, and are not waited for without an end.
 CREATE OR REPLACE FUNCTION lockstep.capture_here(target text, signature text, patience text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
 DECLARE
     place name;
-    there boolean;
 BEGIN
     PERFORM lockstep.believe('capture ' || target, signature);
     PERFORM set_config('lock_timeout', patience, true);
-    SELECT n.nspname, EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'lockstep_capture') INTO place, there
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target::regclass;
-    -- One that is there does not fire, or nobody would ask for it.
-    IF there THEN
-        EXECUTE format('DROP TRIGGER lockstep_capture ON %s', target);
-    END IF;
-    EXECUTE format('CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON %s
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lockstep.capture()', target);
+    PERFORM lockstep.carry(target::regclass);
+    SELECT n.nspname INTO place FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target::regclass;
     -- A client may have said that all constraints are immediate, those that are still to be made among them.
     EXECUTE format('SET CONSTRAINTS %I.lockstep_capture DEFERRED', place);
 EXCEPTION WHEN duplicate_object THEN
@@ -366,4 +376,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.carry(regclass), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;

@@ -14,6 +14,7 @@ use lockstep_core::effect::capture::{CaptureKey, Triggers};
 use lockstep_core::fault::{Fault, SqlState};
 use lockstep_core::id::NodeId;
 use lockstep_core::journal::{Touched, Unknown};
+use lockstep_core::quote::quote_literal;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState as State;
 
@@ -35,8 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A role that nobody can log in as or change: its password is the key.
 const KEY: &str = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = 'lockstep_capture'";
-const HAS_TRIGGER: &str = "SELECT FROM pg_catalog.pg_trigger \
-    WHERE tgrelid = pg_catalog.to_regclass($1) AND tgname = 'lockstep_capture'";
 const MAKE_KEEPER: &str = "CREATE ROLE lockstep_capture SUPERUSER NOLOGIN";
 const KEEP: &str = "UPDATE pg_catalog.pg_authid SET rolpassword = $1, rolsuper = true, rolcanlogin = false \
     WHERE rolname = 'lockstep_capture' AND (rolpassword, rolsuper, rolcanlogin) IS DISTINCT FROM ($1, true, false)";
@@ -225,15 +224,7 @@ async fn install(line: &Client, tables: &[String], key: &CaptureKey) -> Result<(
     line.execute(KEEP, &[&key.to_text()]).await?;
     line.batch_execute(FUNCTIONS).await?;
     for table in tables {
-        // Not DROP … IF EXISTS: that keeps readers away, too.
-        if line.query_opt(HAS_TRIGGER, &[table]).await?.is_some() {
-            line.batch_execute(&format!("DROP TRIGGER lockstep_capture ON {table}")).await?;
-        }
-        line.batch_execute(&format!(
-            "CREATE CONSTRAINT TRIGGER lockstep_capture AFTER INSERT OR UPDATE OR DELETE ON {table} \
-             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lockstep.capture()"
-        ))
-        .await?;
+        line.batch_execute(&format!("SELECT lockstep.carry({})", quote_literal(table))).await?;
     }
     Ok(())
 }

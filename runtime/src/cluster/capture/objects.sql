@@ -64,7 +64,7 @@ BEGIN
                     HINT = 'Write to large objects that were there before at READ COMMITTED.';
             END IF;
         END IF;
-        SELECT encode(convert_to(ARRAY[pg_get_userbyid(m.lomowner), m.lomacl::text, obj_description(m.oid, 'pg_largeobject')]::text,
+        SELECT encode(convert_to(ARRAY[pg_get_userbyid(m.lomowner)::text, m.lomacl::text, obj_description(m.oid, 'pg_largeobject')]::text,
             getdatabaseencoding()), 'base64') INTO belongings FROM pg_largeobject_metadata m WHERE m.oid = object;
         IF NOT FOUND THEN
             -- What others have written to it meanwhile, and they cannot know, goes with it.

@@ -167,6 +167,55 @@ const CASES: &[Case] = &[
         then: ("SELECT count(*) FROM pg_indexes WHERE schemaname = current_schema", "1"),
     },
     Case {
+        name: "what depends on a temporary table's rows, and what belongs to it",
+        given: "CREATE TABLE t (a int PRIMARY KEY);",
+        when: &[
+            Sql("CREATE TEMP TABLE mine (a int)"),
+            Fails("CREATE FUNCTION f() RETURNS SETOF mine LANGUAGE sql AS 'TABLE mine'", "0A000"),
+            Fails("CREATE DOMAIN many AS mine[]", "0A000"),
+            Sql("CREATE RULE r AS ON DELETE TO mine DO INSTEAD NOTHING"),
+            Sql("COMMENT ON RULE r ON mine IS 'mine'"),
+            Sql("COMMENT ON COLUMN mine.a IS 'mine'"),
+            Sql("DROP RULE r ON mine"),
+            Sql(
+                "CREATE TRIGGER u BEFORE UPDATE ON mine FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            ),
+            Sql("DROP TRIGGER u ON mine"),
+            Sql("COMMENT ON COLUMN t.a IS 'everybody''s'"),
+        ],
+        then: ("SELECT col_description('t'::regclass, 1)", "everybody's"),
+    },
+    Case {
+        name: "rows that no server reads back",
+        given: "CREATE TABLE t (a int PRIMARY KEY DEFAULT 7);",
+        when: &[
+            Fails("CREATE TABLE u AS SELECT adrelid::int AS id, adbin FROM pg_attrdef", "0A000"),
+            Sql("CREATE TABLE u AS SELECT adbin::text IS NOT NULL AS known FROM pg_attrdef LIMIT 1"),
+        ],
+        then: ("SELECT known FROM u", "t"),
+    },
+    Case {
+        name: "partitions that were tables with a trigger of the proxy's own",
+        given: "CREATE TABLE log (id serial PRIMARY KEY, v int); \
+                CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+                    $$ BEGIN INSERT INTO log (v) VALUES (NEW.id); RETURN NULL; END $$; \
+                CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); \
+                CREATE TABLE p1 (id int PRIMARY KEY); CREATE TABLE p2 (id int PRIMARY KEY); \
+                CREATE TRIGGER note AFTER INSERT ON p1 FOR EACH ROW EXECUTE FUNCTION note(); \
+                CREATE TRIGGER note AFTER INSERT ON p2 FOR EACH ROW EXECUTE FUNCTION note();",
+        when: &[
+            Sql("INSERT INTO p1 VALUES (1)"),
+            Sql("ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (10)"),
+            Sql("INSERT INTO p VALUES (2)"),
+            Sql("INSERT INTO p2 VALUES (11)"),
+            Fails("ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (10) TO (20)", "42710"),
+            Sql("DROP TRIGGER lockstep_capture ON p2"),
+            Sql("ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (10) TO (20)"),
+            Sql("INSERT INTO p VALUES (3), (12)"),
+        ],
+        then: ("SELECT string_agg(v::text, ' ' ORDER BY v) FROM log", "1 2 3 11 12"),
+    },
+    Case {
         name: "partitions one after the other",
         given: "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); \
                 CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (1), (2);",

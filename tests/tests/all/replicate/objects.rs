@@ -309,6 +309,10 @@ fn a_function_call_does_not_commit_what_was_sent_before_it_on_the_leader_alone()
     assert_identical_database(&cluster.nodes, "pipelined");
 }
 
+/// No name has so many letters.
+const LONG: &str =
+    "a comment that is much longer than sixty-three letters, which is what fits into the name of an object";
+
 #[test]
 fn owner_privileges_and_comment_are_the_same_everywhere() {
     let cluster = Cluster::start(2);
@@ -322,6 +326,8 @@ fn owner_privileges_and_comment_are_the_same_everywhere() {
     for (sql, expected) in [
         ("SELECT lo_from_bytea(5, 'five')", "app - - 1"),
         ("GRANT SELECT ON LARGE OBJECT 5 TO clerk", "app {app=rw/app,clerk=r/app} - 2"),
+        ("COMMENT ON LARGE OBJECT 5 IS 'fünf, it''s'", "app {app=rw/app,clerk=r/app} fünf, it's 2"),
+        (&format!("COMMENT ON LARGE OBJECT 5 IS '{LONG}'"), &format!("app {{app=rw/app,clerk=r/app}} {LONG} 2")),
         ("COMMENT ON LARGE OBJECT 5 IS 'fünf, it''s'", "app {app=rw/app,clerk=r/app} fünf, it's 2"),
         ("ALTER LARGE OBJECT 5 OWNER TO clerk", "clerk {clerk=rw/clerk} fünf, it's 1"),
         ("REVOKE ALL ON LARGE OBJECT 5 FROM clerk; COMMENT ON LARGE OBJECT 5 IS NULL", "clerk {} - 1"),
