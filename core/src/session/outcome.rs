@@ -70,7 +70,7 @@ impl Session {
     fn committed(&mut self, leader_out: bool) {
         let Some(committing) = self.committing.take() else { return };
         self.learn();
-        self.end_unit();
+        self.end_unit_before(committing.via.chains());
         if committing.schema {
             self.search_path = None;
         }

@@ -95,6 +95,44 @@ fn a_block_that_was_chained_to_such_a_commit_is_lost() {
     }
 }
 
+const OTHER_LEVELS: [&str; 2] = ["BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE"];
+
+#[test]
+fn a_transaction_that_is_chained_to_one_with_a_snapshot_does_not_go_on_without_it() {
+    for begin in OTHER_LEVELS {
+        for empty in [true, false] {
+            let mut stage = Stage::new();
+            stage.sends(query(begin));
+            if !empty {
+                stage.sends(query("INSERT INTO tree VALUES (1)"));
+            }
+            stage.sends(query("COMMIT AND CHAIN")).sends(query("INSERT INTO tree VALUES (2)"));
+            stage.settle();
+            stage.leader_dies();
+            let told = stage.sends(query("COMMIT")).settle();
+            assert!(String::from_utf8_lossy(&told).contains("40001"), "{begin}");
+            goes_on(&mut stage);
+        }
+    }
+}
+
+#[test]
+fn of_a_transaction_that_is_chained_to_a_serializable_one_the_leader_judges_first() {
+    for empty in [true, false] {
+        let mut stage = Stage::new();
+        stage.sends(query("BEGIN ISOLATION LEVEL SERIALIZABLE"));
+        if !empty {
+            stage.sends(query("INSERT INTO tree VALUES (1)"));
+        }
+        stage.sends(query("COMMIT AND CHAIN")).sends(query("INSERT INTO tree VALUES (2)")).sends(query("COMMIT"));
+        stage.settle();
+        assert!(stage.events.len() >= 2);
+        for pair in stage.events.chunks(2) {
+            assert!(matches!(pair, [Event::LeaderCommitted(_), Event::FollowerCommitted(_)]), "{:?}", stage.events);
+        }
+    }
+}
+
 #[test]
 fn the_commit_of_a_transaction_that_was_lost_is_an_error_and_ends_the_block() {
     for by_query in [true, false] {
