@@ -196,7 +196,7 @@ impl Backend {
     }
 
     fn refuse_if_failed(&self, statement: &Statement) -> Result<(), Error> {
-        let ends = matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_));
+        let ends = matches!(statement, Statement::Commit { .. } | Statement::Rollback | Statement::RollbackTo(_));
         if self.failed && !ends {
             return Err(error("25P02", "current transaction is aborted"));
         }
@@ -328,14 +328,17 @@ impl Backend {
                 self.tx.get_or_insert_with(|| store.begin(level));
                 Ok(Answer::tag("BEGIN"))
             }
-            (Statement::Commit, _) => {
+            (Statement::Commit { chain }, tx) => {
+                let level = tx.as_ref().map(|tx| tx.level).filter(|_| *chain);
                 let tag = if self.failed { "ROLLBACK" } else { "COMMIT" };
-                self.end_block(store);
+                self.end_block(store)?;
+                self.block = level.is_some();
+                self.tx = level.map(|level| store.begin(level));
                 Ok(Answer::tag(tag))
             }
             (Statement::Rollback, _) => {
                 self.failed = true;
-                self.end_block(store);
+                self.end_block(store)?;
                 Ok(Answer::tag("ROLLBACK"))
             }
             (Statement::Savepoint(name), Some(tx)) if self.block => {
@@ -360,15 +363,16 @@ impl Backend {
         }
     }
 
-    fn end_block(&mut self, store: &mut Store) {
+    fn end_block(&mut self, store: &mut Store) -> Result<(), Error> {
         self.block = false;
         self.portals.clear();
         let failed = std::mem::take(&mut self.failed);
         match self.tx.take() {
             Some(tx) if failed => store.roll_back(tx),
-            Some(tx) => store.commit(tx),
+            Some(tx) => return store.commit(tx),
             None => {}
         }
+        Ok(())
     }
 
     fn fail(&mut self, error: &Error, store: &mut Store) {
@@ -385,8 +389,10 @@ impl Backend {
     /// The end of a Query, or Sync.
     fn sync(&mut self, store: &mut Store) {
         self.skips = false;
-        if !self.block {
-            self.end_block(store);
+        if !self.block
+            && let Err(error) = self.end_block(store)
+        {
+            self.fail(&error, store);
         }
         let status = match (self.block, self.failed) {
             (false, _) => Status::Idle,

@@ -78,6 +78,10 @@ pub enum Fault {
     OrphansForgotten,
     /// Reads that lock are taken for reads that do not.
     LocksUnseen,
+    /// SERIALIZABLE is not seen, and so the leader judges last.
+    LevelUnseen,
+    /// Whoever should commit alone commits beside the others.
+    SharedForAll,
     /// A unit comes into the journal when a follower has answered.
     WrittenDownLate,
     /// A unit is closed in the journal when the first follower has answered.
@@ -119,7 +123,7 @@ impl Fault {
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.
-pub const FAULTS: [(Fault, u64); 26] = [
+pub const FAULTS: [(Fault, u64); 28] = [
     (Fault::AllAtOnce, 10),
     (Fault::QueriesRepeated, 20),
     (Fault::ZeroRowsSent, 100),
@@ -135,6 +139,8 @@ pub const FAULTS: [(Fault, u64); 26] = [
     (Fault::TakenForCommitted, 2000),
     (Fault::OthersOnly, 9000),
     (Fault::LocksUnseen, 2000),
+    (Fault::LevelUnseen, 200),
+    (Fault::SharedForAll, 200),
     (Fault::NoBarrier, 4000),
     (Fault::OrphansForgotten, 2000),
     (Fault::WrittenDownLate, 200),

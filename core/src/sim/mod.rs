@@ -26,6 +26,7 @@
 //! | `node`, `backend`, `answer` | a model node and its connections |
 //! | `store` | rows, locks, transactions |
 //! | `select`, `write`, `evaluate` | running a statement |
+//! | `serial` | SERIALIZABLE |
 //! | `sql`, `parse`, `schema` | the little SQL |
 //!
 //! # What is not tried
@@ -66,6 +67,7 @@ mod rows;
 mod schema;
 mod seat;
 mod select;
+mod serial;
 mod shell;
 mod sql;
 mod start;

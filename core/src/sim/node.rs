@@ -40,6 +40,9 @@ impl Node {
         for id in 0..super::workload::PARENTS as i64 {
             store.seed("parent", vec![Some(id), Some(0)]);
         }
+        for id in 0..super::workload::DUTIES as i64 {
+            store.seed("duty", vec![Some(id), Some(1)]);
+        }
         let active = (0..nodes).map(named).map(String::from).collect();
         let lineage = Lineage { cluster: ClusterId("c".into()), epoch: Epoch(1), parent: Epoch(0), active };
         Self { name, up: true, start: 1, lineage, store, backends: Vec::new() }

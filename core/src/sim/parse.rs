@@ -131,7 +131,7 @@ impl Parser {
         }
         match self.next()? {
             Token::Word(word) => match word.as_str() {
-                "commit" => Some(Statement::Commit),
+                "commit" => Some(Statement::Commit { chain: self.eat("and chain") }),
                 "rollback" if self.eat("to savepoint") => self.name().map(Statement::RollbackTo),
                 "rollback" => Some(Statement::Rollback),
                 "savepoint" => self.name().map(Statement::Savepoint),
@@ -153,7 +153,7 @@ impl Parser {
             return Some(Level::ReadCommitted);
         }
         let level = match self.name()?.as_str() {
-            "serializable" => Level::RepeatableRead,
+            "serializable" => Level::Serializable,
             "repeatable" if self.eat("read") => Level::RepeatableRead,
             "read" if self.eat("committed") => Level::ReadCommitted,
             _ => return None,

@@ -84,7 +84,6 @@ impl Node {
             }
             rows.iter().for_each(|row| store.insert(&mut tx, *number, row.clone()));
         }
-        store.commit(tx);
-        Ok(())
+        store.commit(tx).map_err(|error| error.message)
     }
 }

@@ -7,3 +7,4 @@ CREATE TABLE ledger (id int PRIMARY KEY, who int NOT NULL);
 CREATE TABLE named (id int PRIMARY KEY, code int NOT NULL UNIQUE, v int);
 CREATE TABLE draw (id bigserial PRIMARY KEY, chance int);
 CREATE SEQUENCE ticket;
+CREATE TABLE duty (id int PRIMARY KEY, on_call int NOT NULL);

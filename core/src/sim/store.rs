@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::evaluate::{Error, error};
 use super::rng::Rng;
 use super::schema::{SEQUENCES, TABLES, table};
+use super::serial::{Footprint, Judge};
 use super::sql::{Level, Strength, Value};
 use crate::cluster::sequence::{Position, Positions};
 
@@ -53,9 +55,10 @@ enum Undo {
 pub(super) struct Tx {
     pub id: TxId,
     pub level: Level,
-    /// At REPEATABLE READ, from the first statement on.
+    /// From REPEATABLE READ on: as of the first statement.
     pub snapshot: Option<u64>,
     pub command: u32,
+    pub footprint: Footprint,
     undo: Vec<Undo>,
     savepoints: Vec<(String, usize)>,
 }
@@ -66,6 +69,9 @@ pub(super) struct Store {
     sequences: BTreeMap<String, Position>,
     commits: u64,
     transactions: u64,
+    judge: Judge,
+    /// What only SERIALIZABLE prevents has come about.
+    pub skewed: bool,
     open: BTreeSet<TxId>,
     /// Counts the moments in which locks were let go.
     pub releases: u64,
@@ -83,6 +89,8 @@ impl Store {
             sequences: SEQUENCES.iter().map(|name| ((*name).to_owned(), start)).collect(),
             commits: 0,
             transactions: 0,
+            judge: Judge::default(),
+            skewed: false,
             open: BTreeSet::new(),
             releases: 0,
             waits: BTreeMap::new(),
@@ -102,10 +110,18 @@ impl Store {
         self.transactions += 1;
         let id = TxId(self.transactions);
         self.open.insert(id);
-        Tx { id, level, snapshot: None, command: 0, undo: Vec::new(), savepoints: Vec::new() }
+        let footprint = Footprint::default();
+        Tx { id, level, snapshot: None, command: 0, footprint, undo: Vec::new(), savepoints: Vec::new() }
     }
 
-    pub(super) fn commit(&mut self, tx: Tx) {
+    /// It may fail, at SERIALIZABLE, and is rolled back then.
+    pub(super) fn commit(&mut self, mut tx: Tx) -> Result<(), Error> {
+        if let (Level::Serializable, Some(snapshot)) = (tx.level, tx.snapshot)
+            && !self.judge.lets_commit(std::mem::take(&mut tx.footprint), snapshot, self.commits + 1)
+        {
+            self.roll_back(tx);
+            return Err(error("40001", "could not serialize access due to read/write dependencies among transactions"));
+        }
         self.commits += 1;
         let commit = By::Committed(self.commits);
         for undo in &tx.undo {
@@ -121,6 +137,12 @@ impl Store {
         }
         self.open.remove(&tx.id);
         self.releases += 1;
+        let duty = table("duty");
+        let of_duty = |undo: &Undo| matches!(undo, Undo::Version(place) if Some(place.table) == duty);
+        if tx.undo.iter().any(of_duty) {
+            self.skewed |= !self.committed(duty.unwrap_or_default()).iter().any(|row| row[1] == Some(1));
+        }
+        Ok(())
     }
 
     pub(super) fn roll_back(&mut self, mut tx: Tx) {
@@ -174,7 +196,7 @@ impl Store {
         tx.command += 1;
         match tx.level {
             Level::ReadCommitted => self.commits,
-            Level::RepeatableRead => *tx.snapshot.get_or_insert(self.commits),
+            Level::RepeatableRead | Level::Serializable => *tx.snapshot.get_or_insert(self.commits),
         }
     }
 
@@ -213,6 +235,9 @@ impl Store {
 
     pub(super) fn write(&mut self, tx: &mut Tx, place: Place, values: Option<Vec<Value>>) {
         let by = By::Open(tx.id, tx.command);
+        for row in [self.chain(place).latest(tx.id), values.as_deref()] {
+            tx.footprint.writes(place.table, row);
+        }
         self.chain_mut(place).versions.push(Version { values, by });
         tx.undo.push(Undo::Version(place));
     }

@@ -343,6 +343,9 @@ impl World {
             Did::Statement(what) => self.note(|| format!("    {name}{}: {what}", link.backend)),
             Did::Waits(tx) => self.note(|| format!("    {name}{}: waits for transaction {}", link.backend, tx.0)),
         }
+        if self.nodes[link.node].store.skewed {
+            self.fail(format!("on {name} nobody is on call, which each serializable transaction has seen to"));
+        }
         if matches!(did, Did::Waits(_)) && self.is_follower(link) && !self.disturbed {
             self.fail(format!("{name}{} waits on a follower for another transaction", link.backend));
         }

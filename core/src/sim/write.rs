@@ -68,7 +68,8 @@ impl Writing {
                     self.work.push_back(Work::Insert(values));
                 }
             }
-            Kind::Update { .. } | Kind::Delete { .. } => {
+            Kind::Update { filter, .. } | Kind::Delete { filter, .. } => {
+                context.tx.footprint.reads(number, filter.as_ref(), context.parameters);
                 for place in context.store.places(number) {
                     let seen = context.store.chain(place).seen(context.tx, context.snapshot);
                     let Some(values) = seen.map(<[Value]>::to_vec) else { continue };
