@@ -236,9 +236,10 @@ impl Client {
             && status == Status::InTransaction
             && self.asked.iter().any(|(_, asked)| *asked == Meaning::Chain)
         {
-            // It had been lost, and what was to follow it follows nothing.
+            // It had been lost, and so is what was to follow it, though that is open.
             unit.outcome = Outcome::Aborted;
             self.begin();
+            self.plan = vec![Request::one("ROLLBACK", Meaning::Rollback)];
             return Ok(());
         }
         if !self.failed && self.answered != self.asked.len() {

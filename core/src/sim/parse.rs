@@ -4,6 +4,7 @@ use super::sql::{
     Conflict, Expression, Kind, Level, Operator, Select, Source, Statement, Strength, Value, Waiting, Write,
 };
 use crate::catalog::SEARCH_PATH_QUERY;
+use crate::effect::capture::APPLY;
 use crate::session::OF_THIS_KIND;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,12 @@ pub(super) fn parse(text: &str) -> Option<Statement> {
     }
     if text == SEARCH_PATH_QUERY {
         return Some(Statement::SearchPath);
+    }
+    if text.starts_with("SELECT lockstep.flush(") {
+        return Some(Statement::Flush);
+    }
+    if text == &*APPLY.sql {
+        return Some(Statement::Apply);
     }
     let mut parser = Parser { tokens: tokens(text)?, at: 0, subqueries: Vec::new() };
     let statement = parser.statement()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::captured::KEY;
 use super::client::{Client, Outcome};
 use super::exchange::Follower;
 use super::faults::Fault;
@@ -14,6 +15,7 @@ use super::seat::{Asked, Lock, Seat};
 use super::world::World;
 use crate::catalog::{Catalog, Cell};
 use crate::cluster::{Event, Verdict};
+use crate::effect::capture::Triggers;
 use crate::fault::{Fault as Error, SqlState};
 use crate::id::{NodeId, SessionId};
 use crate::plan::Policy;
@@ -135,8 +137,9 @@ impl World {
             Action::SequencesMoved => self.sequences_moved(),
             Action::Waived => {}
             Action::Vacate(_) => {}
+            Action::Capture(tables) if tables.is_empty() => of.asked.push(Asked::Key),
             Action::Capture(tables) => {
-                self.fail(format!("s{seat}: {tables:?} are to be captured, which no table of the model is"))
+                self.fail(format!("s{seat}: {tables:?} are to be captured, and those that may be are already"))
             }
             Action::Close { draws } => self.close(seat, draws),
         }
@@ -246,6 +249,7 @@ impl World {
                 }
                 self.seats[seat].session.gathered(node);
             }
+            Asked::Key => self.seats[seat].session.captured(Ok((KEY.clone(), Triggers::Made))),
             Asked::EnterAfterLook => self.enter_after_look(seat),
         }
         self.turn(seat);

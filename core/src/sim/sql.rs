@@ -39,6 +39,17 @@ pub(super) enum Statement {
     SearchPath,
     Select(Select),
     Write(Write),
+    /// Our triggers fire.
+    Flush,
+    /// Rows that they have told of are put in.
+    Apply,
+}
+
+impl Statement {
+    /// A transaction begins with it, if none is open.
+    pub(super) fn needs_transaction(&self) -> bool {
+        matches!(self, Self::Select(_) | Self::Write(_) | Self::Flush | Self::Apply)
+    }
 }
 
 /// INSERT, UPDATE or DELETE.

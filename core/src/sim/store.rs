@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::captured::{Telling, Touched};
 use super::evaluate::{Error, error};
 use super::rng::Rng;
 use super::schema::{SEQUENCES, TABLES, table};
@@ -49,6 +50,8 @@ pub(super) struct Place {
 enum Undo {
     Version(Place),
     Lock(Place, Option<Strength>),
+    /// A trigger of ours was to fire.
+    Touched,
 }
 
 #[derive(Debug)]
@@ -59,6 +62,8 @@ pub(super) struct Tx {
     pub snapshot: Option<u64>,
     pub command: u32,
     pub footprint: Footprint,
+    /// What triggers of ours are still to tell of.
+    touched: Vec<Touched>,
     undo: Vec<Undo>,
     savepoints: Vec<(String, usize)>,
 }
@@ -72,6 +77,7 @@ pub(super) struct Store {
     judge: Judge,
     /// What only SERIALIZABLE prevents has come about.
     pub skewed: bool,
+    pub telling: Telling,
     open: BTreeSet<TxId>,
     /// Counts the moments in which locks were let go.
     pub releases: u64,
@@ -91,6 +97,7 @@ impl Store {
             transactions: 0,
             judge: Judge::default(),
             skewed: false,
+            telling: Telling::default(),
             open: BTreeSet::new(),
             releases: 0,
             waits: BTreeMap::new(),
@@ -111,7 +118,16 @@ impl Store {
         let id = TxId(self.transactions);
         self.open.insert(id);
         let footprint = Footprint::default();
-        Tx { id, level, snapshot: None, command: 0, footprint, undo: Vec::new(), savepoints: Vec::new() }
+        Tx {
+            id,
+            level,
+            snapshot: None,
+            command: 0,
+            footprint,
+            touched: Vec::new(),
+            undo: Vec::new(),
+            savepoints: Vec::new(),
+        }
     }
 
     /// It may fail, at SERIALIZABLE, and is rolled back then.
@@ -125,7 +141,7 @@ impl Store {
         self.commits += 1;
         let commit = By::Committed(self.commits);
         for undo in &tx.undo {
-            let (Undo::Version(place) | Undo::Lock(place, _)) = undo;
+            let (Undo::Version(place) | Undo::Lock(place, _)) = undo else { continue };
             let chain = self.chain_mut(*place);
             chain.locks.retain(|(holder, _)| *holder != tx.id);
             for version in chain.versions.iter_mut().rev() {
@@ -160,12 +176,24 @@ impl Store {
                     locks.retain(|(holder, _)| *holder != tx.id);
                     locks.extend(before.map(|strength| (tx.id, strength)));
                 }
+                // One that has fired does not come back.
+                Undo::Touched if self.telling != Telling::AsTheyWere => drop(tx.touched.pop()),
+                Undo::Touched => {}
             }
         }
     }
 
     pub(super) fn savepoint(&self, tx: &mut Tx, name: String) {
         tx.savepoints.push((name, tx.undo.len()));
+    }
+
+    pub(super) fn mark(&self, tx: &Tx) -> usize {
+        tx.undo.len()
+    }
+
+    /// As a block does that catches an error.
+    pub(super) fn back_to_mark(&mut self, tx: &mut Tx, mark: usize) {
+        self.undo_to(tx, mark);
     }
 
     /// False: there is none of this name.
@@ -189,6 +217,13 @@ impl Store {
     pub(super) fn fail(&mut self, tx: &mut Tx) {
         let length = tx.savepoints.last().map_or(0, |(_, length)| *length);
         self.undo_to(tx, length);
+        tx.touched.clear();
+    }
+
+    /// A row of a table that has our trigger was changed.
+    pub(super) fn touch(&self, tx: &mut Tx, touched: Touched) {
+        tx.touched.push(touched);
+        tx.undo.push(Undo::Touched);
     }
 
     /// What a statement that begins now sees.
@@ -294,6 +329,13 @@ impl Store {
 
     pub(super) fn is_quiet(&self) -> bool {
         self.open.is_empty()
+    }
+}
+
+impl Tx {
+    /// What a statement has touched, when it is told.
+    pub(super) fn take_touched(&mut self) -> Vec<Touched> {
+        std::mem::take(&mut self.touched)
     }
 }
 

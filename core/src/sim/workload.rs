@@ -52,6 +52,9 @@ pub(super) const ACCOUNTS: usize = 3;
 pub(super) const JOBS: usize = 4;
 pub(super) const PARENTS: usize = 3;
 pub(super) const DUTIES: usize = 2;
+const ITEMS: usize = 3;
+/// Of items.
+pub(super) const KINDS: usize = 2;
 const NAMES: usize = 3;
 
 pub(super) fn unit(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
@@ -129,6 +132,22 @@ fn read_and_write(rng: &mut Rng) -> [(String, Meaning); 2] {
     [(read, Meaning::Look), (write, Meaning::Add { account: account as i64, amount })]
 }
 
+/// What sets off triggers of users, or changes what they change.
+fn captured(rng: &mut Rng) -> String {
+    let (item, kind) = (rng.below(ITEMS), rng.below(KINDS));
+    match rng.below(8) {
+        0 | 1 => format!("INSERT INTO item (id, v, changes) VALUES ({item}, {kind}, 0)"),
+        2 => format!(
+            "INSERT INTO item (id, v, changes) VALUES ({item}, {kind}, 0) ON CONFLICT (id) DO UPDATE SET v = {kind}"
+        ),
+        3 => format!("UPDATE item SET v = {kind} WHERE id = {item}"),
+        4 => format!("UPDATE item SET v = {kind} WHERE changes < 4"),
+        5 => format!("DELETE FROM item WHERE id = {item}"),
+        6 => format!("DELETE FROM met WHERE id = {kind}"),
+        _ => format!("UPDATE tally SET n = n + 10 WHERE id = {kind}"),
+    }
+}
+
 /// If another one stays on call, which only SERIALIZABLE makes sure of.
 fn leaves_duty(rng: &mut Rng) -> Vec<(String, Meaning)> {
     const COUNT: &str = "SELECT count(*) FROM duty WHERE on_call = 1";
@@ -151,7 +170,7 @@ fn enter(id: i64, client: usize) -> (String, Meaning) {
 fn statement(rng: &mut Rng, client: usize) -> (String, Meaning) {
     let (account, job, parent, name) = (rng.below(ACCOUNTS), rng.below(JOBS), rng.below(PARENTS), rng.below(NAMES));
     let small = rng.below(5);
-    let text = match rng.below(22) {
+    let text = match rng.below(23) {
         0..=3 => {
             let amount = 1 + small as i64;
             let text = format!("UPDATE account SET n = n + {amount} WHERE id = {account}");
@@ -176,7 +195,8 @@ fn statement(rng: &mut Rng, client: usize) -> (String, Meaning) {
         17 => format!("UPDATE named SET code = {small} WHERE id = {name}"),
         18 => format!("DELETE FROM named WHERE id = {name}"),
         19 => format!("UPDATE duty SET on_call = 1 WHERE id = {}", small % DUTIES),
-        20 => "INSERT INTO draw (chance) VALUES ((random() * 1000)::int)".into(),
+        20 => captured(rng),
+        21 => "INSERT INTO draw (chance) VALUES ((random() * 1000)::int)".into(),
         _ => return ("SELECT nextval('ticket')".into(), Meaning::Ticket),
     };
     (text, Meaning::Other)
