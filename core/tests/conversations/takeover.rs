@@ -1,13 +1,14 @@
 //! The leader goes, at any moment of a conversation.
 
 use lockstep_core::cluster::Verdict;
+use lockstep_core::journal::{Touched, Unknown};
 use lockstep_core::wire::{backend, frontend, take_frame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::order::PIECES;
 use super::rules::{executes, query, tags};
-use super::stage::{Event, LEADER, STEPS, Stage, Step};
+use super::stage::{Event, FOLLOWER, LEADER, STEPS, Stage, Step};
 
 /// The session goes on as if nothing were: it is idle, and what it writes is committed.
 fn goes_on(stage: &mut Stage) {
@@ -131,6 +132,23 @@ fn of_a_transaction_that_is_chained_to_a_serializable_one_the_leader_judges_firs
             assert!(matches!(pair, [Event::LeaderCommitted(_), Event::FollowerCommitted(_)]), "{:?}", stage.events);
         }
     }
+}
+
+/// It may have read what that transaction has written.
+#[test]
+fn nobody_goes_on_who_was_open_when_a_commit_was_lost_that_the_leader_made_ahead_of_the_others() {
+    let mut stage = Stage::new();
+    let other = stage.heirs.enter(LEADER);
+    stage.sends(query("BEGIN ISOLATION LEVEL SERIALIZABLE")).sends(query("INSERT INTO tree VALUES (1)"));
+    stage.sends(query("COMMIT"));
+    while !stage.events.iter().any(|event| matches!(event, Event::LeaderCommitted(_))) {
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+    stage.leader_dies();
+    while STEPS.iter().any(|step| stage.step(*step, usize::MAX)) {
+        assert!(other.hindrance(FOLLOWER, &Touched::Unknown(Unknown::Statement)).is_some());
+    }
+    assert!(String::from_utf8_lossy(&stage.told).contains("40001"));
 }
 
 #[test]
