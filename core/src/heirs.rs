@@ -28,6 +28,10 @@
 //!    row without B's change: B's rows are noted before its commit is over, and who has one of them ends
 //!    ([`Heirs::orphaned`]).
 //!
+//! And it is wrong if A has built on what B has committed at O ahead of the followers (SERIALIZABLE), who never got it
+//! because O is out: A may have read it anywhere. So that is noted as any row at all, and everybody who was open under O
+//! ends.
+//!
 //! So it does not matter whether O is dead or only cut off. Its backends may hold their locks, answer those who have
 //! not heard yet that it is out, and execute a COMMIT that was sent to it: such a unit is on all followers (they commit
 //! first), and O comes back by recovery only. Nor does it matter when a session hears of it: it is waited for, or late.
@@ -75,7 +79,7 @@ struct State {
     next: u64,
     /// Former leaders that ended without a word.
     silent: Vec<NodeId>,
-    /// Rows of units that followers have and their leader may have lost.
+    /// Rows of units that followers have and their leader may have lost, or the other way round.
     orphans: Vec<(NodeId, Touched)>,
     waits: Vec<Waker>,
 }
@@ -123,7 +127,7 @@ impl Heirs {
         }
     }
 
-    /// Followers have committed a unit whose leader may have lost it. To be said before the commit lock is given back.
+    /// Followers have committed a unit whose leader may have lost it, or it has committed one that they will not. To be said before the commit lock is given back.
     pub fn orphaned(&self, leader: NodeId, touched: Touched) {
         self.state().orphans.push((leader, touched));
     }

@@ -45,7 +45,8 @@ pub enum Action {
     Dial,
     /// Wait until all open units that may have been brought over to this leader → [`super::Session::gathered`].
     Gather(NodeId),
-    /// Note that followers have committed a unit that its leader may have lost ([`crate::heirs::Heirs::orphaned`]).
+    /// Note that followers have committed a unit that its leader may have lost, or the other way round
+    /// ([`crate::heirs::Heirs::orphaned`]).
     Orphaned { leader: NodeId, touched: Touched },
     /// A statement has run that could not be replicated exactly, because the operator allows it: to be counted.
     Waived,

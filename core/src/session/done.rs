@@ -104,7 +104,7 @@ impl Session {
                 if matches!(transaction, Transaction::Commit { .. }) && self.status != Status::Failed {
                     self.learn();
                 }
-                self.end_unit();
+                self.end_unit_before(*chain);
                 self.told_block = if *chain { Block::Explicit } else { Block::None };
                 self.recovered(if *chain { Status::InTransaction } else { Status::Idle });
             }

@@ -6,8 +6,9 @@ use super::client::OWN_NAME;
 use super::commit::CommitVia;
 use super::{Action, AfterDrain, Block, Gate, Session};
 use crate::fault::Fault;
+use crate::journal::{Touched, Unknown};
 use crate::reply::Own;
-use crate::unit::{Commit, Outcome};
+use crate::unit::{Commit, Order, Outcome};
 use crate::wire::backend::{self, Status};
 use crate::wire::frontend;
 use crate::wire::notice::{self, Fields};
@@ -48,7 +49,13 @@ impl Session {
 
     pub(super) fn conclude(&mut self, outcome: Outcome) {
         let Some(committing) = &self.committing else { return };
-        if committing.machine.is_some() {
+        if let Some(machine) = &committing.machine {
+            let ahead = committing.order == Order::LeaderFirst && machine.has_sent();
+            if ahead && matches!(outcome, Outcome::Aborted(_)) {
+                // Whoever was open there may have read what nobody else has: his rows are not to be played, whichever.
+                let touched = Touched::Unknown(Unknown::Statement);
+                self.actions.push_back(Action::Orphaned { leader: self.leader, touched });
+            }
             let leader_out = matches!(outcome, Outcome::Committed { leader_out: true });
             if leader_out || self.lost.is_some() && matches!(outcome, Outcome::Committed { .. }) {
                 let touched = self.as_journalled(&committing.batch);
@@ -70,7 +77,7 @@ impl Session {
     fn committed(&mut self, leader_out: bool) {
         let Some(committing) = self.committing.take() else { return };
         self.learn();
-        self.end_unit();
+        self.end_unit_before(committing.via.chains());
         if committing.schema {
             self.search_path = None;
         }

@@ -127,6 +127,15 @@ impl Session {
         self.portals.clear();
     }
 
+    /// The same, but a `chained` one follows at once, with the characteristics of the one that ends (documentation, "COMMIT").
+    pub(super) fn end_unit_before(&mut self, chained: bool) {
+        let (order, bound) = (self.unit.order, self.unit.bound);
+        self.end_unit();
+        if chained {
+            (self.unit.order, self.unit.bound) = (order, bound);
+        }
+    }
+
     /// A statement draws from a sequence, or has drawn: to be told before the client can see the value.
     pub(super) fn move_sequences(&mut self) {
         self.unit.sequences = true;

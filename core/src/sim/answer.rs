@@ -39,6 +39,11 @@ impl Answer {
         Self { values, wide, width: write.returning.len(), ..Self::tag(&tag) }
     }
 
+    /// Of a function that returns nothing.
+    pub(super) fn void() -> Self {
+        Self { rows: vec![vec![Some(Bytes::new())]], width: 1, ..Self::tag("SELECT 1") }
+    }
+
     /// In the notation of the query: `pg_catalog`, `public`; the client's encoding; the role.
     pub(super) fn search_path() -> Self {
         let row = [&b"70675f636174616c6f67 7075626c6963"[..], b"UTF8", b"none"];
@@ -108,6 +113,7 @@ pub(super) fn width(statement: &Statement) -> usize {
         Statement::Write(Write { counted: Some(_), .. }) => 1,
         Statement::Write(write) => write.returning.len(),
         Statement::SearchPath => 3,
+        Statement::Flush | Statement::Apply => 1,
         _ => 0,
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 
 use super::answer::{self, Answer};
+use super::captured::{self, Applying};
 use super::evaluate::{Error, error};
 use super::parse::parse;
 use super::select::{Context, Selecting, Stop};
@@ -14,9 +15,11 @@ use super::sql::{Level, Statement, Value};
 use super::store::{Store, Tx, TxId};
 use super::write::Writing;
 use crate::fault::{Fault, SqlState};
-use crate::wire::backend::{self, Status};
+use crate::wire::backend;
 use crate::wire::frontend::{self, Bind, Execute, Named, Parse, Target};
 use crate::wire::{Frame, notice, take_frame};
+
+mod control;
 
 #[derive(Debug, Default)]
 pub(super) struct Backend {
@@ -42,6 +45,8 @@ pub(super) struct Backend {
 struct Portal {
     statement: Rc<Statement>,
     parameters: Vec<Value>,
+    /// As they came, where they are no numbers.
+    raw: Bytes,
     formats: Vec<i16>,
 }
 
@@ -52,6 +57,7 @@ struct Running {
     snapshot: u64,
     selecting: Selecting,
     writing: Writing,
+    applying: Applying,
     /// The rest of a Query's statements; `None`: by Execute.
     rest: Option<Vec<String>>,
     /// The count of releases when it last had to wait.
@@ -70,7 +76,7 @@ thread_local! {
     static STATEMENTS: RefCell<HashMap<String, Option<Rc<Statement>>>> = RefCell::default();
 }
 
-fn read(text: &str) -> Option<Rc<Statement>> {
+pub(super) fn read(text: &str) -> Option<Rc<Statement>> {
     STATEMENTS.with_borrow_mut(|known| match known.get(text) {
         Some(statement) => statement.clone(),
         None => {
@@ -196,7 +202,7 @@ impl Backend {
     }
 
     fn refuse_if_failed(&self, statement: &Statement) -> Result<(), Error> {
-        let ends = matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_));
+        let ends = matches!(statement, Statement::Commit { .. } | Statement::Rollback | Statement::RollbackTo(_));
         if self.failed && !ends {
             return Err(error("25P02", "current transaction is aborted"));
         }
@@ -207,8 +213,11 @@ impl Backend {
         let known = self.statements.get(&bind.statement).cloned();
         let statement = known.ok_or_else(|| error("26000", format!("{:?} is not there", bind.statement)))?;
         self.refuse_if_failed(&statement)?;
-        let parameters = answer::parameters(&bind.parameters).map_err(malformed)?;
-        self.portals.insert(bind.portal, Portal { statement, parameters, formats: bind.result_formats });
+        let (parameters, raw) = match *statement {
+            Statement::Apply => (Vec::new(), bind.parameters),
+            _ => (answer::parameters(&bind.parameters).map_err(malformed)?, Bytes::new()),
+        };
+        self.portals.insert(bind.portal, Portal { statement, parameters, raw, formats: bind.result_formats });
         backend::bare(&mut self.out, backend::BIND_COMPLETE);
         Ok(())
     }
@@ -245,12 +254,12 @@ impl Backend {
     fn begin(&mut self, portal: Portal, rest: Option<Vec<String>>, store: &mut Store) -> Result<(), Error> {
         self.refuse_if_failed(&portal.statement)?;
         let mut snapshot = 0;
-        if matches!(*portal.statement, Statement::Select(_) | Statement::Write(_)) {
+        if portal.statement.needs_transaction() {
             let tx = self.tx.get_or_insert_with(|| store.begin(Level::ReadCommitted));
             snapshot = store.snapshot(tx);
         }
-        let (selecting, writing) = (Selecting::default(), Writing::default());
-        self.running = Some(Running { portal, snapshot, selecting, writing, rest, waits: None });
+        let (selecting, writing, applying) = (Selecting::default(), Writing::default(), Applying::default());
+        self.running = Some(Running { portal, snapshot, selecting, writing, applying, rest, waits: None });
         Ok(())
     }
 
@@ -258,7 +267,11 @@ impl Backend {
     fn next_of_query(&mut self, mut statements: Vec<String>, store: &mut Store) {
         let Some(text) = statements.pop() else { return self.sync(store) };
         let begun = read(&text).ok_or_else(|| error("42601", "syntax error")).and_then(|statement| {
-            self.begin(Portal { statement, parameters: Vec::new(), formats: Vec::new() }, Some(statements), store)
+            self.begin(
+                Portal { statement, parameters: Vec::new(), raw: Bytes::new(), formats: Vec::new() },
+                Some(statements),
+                store,
+            )
         });
         if let Err(error) = begun {
             self.fail(&error, store);
@@ -304,7 +317,7 @@ impl Backend {
 
     fn run(&mut self, running: &mut Running, store: &mut Store) -> Result<Answer, Stop> {
         let statement = running.portal.statement.clone();
-        let Running { portal: Portal { parameters, .. }, snapshot, selecting, writing, .. } = running;
+        let Running { portal: Portal { parameters, raw, .. }, snapshot, selecting, writing, applying, .. } = running;
         match (&*statement, &mut self.tx) {
             (Statement::Select(select), Some(tx)) => {
                 selecting.go(select, &mut Context { store, tx, snapshot: *snapshot, parameters })?;
@@ -314,86 +327,18 @@ impl Backend {
                 writing.go(write, &mut Context { store, tx, snapshot: *snapshot, parameters })?;
                 Ok(Answer::written(write, writing.count, std::mem::take(&mut writing.rows)))
             }
+            (Statement::Flush, Some(tx)) => {
+                for told in captured::flush(store, tx, store.telling) {
+                    captured::info(&mut self.out, &told);
+                }
+                Ok(Answer::void())
+            }
+            (Statement::Apply, Some(tx)) => {
+                applying.go(raw, &mut Context { store, tx, snapshot: *snapshot, parameters })?;
+                Ok(Answer::void())
+            }
             _ => self.control(&statement, store).map_err(Stop::Fail),
         }
-    }
-
-    /// Transactions and settings.
-    fn control(&mut self, statement: &Statement, store: &mut Store) -> Result<Answer, Error> {
-        let missing = || error("3B001", "savepoint does not exist");
-        match (statement, &mut self.tx) {
-            (Statement::Begin(level), _) => {
-                self.block = true;
-                let level = *level;
-                self.tx.get_or_insert_with(|| store.begin(level));
-                Ok(Answer::tag("BEGIN"))
-            }
-            (Statement::Commit, _) => {
-                let tag = if self.failed { "ROLLBACK" } else { "COMMIT" };
-                self.end_block(store);
-                Ok(Answer::tag(tag))
-            }
-            (Statement::Rollback, _) => {
-                self.failed = true;
-                self.end_block(store);
-                Ok(Answer::tag("ROLLBACK"))
-            }
-            (Statement::Savepoint(name), Some(tx)) if self.block => {
-                store.savepoint(tx, name.clone());
-                Ok(Answer::tag("SAVEPOINT"))
-            }
-            (Statement::RollbackTo(name), Some(tx)) if self.block => {
-                store.back_to(tx, name).then_some(()).ok_or_else(missing)?;
-                self.failed = false;
-                Ok(Answer::tag("ROLLBACK"))
-            }
-            (Statement::Release(name), Some(tx)) if self.block => {
-                store.release(tx, name).then_some(()).ok_or_else(missing)?;
-                Ok(Answer::tag("RELEASE"))
-            }
-            (Statement::Savepoint(_) | Statement::RollbackTo(_) | Statement::Release(_), _) => {
-                Err(error("25P01", "this can only be used in transaction blocks"))
-            }
-            (Statement::Nothing(tag), _) => Ok(Answer::tag(tag)),
-            (Statement::SearchPath, _) => Ok(Answer::search_path()),
-            (Statement::Select(_) | Statement::Write(_), _) => Err(error("XX000", "there is no transaction")),
-        }
-    }
-
-    fn end_block(&mut self, store: &mut Store) {
-        self.block = false;
-        self.portals.clear();
-        let failed = std::mem::take(&mut self.failed);
-        match self.tx.take() {
-            Some(tx) if failed => store.roll_back(tx),
-            Some(tx) => store.commit(tx),
-            None => {}
-        }
-    }
-
-    fn fail(&mut self, error: &Error, store: &mut Store) {
-        if self.block {
-            self.failed = true;
-            self.tx.iter_mut().for_each(|tx| store.fail(tx));
-        } else if let Some(tx) = self.tx.take() {
-            store.roll_back(tx);
-        }
-        self.raised.push(error.state);
-        notice::error(&mut self.out, &Fault::error(SqlState(error.state), error.message.clone()));
-    }
-
-    /// The end of a Query, or Sync.
-    fn sync(&mut self, store: &mut Store) {
-        self.skips = false;
-        if !self.block {
-            self.end_block(store);
-        }
-        let status = match (self.block, self.failed) {
-            (false, _) => Status::Idle,
-            (true, false) => Status::InTransaction,
-            (true, true) => Status::Failed,
-        };
-        backend::ready_for_query(&mut self.out, status);
     }
 }
 

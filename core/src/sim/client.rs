@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::faults::Fault;
 use super::rng::Rng;
 use super::workload::{self, Meaning, Request};
 use crate::wire::backend::{self, Status};
@@ -53,15 +54,15 @@ pub(super) struct Client {
     pub tickets: Vec<i64>,
     /// What it has read to write it back.
     read: i64,
-    /// A fault of ours: its locking reads do not look like that.
-    disguises: bool,
+    /// What it writes may be made to look like something else.
+    fault: Option<Fault>,
     /// SQLSTATE and message of errors that are still to be judged.
     pub errors: Vec<(String, String)>,
     pub said_goodbye: bool,
 }
 
 impl Client {
-    pub(super) fn new(id: usize, mut rng: Rng, disguises: bool) -> Self {
+    pub(super) fn new(id: usize, mut rng: Rng, fault: Option<Fault>) -> Self {
         let left = 2 + rng.below(4);
         Self {
             id,
@@ -77,10 +78,26 @@ impl Client {
             units: Vec::new(),
             tickets: Vec::new(),
             read: 0,
-            disguises,
+            fault,
             errors: Vec::new(),
             said_goodbye: false,
         }
+    }
+
+    fn next_id(&self) -> i64 {
+        (self.id * 100 + self.units.len()) as i64
+    }
+
+    fn begin(&mut self) {
+        self.units.push(Unit {
+            id: self.next_id(),
+            outcome: Outcome::Open,
+            adds: Vec::new(),
+            entered: false,
+            said: Vec::new(),
+            unheard: None,
+            marks: Vec::new(),
+        });
     }
 
     /// The next message, and its text for the history.
@@ -92,25 +109,20 @@ impl Client {
                 return "Terminate".into();
             }
             self.left -= 1;
-            let id = (self.id * 100 + self.units.len()) as i64;
+            let id = self.next_id();
             self.plan = workload::unit(&mut self.rng, id, self.id);
             self.plan.reverse();
-            self.units.push(Unit {
-                id,
-                outcome: Outcome::Open,
-                adds: Vec::new(),
-                entered: false,
-                said: Vec::new(),
-                unheard: None,
-                marks: Vec::new(),
-            });
+            self.begin();
         }
         let Some(mut request) = self.plan.pop() else { return String::new() };
         for (text, _) in &mut request.statements {
             *text = text.replace(workload::READ, &self.read.to_string());
-            if self.disguises && text.starts_with("SELECT") {
-                *text = text.replace("FOR UPDATE", "/*FOR UPDATE*/");
-            }
+            let hidden = match self.fault {
+                Some(Fault::LocksUnseen) if text.starts_with("SELECT") => "FOR UPDATE",
+                Some(Fault::LevelUnseen) => "ISOLATION LEVEL SERIALIZABLE",
+                _ => continue,
+            };
+            *text = text.replace(hidden, &format!("/*{hidden}*/"));
         }
         let texts: Vec<&str> = request.statements.iter().map(|(text, _)| text.as_str()).collect();
         let text = texts.join("; ");
@@ -193,6 +205,11 @@ impl Client {
             Meaning::Commit => {
                 unit.outcome = if tag == "COMMIT" { Outcome::Committed } else { Outcome::Aborted };
             }
+            Meaning::Chain => {
+                unit.outcome = if tag == "COMMIT" { Outcome::Committed } else { Outcome::Aborted };
+                self.begin();
+                return Ok(());
+            }
             Meaning::Rollback => unit.outcome = Outcome::Aborted,
             _ => {}
         }
@@ -215,6 +232,16 @@ impl Client {
     fn ready(&mut self, status: Status) -> Result<(), String> {
         let unheard = self.unheard();
         let Some(unit) = self.units.last_mut() else { return Ok(()) };
+        if self.failed
+            && status == Status::InTransaction
+            && self.asked.iter().any(|(_, asked)| *asked == Meaning::Chain)
+        {
+            // It had been lost, and so is what was to follow it, though that is open.
+            unit.outcome = Outcome::Aborted;
+            self.begin();
+            self.plan = vec![Request::one("ROLLBACK", Meaning::Rollback)];
+            return Ok(());
+        }
         if !self.failed && self.answered != self.asked.len() {
             return Err(format!("it was answered {} of {} statements", self.answered, self.asked.len()));
         }
@@ -239,6 +266,9 @@ impl Client {
                     // What was to be written back may not have been read, or its lock is gone.
                     let writes_back = |request: &Request| request.statements[0].0.contains(workload::READ);
                     self.plan.retain(|request| !request.is(Meaning::Savepoint) && !writes_back(request));
+                    if let Some(chain) = self.plan.iter().position(|request| request.is(Meaning::Chain)) {
+                        self.plan.drain(1..=chain);
+                    }
                     self.plan.push(Request::one("ROLLBACK TO SAVEPOINT s", Meaning::RollbackTo));
                 } else {
                     self.plan.retain(|request| request.is(Meaning::Commit) || request.is(Meaning::Rollback));

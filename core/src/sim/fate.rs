@@ -32,6 +32,6 @@ impl World {
             self.fail(format!("a witness that is not of the model: {row:?}"));
             return false;
         };
-        self.nodes[node].find(&[keys]).values().any(|rows| !rows.is_empty())
+        self.nodes[node].find(&keys).values().any(|rows| !rows.is_empty())
     }
 }

@@ -1,6 +1,8 @@
 //! A model node: its rows and its connections.
 
 use super::backend::{Backend, Did};
+use super::captured::Telling;
+use super::faults::Fault;
 use super::rng::Rng;
 use super::schema::TABLES;
 use super::store::Store;
@@ -27,7 +29,7 @@ pub(super) struct Link {
 }
 
 impl Node {
-    pub(super) fn new(number: usize, nodes: usize, rng: &mut Rng) -> Self {
+    pub(super) fn new(number: usize, nodes: usize, fault: Option<Fault>, rng: &mut Rng) -> Self {
         let named = |number: usize| char::from(b'A' + number as u8);
         let name = named(number);
         let mut store = Store::new(rng.fork());
@@ -40,6 +42,17 @@ impl Node {
         for id in 0..super::workload::PARENTS as i64 {
             store.seed("parent", vec![Some(id), Some(0)]);
         }
+        for id in 0..super::workload::DUTIES as i64 {
+            store.seed("duty", vec![Some(id), Some(1)]);
+        }
+        for id in 0..super::workload::KINDS as i64 {
+            store.seed("tally", vec![Some(id), Some(0), Some(0)]);
+        }
+        store.telling = match fault {
+            Some(Fault::CapturedAtOnce) => Telling::AsTheyWere,
+            Some(Fault::GoneUntold) => Telling::NotOfGone,
+            _ => Telling::AsTheyAre,
+        };
         let active = (0..nodes).map(named).map(String::from).collect();
         let lineage = Lineage { cluster: ClusterId("c".into()), epoch: Epoch(1), parent: Epoch(0), active };
         Self { name, up: true, start: 1, lineage, store, backends: Vec::new() }

@@ -4,6 +4,7 @@ use super::sql::{
     Conflict, Expression, Kind, Level, Operator, Select, Source, Statement, Strength, Value, Waiting, Write,
 };
 use crate::catalog::SEARCH_PATH_QUERY;
+use crate::effect::capture::APPLY;
 use crate::session::OF_THIS_KIND;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,12 @@ pub(super) fn parse(text: &str) -> Option<Statement> {
     }
     if text == SEARCH_PATH_QUERY {
         return Some(Statement::SearchPath);
+    }
+    if text.starts_with("SELECT lockstep.flush(") {
+        return Some(Statement::Flush);
+    }
+    if text == &*APPLY.sql {
+        return Some(Statement::Apply);
     }
     let mut parser = Parser { tokens: tokens(text)?, at: 0, subqueries: Vec::new() };
     let statement = parser.statement()?;
@@ -131,7 +138,7 @@ impl Parser {
         }
         match self.next()? {
             Token::Word(word) => match word.as_str() {
-                "commit" => Some(Statement::Commit),
+                "commit" => Some(Statement::Commit { chain: self.eat("and chain") }),
                 "rollback" if self.eat("to savepoint") => self.name().map(Statement::RollbackTo),
                 "rollback" => Some(Statement::Rollback),
                 "savepoint" => self.name().map(Statement::Savepoint),
@@ -153,7 +160,7 @@ impl Parser {
             return Some(Level::ReadCommitted);
         }
         let level = match self.name()?.as_str() {
-            "serializable" => Level::RepeatableRead,
+            "serializable" => Level::Serializable,
             "repeatable" if self.eat("read") => Level::RepeatableRead,
             "read" if self.eat("committed") => Level::ReadCommitted,
             _ => return None,

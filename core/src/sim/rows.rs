@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::answer::decoded;
+use super::captured;
 use super::node::Node;
 use super::schema::{TABLES, table};
 use super::sql::{Level, Strength, Value};
@@ -18,7 +19,8 @@ pub(super) struct Keys {
     pub table: usize,
     column: usize,
     values: BTreeSet<i64>,
-    change: Change,
+    /// `None`: it was captured.
+    change: Option<Change>,
 }
 
 /// By table.
@@ -26,9 +28,21 @@ pub(super) type Rows = BTreeMap<usize, BTreeSet<Vec<Value>>>;
 
 impl Keys {
     /// `None`: it is not of the model.
-    pub(super) fn of(touch: &Touch) -> Option<Self> {
-        let Touch::ByKey { finder, keys } = touch else { return None };
-        let Finder { table: name, by: FoundBy::Key(condition), parameters, change, .. } = &**finder else {
+    pub(super) fn of(touch: &Touch) -> Option<Vec<Self>> {
+        match touch {
+            Touch::ByKey { finder, keys } => Some(vec![Self::by_finder(finder, keys)?]),
+            Touch::Captured(rows) => {
+                let by_row = |touched: captured::Touched| {
+                    let values = BTreeSet::from([touched.row[0]?]);
+                    Some(Self { table: touched.table, column: 0, values, change: None })
+                };
+                captured::read(rows)?.into_iter().map(by_row).collect()
+            }
+        }
+    }
+
+    fn by_finder(finder: &Finder, keys: &[u8]) -> Option<Self> {
+        let Finder { table: name, by: FoundBy::Key(condition), parameters, change, .. } = finder else {
             return None;
         };
         let table = table(name.rsplit('.').next()?.trim_matches('"'))?;
@@ -40,7 +54,7 @@ impl Keys {
         while !cursor.is_empty() {
             values.insert(decoded(cursor.value().ok()??, format.code()).ok()?);
         }
-        Some(Self { table, column, values, change: change.clone() })
+        Some(Self { table, column, values, change: Some(change.clone()) })
     }
 
     fn has(&self, row: &[Value]) -> bool {
@@ -50,7 +64,7 @@ impl Keys {
     pub(super) fn hindrance(&self) -> Option<Hindrance> {
         let name = TABLES[self.table].name;
         let deleted = TABLES.iter().any(|other| other.refers.is_some_and(|(_, to)| to == name));
-        Follows { deleted, ..Follows::default() }.hinders(std::slice::from_ref(&self.change))
+        Follows { deleted, ..Follows::default() }.hinders(self.change.as_slice())
     }
 }
 
@@ -84,7 +98,6 @@ impl Node {
             }
             rows.iter().for_each(|row| store.insert(&mut tx, *number, row.clone()));
         }
-        store.commit(tx);
-        Ok(())
+        store.commit(tx).map_err(|error| error.message)
     }
 }

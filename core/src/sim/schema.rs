@@ -30,7 +30,7 @@ const fn int(name: &'static str) -> Column {
     Column { name, wide: false, serial: None }
 }
 
-pub(super) const TABLES: [Table; 7] = [
+pub(super) const TABLES: [Table; 11] = [
     Table { name: "account", columns: &[int("id"), int("n"), int("v")], unique: &[0], refers: None },
     Table { name: "job", columns: &[int("id"), int("state"), int("worker")], unique: &[0], refers: None },
     Table { name: "parent", columns: &[int("id"), int("v")], unique: &[0], refers: None },
@@ -48,7 +48,14 @@ pub(super) const TABLES: [Table; 7] = [
         unique: &[0],
         refers: None,
     },
+    Table { name: "duty", columns: &[int("id"), int("on_call")], unique: &[0], refers: None },
+    Table { name: "item", columns: &[int("id"), int("v"), int("changes")], unique: &[0], refers: None },
+    Table { name: "tally", columns: &[int("id"), int("n"), int("firsts")], unique: &[0], refers: None },
+    Table { name: "met", columns: &[int("id")], unique: &[0], refers: None },
 ];
+
+/// Tables that have our trigger.
+pub(super) const CAPTURED: [&str; 3] = ["item", "tally", "met"];
 
 pub(super) const SEQUENCES: [&str; 3] = ["child_id_seq", "draw_id_seq", "ticket"];
 

@@ -82,6 +82,8 @@ pub(super) enum Asked {
     Dial,
     /// All units that may have been brought over to this leader.
     Gathered(NodeId),
+    /// What captured rows are signed with.
+    Key,
     /// A fault of ours.
     EnterAfterLook,
 }

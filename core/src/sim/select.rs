@@ -36,7 +36,7 @@ pub(super) fn recheck(store: &Store, tx: &Tx, place: Place, snapshot: u64) -> Re
     let Some(newest) = store.chain(place).newest() else { return Ok(Recheck::Gone) };
     match newest.by {
         By::Committed(commit) if commit > snapshot => {
-            if tx.level == Level::RepeatableRead {
+            if tx.level != Level::ReadCommitted {
                 return Err(error("40001", "could not serialize access due to concurrent update"));
             }
             Ok(if newest.values.is_some() { Recheck::Changed } else { Recheck::Gone })
@@ -125,6 +125,7 @@ pub(super) fn names<'a>(row: Option<(&'a Table, &'a str, &'a [Value])>, paramete
 }
 
 fn find(select: &Select, number: usize, context: &mut Context<'_>) -> Result<Vec<Place>, Error> {
+    context.tx.footprint.reads(number, select.filter.as_ref(), context.parameters);
     let mut found = Vec::new();
     for place in context.store.places(number) {
         let Some(values) = context.store.chain(place).seen(context.tx, context.snapshot).map(<[Value]>::to_vec) else {

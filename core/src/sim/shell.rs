@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::captured::KEY;
 use super::client::{Client, Outcome};
 use super::exchange::Follower;
 use super::faults::Fault;
@@ -14,6 +15,7 @@ use super::seat::{Asked, Lock, Seat};
 use super::world::World;
 use crate::catalog::{Catalog, Cell};
 use crate::cluster::{Event, Verdict};
+use crate::effect::capture::Triggers;
 use crate::fault::{Fault as Error, SqlState};
 use crate::id::{NodeId, SessionId};
 use crate::plan::Policy;
@@ -36,7 +38,7 @@ impl World {
         for number in 0..seats {
             let link = self.connect(NodeId(0));
             let rng = self.rng.fork();
-            let client = Client::new(number, rng, self.fault == Some(Fault::LocksUnseen));
+            let client = Client::new(number, rng, self.fault);
             let session = self.session(number, NodeId(0));
             let mut seat = Seat::new(client, session, self.cluster.membership.clone());
             (seat.leader, seat.leaders) = (Some(link), vec![link]);
@@ -135,8 +137,9 @@ impl World {
             Action::SequencesMoved => self.sequences_moved(),
             Action::Waived => {}
             Action::Vacate(_) => {}
+            Action::Capture(tables) if tables.is_empty() => of.asked.push(Asked::Key),
             Action::Capture(tables) => {
-                self.fail(format!("s{seat}: {tables:?} are to be captured, which no table of the model is"))
+                self.fail(format!("s{seat}: {tables:?} are to be captured, and those that may be are already"))
             }
             Action::Close { draws } => self.close(seat, draws),
         }
@@ -147,12 +150,11 @@ impl World {
         if self.fault == Some(Fault::LockIgnored) {
             return self.locked(seat, Lock::Held { _pass: None });
         }
-        if mode == LockMode::Shared
-            && let Some(pass) = self.lock.try_shared()
-        {
+        let shared = mode == LockMode::Shared || self.fault == Some(Fault::SharedForAll);
+        if shared && let Some(pass) = self.lock.try_shared() {
             return self.locked(seat, Lock::Held { _pass: Some(pass) });
         }
-        self.seats[seat].lock = Lock::wait(&self.lock, mode);
+        self.seats[seat].lock = Lock::wait(&self.lock, if shared { LockMode::Shared } else { mode });
     }
 
     fn locked(&mut self, seat: usize, held: Lock) {
@@ -247,6 +249,7 @@ impl World {
                 }
                 self.seats[seat].session.gathered(node);
             }
+            Asked::Key => self.seats[seat].session.captured(Ok((KEY.clone(), Triggers::Made))),
             Asked::EnterAfterLook => self.enter_after_look(seat),
         }
         self.turn(seat);
@@ -390,11 +393,12 @@ impl World {
     }
 
     fn acknowledged(&mut self, seat: usize) {
-        let Some(unit) = self.seats[seat].client.units.last() else { return };
-        let (id, outcome, entered) = (unit.id, unit.outcome, unit.entered);
+        // With one that was chained to it, it may be the last but one.
+        let units: Vec<_> = self.seats[seat].client.units.iter().rev().take(2).collect();
+        let Some(outcome) = units.first().map(|unit| unit.outcome) else { return };
+        let there = units.into_iter().filter(|unit| unit.outcome == Outcome::Committed && unit.entered);
+        let there: Vec<_> = there.map(|unit| unit.id).collect();
         self.note(|| format!("s{seat}: client has its answer: {outcome:?}"));
-        if outcome == Outcome::Committed && entered {
-            self.check_everywhere(seat, id);
-        }
+        there.into_iter().for_each(|id| self.check_everywhere(seat, id));
     }
 }

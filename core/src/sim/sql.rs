@@ -8,8 +8,10 @@ pub(super) type Value = Option<i64>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     ReadCommitted,
-    /// One snapshot for the transaction; an update of what has changed since fails. SERIALIZABLE is the same here.
+    /// One snapshot for the transaction; an update of what has changed since fails.
     RepeatableRead,
+    /// The same, and it is judged at COMMIT.
+    Serializable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +25,10 @@ pub(super) enum Strength {
 #[derive(Debug)]
 pub(super) enum Statement {
     Begin(Level),
-    Commit,
+    /// `chain`: another one follows, at the same level.
+    Commit {
+        chain: bool,
+    },
     Rollback,
     Savepoint(String),
     RollbackTo(String),
@@ -34,6 +39,17 @@ pub(super) enum Statement {
     SearchPath,
     Select(Select),
     Write(Write),
+    /// Our triggers fire.
+    Flush,
+    /// Rows that they have told of are put in.
+    Apply,
+}
+
+impl Statement {
+    /// A transaction begins with it, if none is open.
+    pub(super) fn needs_transaction(&self) -> bool {
+        matches!(self, Self::Select(_) | Self::Write(_) | Self::Flush | Self::Apply)
+    }
 }
 
 /// INSERT, UPDATE or DELETE.

@@ -196,10 +196,12 @@ impl World {
 
     fn make_equal(&mut self, settlement: &Settlement) -> Result<Result<(), String>, Killed> {
         let touches: Vec<_> = settlement.touches.values().flatten().collect();
-        let keys: Vec<Keys> = touches.iter().filter_map(|touch| Keys::of(touch)).collect();
-        if keys.len() < touches.len() {
-            self.fail(format!("what units have touched is not of the model: {touches:?}"));
-        }
+        let Some(keys) = touches.iter().map(|touch| Keys::of(touch)).collect::<Option<Vec<_>>>() else {
+            let why = format!("what units have touched is not of the model: {touches:?}");
+            self.fail(why.clone());
+            return Ok(Err(why));
+        };
+        let keys: Vec<Keys> = keys.into_iter().flatten().collect();
         if let Some(hindrance) = keys.iter().find_map(Keys::hindrance) {
             return Ok(Err(format!("{hindrance:?}")));
         }

@@ -6,8 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::captured::{Telling, Touched};
+use super::evaluate::{Error, error};
 use super::rng::Rng;
 use super::schema::{SEQUENCES, TABLES, table};
+use super::serial::{Footprint, Judge};
 use super::sql::{Level, Strength, Value};
 use crate::cluster::sequence::{Position, Positions};
 
@@ -47,15 +50,20 @@ pub(super) struct Place {
 enum Undo {
     Version(Place),
     Lock(Place, Option<Strength>),
+    /// A trigger of ours was to fire.
+    Touched,
 }
 
 #[derive(Debug)]
 pub(super) struct Tx {
     pub id: TxId,
     pub level: Level,
-    /// At REPEATABLE READ, from the first statement on.
+    /// From REPEATABLE READ on: as of the first statement.
     pub snapshot: Option<u64>,
     pub command: u32,
+    pub footprint: Footprint,
+    /// What triggers of ours are still to tell of.
+    touched: Vec<Touched>,
     undo: Vec<Undo>,
     savepoints: Vec<(String, usize)>,
 }
@@ -66,6 +74,10 @@ pub(super) struct Store {
     sequences: BTreeMap<String, Position>,
     commits: u64,
     transactions: u64,
+    judge: Judge,
+    /// What only SERIALIZABLE prevents has come about.
+    pub skewed: bool,
+    pub telling: Telling,
     open: BTreeSet<TxId>,
     /// Counts the moments in which locks were let go.
     pub releases: u64,
@@ -83,6 +95,9 @@ impl Store {
             sequences: SEQUENCES.iter().map(|name| ((*name).to_owned(), start)).collect(),
             commits: 0,
             transactions: 0,
+            judge: Judge::default(),
+            skewed: false,
+            telling: Telling::default(),
             open: BTreeSet::new(),
             releases: 0,
             waits: BTreeMap::new(),
@@ -102,14 +117,31 @@ impl Store {
         self.transactions += 1;
         let id = TxId(self.transactions);
         self.open.insert(id);
-        Tx { id, level, snapshot: None, command: 0, undo: Vec::new(), savepoints: Vec::new() }
+        let footprint = Footprint::default();
+        Tx {
+            id,
+            level,
+            snapshot: None,
+            command: 0,
+            footprint,
+            touched: Vec::new(),
+            undo: Vec::new(),
+            savepoints: Vec::new(),
+        }
     }
 
-    pub(super) fn commit(&mut self, tx: Tx) {
+    /// It may fail, at SERIALIZABLE, and is rolled back then.
+    pub(super) fn commit(&mut self, mut tx: Tx) -> Result<(), Error> {
+        if let (Level::Serializable, Some(snapshot)) = (tx.level, tx.snapshot)
+            && !self.judge.lets_commit(std::mem::take(&mut tx.footprint), snapshot, self.commits + 1)
+        {
+            self.roll_back(tx);
+            return Err(error("40001", "could not serialize access due to read/write dependencies among transactions"));
+        }
         self.commits += 1;
         let commit = By::Committed(self.commits);
         for undo in &tx.undo {
-            let (Undo::Version(place) | Undo::Lock(place, _)) = undo;
+            let (Undo::Version(place) | Undo::Lock(place, _)) = undo else { continue };
             let chain = self.chain_mut(*place);
             chain.locks.retain(|(holder, _)| *holder != tx.id);
             for version in chain.versions.iter_mut().rev() {
@@ -121,6 +153,12 @@ impl Store {
         }
         self.open.remove(&tx.id);
         self.releases += 1;
+        let duty = table("duty");
+        let of_duty = |undo: &Undo| matches!(undo, Undo::Version(place) if Some(place.table) == duty);
+        if tx.undo.iter().any(of_duty) {
+            self.skewed |= !self.committed(duty.unwrap_or_default()).iter().any(|row| row[1] == Some(1));
+        }
+        Ok(())
     }
 
     pub(super) fn roll_back(&mut self, mut tx: Tx) {
@@ -138,12 +176,24 @@ impl Store {
                     locks.retain(|(holder, _)| *holder != tx.id);
                     locks.extend(before.map(|strength| (tx.id, strength)));
                 }
+                // One that has fired does not come back.
+                Undo::Touched if self.telling != Telling::AsTheyWere => drop(tx.touched.pop()),
+                Undo::Touched => {}
             }
         }
     }
 
     pub(super) fn savepoint(&self, tx: &mut Tx, name: String) {
         tx.savepoints.push((name, tx.undo.len()));
+    }
+
+    pub(super) fn mark(&self, tx: &Tx) -> usize {
+        tx.undo.len()
+    }
+
+    /// As a block does that catches an error.
+    pub(super) fn back_to_mark(&mut self, tx: &mut Tx, mark: usize) {
+        self.undo_to(tx, mark);
     }
 
     /// False: there is none of this name.
@@ -167,6 +217,13 @@ impl Store {
     pub(super) fn fail(&mut self, tx: &mut Tx) {
         let length = tx.savepoints.last().map_or(0, |(_, length)| *length);
         self.undo_to(tx, length);
+        tx.touched.clear();
+    }
+
+    /// A row of a table that has our trigger was changed.
+    pub(super) fn touch(&self, tx: &mut Tx, touched: Touched) {
+        tx.touched.push(touched);
+        tx.undo.push(Undo::Touched);
     }
 
     /// What a statement that begins now sees.
@@ -174,7 +231,7 @@ impl Store {
         tx.command += 1;
         match tx.level {
             Level::ReadCommitted => self.commits,
-            Level::RepeatableRead => *tx.snapshot.get_or_insert(self.commits),
+            Level::RepeatableRead | Level::Serializable => *tx.snapshot.get_or_insert(self.commits),
         }
     }
 
@@ -213,6 +270,9 @@ impl Store {
 
     pub(super) fn write(&mut self, tx: &mut Tx, place: Place, values: Option<Vec<Value>>) {
         let by = By::Open(tx.id, tx.command);
+        for row in [self.chain(place).latest(tx.id), values.as_deref()] {
+            tx.footprint.writes(place.table, row);
+        }
         self.chain_mut(place).versions.push(Version { values, by });
         tx.undo.push(Undo::Version(place));
     }
@@ -269,6 +329,13 @@ impl Store {
 
     pub(super) fn is_quiet(&self) -> bool {
         self.open.is_empty()
+    }
+}
+
+impl Tx {
+    /// What a statement has touched, when it is told.
+    pub(super) fn take_touched(&mut self) -> Vec<Touched> {
+        std::mem::take(&mut self.touched)
     }
 }
 

@@ -7,6 +7,8 @@ use super::rng::Rng;
 pub(super) enum Meaning {
     Begin,
     Commit,
+    /// COMMIT AND CHAIN.
+    Chain,
     Rollback,
     Savepoint,
     RollbackTo,
@@ -15,7 +17,7 @@ pub(super) enum Meaning {
         account: i64,
         amount: i64,
     },
-    /// Reads the account's `n`, to write it back.
+    /// Reads what is to be written back.
     Look,
     /// Into the ledger.
     Enter,
@@ -25,7 +27,7 @@ pub(super) enum Meaning {
 
 impl Meaning {
     pub(super) fn is_control(self) -> bool {
-        matches!(self, Self::Begin | Self::Commit | Self::Rollback | Self::Savepoint | Self::RollbackTo)
+        matches!(self, Self::Begin | Self::Commit | Self::Chain | Self::Rollback | Self::Savepoint | Self::RollbackTo)
     }
 }
 
@@ -49,6 +51,10 @@ impl Request {
 pub(super) const ACCOUNTS: usize = 3;
 pub(super) const JOBS: usize = 4;
 pub(super) const PARENTS: usize = 3;
+pub(super) const DUTIES: usize = 2;
+const ITEMS: usize = 3;
+/// Of items.
+pub(super) const KINDS: usize = 2;
 const NAMES: usize = 3;
 
 pub(super) fn unit(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
@@ -73,12 +79,25 @@ fn string(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
 }
 
 fn block(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
-    let begin = match rng.below(10) {
-        0 => "BEGIN ISOLATION LEVEL REPEATABLE READ",
-        1 | 2 => "BEGIN ISOLATION LEVEL SERIALIZABLE",
-        _ => "BEGIN",
+    let (begin, serializable) = match rng.below(10) {
+        0 => ("BEGIN ISOLATION LEVEL REPEATABLE READ", false),
+        1..=3 => ("BEGIN ISOLATION LEVEL SERIALIZABLE", true),
+        _ => ("BEGIN", false),
     };
     let mut requests = vec![Request::one(begin, Meaning::Begin)];
+    requests.extend(inner(rng, id, client, serializable));
+    if rng.one_in(8) {
+        requests.push(Request::one("COMMIT AND CHAIN", Meaning::Chain));
+        requests.extend(inner(rng, id + 1, client, serializable));
+    }
+    let end = if rng.one_in(8) { ("ROLLBACK", Meaning::Rollback) } else { ("COMMIT", Meaning::Commit) };
+    requests.push(Request::one(end.0, end.1));
+    requests
+}
+
+/// What is between the beginning of a transaction and its end.
+fn inner(rng: &mut Rng, id: i64, client: usize, serializable: bool) -> Vec<Request> {
+    let mut requests = Vec::new();
     let alone = |(text, meaning): (String, Meaning)| Request { statements: vec![(text, meaning)], simple: true };
     let statements = 1 + rng.below(4);
     let entered = rng.below(statements + 1);
@@ -93,13 +112,15 @@ fn block(rng: &mut Rng, id: i64, client: usize) -> Vec<Request> {
         if rng.one_in(5) {
             requests.extend(read_and_write(rng).map(alone));
         }
-        requests.push(alone(statement(rng, client)));
+        if serializable && rng.one_in(2) {
+            requests.extend(leaves_duty(rng).into_iter().map(alone));
+        } else {
+            requests.push(alone(statement(rng, client)));
+        }
     }
     if savepoint.is_some() && rng.one_in(2) {
         requests.push(Request::one("ROLLBACK TO SAVEPOINT s", Meaning::RollbackTo));
     }
-    let end = if rng.one_in(8) { ("ROLLBACK", Meaning::Rollback) } else { ("COMMIT", Meaning::Commit) };
-    requests.push(Request::one(end.0, end.1));
     requests
 }
 
@@ -109,6 +130,34 @@ fn read_and_write(rng: &mut Rng) -> [(String, Meaning); 2] {
     let read = format!("SELECT n FROM account WHERE id = {account} FOR UPDATE");
     let write = format!("UPDATE account SET n = {READ} + {amount} WHERE id = {account}");
     [(read, Meaning::Look), (write, Meaning::Add { account: account as i64, amount })]
+}
+
+/// What sets off triggers of users, or changes what they change.
+fn captured(rng: &mut Rng) -> String {
+    let (item, kind) = (rng.below(ITEMS), rng.below(KINDS));
+    match rng.below(8) {
+        0 | 1 => format!("INSERT INTO item (id, v, changes) VALUES ({item}, {kind}, 0)"),
+        2 => format!(
+            "INSERT INTO item (id, v, changes) VALUES ({item}, {kind}, 0) ON CONFLICT (id) DO UPDATE SET v = {kind}"
+        ),
+        3 => format!("UPDATE item SET v = {kind} WHERE id = {item}"),
+        4 => format!("UPDATE item SET v = {kind} WHERE changes < 4"),
+        5 => format!("DELETE FROM item WHERE id = {item}"),
+        6 => format!("DELETE FROM met WHERE id = {kind}"),
+        _ => format!("UPDATE tally SET n = n + 10 WHERE id = {kind}"),
+    }
+}
+
+/// If another one stays on call, which only SERIALIZABLE makes sure of.
+fn leaves_duty(rng: &mut Rng) -> Vec<(String, Meaning)> {
+    const COUNT: &str = "SELECT count(*) FROM duty WHERE on_call = 1";
+    let duty = rng.below(DUTIES);
+    let leaves =
+        |count: &str| (format!("UPDATE duty SET on_call = 0 WHERE id = {duty} AND {count} > 1"), Meaning::Other);
+    if rng.one_in(2) {
+        return vec![leaves(&format!("({COUNT})"))];
+    }
+    vec![(COUNT.into(), Meaning::Look), leaves(READ)]
 }
 
 /// Stands for what was read last.
@@ -121,7 +170,7 @@ fn enter(id: i64, client: usize) -> (String, Meaning) {
 fn statement(rng: &mut Rng, client: usize) -> (String, Meaning) {
     let (account, job, parent, name) = (rng.below(ACCOUNTS), rng.below(JOBS), rng.below(PARENTS), rng.below(NAMES));
     let small = rng.below(5);
-    let text = match rng.below(21) {
+    let text = match rng.below(23) {
         0..=3 => {
             let amount = 1 + small as i64;
             let text = format!("UPDATE account SET n = n + {amount} WHERE id = {account}");
@@ -145,7 +194,9 @@ fn statement(rng: &mut Rng, client: usize) -> (String, Meaning) {
         16 => format!("INSERT INTO named (id, code, v) VALUES ({name}, {small}, {client})"),
         17 => format!("UPDATE named SET code = {small} WHERE id = {name}"),
         18 => format!("DELETE FROM named WHERE id = {name}"),
-        19 => "INSERT INTO draw (chance) VALUES ((random() * 1000)::int)".into(),
+        19 => format!("UPDATE duty SET on_call = 1 WHERE id = {}", small % DUTIES),
+        20 => captured(rng),
+        21 => "INSERT INTO draw (chance) VALUES ((random() * 1000)::int)".into(),
         _ => return ("SELECT nextval('ticket')".into(), Meaning::Ticket),
     };
     (text, Meaning::Other)

@@ -123,7 +123,7 @@ impl World {
         let mut rng = Rng::new(seed);
         let nodes = 2 + usize::from(rng.one_in(3));
         let seats = 2 + rng.below(4);
-        let nodes: Vec<Node> = (0..nodes).map(|number| Node::new(number, nodes, &mut rng)).collect();
+        let nodes: Vec<Node> = (0..nodes).map(|number| Node::new(number, nodes, fault, &mut rng)).collect();
         // Which node or seat, the batches on followers, or none.
         let slow = if rng.one_in(4) { nodes.len() + seats } else { rng.below(2 * (nodes.len() + seats)) };
         let mut fates = Rng::new(!seed);
@@ -261,7 +261,7 @@ impl World {
 
     fn can_answer(&self, asked: &Asked) -> bool {
         match asked {
-            Asked::Reserve(_) | Asked::Fate(..) | Asked::EnterAfterLook => true,
+            Asked::Reserve(_) | Asked::Fate(..) | Asked::Key | Asked::EnterAfterLook => true,
             Asked::Verdict(_) | Asked::Degraded(..) => self.cluster.changing.is_none(),
             Asked::Dial => self.cluster.changing.is_none() && self.is_settled(),
             // Or they have been waited for as long as one may.
@@ -342,6 +342,9 @@ impl World {
             Did::Nothing => {}
             Did::Statement(what) => self.note(|| format!("    {name}{}: {what}", link.backend)),
             Did::Waits(tx) => self.note(|| format!("    {name}{}: waits for transaction {}", link.backend, tx.0)),
+        }
+        if self.nodes[link.node].store.skewed {
+            self.fail(format!("on {name} nobody is on call, which each serializable transaction has seen to"));
         }
         if matches!(did, Did::Waits(_)) && self.is_follower(link) && !self.disturbed {
             self.fail(format!("{name}{} waits on a follower for another transaction", link.backend));

@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 
+use super::captured::Touched;
 use super::evaluate::{Names, error};
-use super::schema::{TABLES, Table, table};
+use super::schema::{CAPTURED, TABLES, Table, table};
 use super::select::{Context, Recheck, Selecting, Stop, recheck};
 use super::sql::{Conflict, Expression, Kind, Strength, Value, Write};
 use super::store::{By, Place, TxId};
+use super::trigger::Firing;
 
 #[derive(Debug, Clone)]
 enum Work {
@@ -21,6 +23,8 @@ enum Work {
     /// Rows of this table that refer to what is gone go too.
     Cascade(usize, i64),
     Orphan(Place, i64),
+    /// Triggers of a row: those of users, then ours.
+    Fire(Touched),
 }
 
 #[derive(Debug, Default)]
@@ -29,11 +33,18 @@ pub(super) struct Writing {
     subquery: Selecting,
     begun: bool,
     work: VecDeque<Work>,
+    /// Triggers of users fire only for what clients ask for.
+    of_a_trigger: bool,
+    firing: Option<Firing>,
     pub count: usize,
     pub rows: Vec<Vec<Value>>,
 }
 
 impl Writing {
+    pub(super) fn of_a_trigger() -> Self {
+        Self { of_a_trigger: true, ..Self::default() }
+    }
+
     pub(super) fn go(&mut self, write: &Write, context: &mut Context<'_>) -> Result<(), Stop> {
         while let Some(select) = write.subqueries.get(self.subqueries.len()) {
             self.subquery.go(select, context)?;
@@ -51,6 +62,7 @@ impl Writing {
                 Work::Reference(parent, key) => refer(parent, key, context)?,
                 Work::Cascade(child, key) => self.cascade(child, key, context),
                 Work::Orphan(place, key) => orphan(place, key, context)?,
+                Work::Fire(touched) => self.fire(touched, context)?,
             }
             self.work.pop_front();
         }
@@ -68,7 +80,8 @@ impl Writing {
                     self.work.push_back(Work::Insert(values));
                 }
             }
-            Kind::Update { .. } | Kind::Delete { .. } => {
+            Kind::Update { filter, .. } | Kind::Delete { filter, .. } => {
+                context.tx.footprint.reads(number, filter.as_ref(), context.parameters);
                 for place in context.store.places(number) {
                     let seen = context.store.chain(place).seen(context.tx, context.snapshot);
                     let Some(values) = seen.map(<[Value]>::to_vec) else { continue };
@@ -163,6 +176,7 @@ impl Writing {
             return self.update_conflicting(write, conflict, place, values, context);
         }
         context.store.insert(context.tx, number, values.to_vec());
+        self.fire_later(number, values, false);
         self.refer_later(table, values);
         self.counted(write, table, values, context)
     }
@@ -213,6 +227,7 @@ impl Writing {
         }
         let Kind::Update { set, from, .. } = &write.kind else {
             context.store.write(context.tx, place, None);
+            self.fire_later(place.table, &old, true);
             let children = TABLES.iter().enumerate().filter(|(_, t)| t.refers.is_some_and(|(_, to)| to == table.name));
             let key = old[0].unwrap_or_default();
             self.work.extend(children.map(|(child, _)| Work::Cascade(child, key)));
@@ -243,10 +258,28 @@ impl Writing {
             }
         }
         context.store.write(context.tx, place, Some(new.clone()));
+        self.fire_later(place.table, &new, false);
         if table.refers.is_some_and(|(column, _)| old[column] != new[column]) {
             self.refer_later(table, &new);
         }
         self.counted(write, table, &new, context)
+    }
+
+    fn fire_later(&mut self, table: usize, row: &[Value], gone: bool) {
+        if CAPTURED.contains(&TABLES[table].name) {
+            self.work.push_back(Work::Fire(Touched { table, row: row.to_vec(), gone }));
+        }
+    }
+
+    fn fire(&mut self, touched: Touched, context: &mut Context<'_>) -> Result<(), Stop> {
+        if !self.of_a_trigger {
+            let of = || Firing::of(TABLES[touched.table].name, &touched.row, touched.gone);
+            self.firing = self.firing.take().or_else(of);
+            self.firing.as_mut().map_or(Ok(()), |firing| firing.go(context))?;
+            self.firing = None;
+        }
+        context.store.touch(context.tx, touched);
+        Ok(())
     }
 
     fn refer_later(&mut self, child: &Table, values: &[Value]) {
@@ -288,7 +321,7 @@ fn position(table: &Table, column: &str) -> Result<usize, Stop> {
 }
 
 /// A row that has one of these values in the same unique column. Whoever is about to make or to remove one is waited for.
-fn duplicate(
+pub(super) fn duplicate(
     table: usize,
     values: &[Value],
     but: Option<Place>,

@@ -268,7 +268,9 @@ impl Leader {
         match result.command {
             "BEGIN" => self.block = true,
             "COMMIT" => {
+                let chained = self.block && sql.ends_with("AND CHAIN");
                 self.end_block(true);
+                self.block = chained;
                 result.command = if failed { "ROLLBACK" } else { "COMMIT" };
             }
             "ROLLBACK" => self.end_block(false),

@@ -15,7 +15,7 @@ use lockstep_core::unit::batch::BatchResult;
 use super::leader::Leader;
 
 pub const LEADER: NodeId = NodeId(0);
-const FOLLOWER: NodeId = NodeId(1);
+pub const FOLLOWER: NodeId = NodeId(1);
 
 /// Steps in which any conversation of these tests is over.
 const SETTLED: usize = 10_000;
@@ -263,6 +263,7 @@ impl Stage {
     fn act(&mut self, action: Action) {
         match action {
             Action::Close { .. } => self.closed = true,
+            Action::Orphaned { leader, touched } => self.heirs.orphaned(leader, touched),
             Action::Lock(_)
             | Action::Look
             | Action::Reserve { .. }

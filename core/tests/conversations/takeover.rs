@@ -1,13 +1,14 @@
 //! The leader goes, at any moment of a conversation.
 
 use lockstep_core::cluster::Verdict;
+use lockstep_core::journal::{Touched, Unknown};
 use lockstep_core::wire::{backend, frontend, take_frame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::order::PIECES;
 use super::rules::{executes, query, tags};
-use super::stage::{Event, LEADER, STEPS, Stage, Step};
+use super::stage::{Event, FOLLOWER, LEADER, STEPS, Stage, Step};
 
 /// The session goes on as if nothing were: it is idle, and what it writes is committed.
 fn goes_on(stage: &mut Stage) {
@@ -93,6 +94,61 @@ fn a_block_that_was_chained_to_such_a_commit_is_lost() {
         assert_eq!(tags(&told), "EZ");
         goes_on(&mut stage);
     }
+}
+
+const OTHER_LEVELS: [&str; 2] = ["BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE"];
+
+#[test]
+fn a_transaction_that_is_chained_to_one_with_a_snapshot_does_not_go_on_without_it() {
+    for begin in OTHER_LEVELS {
+        for empty in [true, false] {
+            let mut stage = Stage::new();
+            stage.sends(query(begin));
+            if !empty {
+                stage.sends(query("INSERT INTO tree VALUES (1)"));
+            }
+            stage.sends(query("COMMIT AND CHAIN")).sends(query("INSERT INTO tree VALUES (2)"));
+            stage.settle();
+            stage.leader_dies();
+            let told = stage.sends(query("COMMIT")).settle();
+            assert!(String::from_utf8_lossy(&told).contains("40001"), "{begin}");
+            goes_on(&mut stage);
+        }
+    }
+}
+
+#[test]
+fn of_a_transaction_that_is_chained_to_a_serializable_one_the_leader_judges_first() {
+    for empty in [true, false] {
+        let mut stage = Stage::new();
+        stage.sends(query("BEGIN ISOLATION LEVEL SERIALIZABLE"));
+        if !empty {
+            stage.sends(query("INSERT INTO tree VALUES (1)"));
+        }
+        stage.sends(query("COMMIT AND CHAIN")).sends(query("INSERT INTO tree VALUES (2)")).sends(query("COMMIT"));
+        stage.settle();
+        assert!(stage.events.len() >= 2);
+        for pair in stage.events.chunks(2) {
+            assert!(matches!(pair, [Event::LeaderCommitted(_), Event::FollowerCommitted(_)]), "{:?}", stage.events);
+        }
+    }
+}
+
+/// It may have read what that transaction has written.
+#[test]
+fn nobody_goes_on_who_was_open_when_a_commit_was_lost_that_the_leader_made_ahead_of_the_others() {
+    let mut stage = Stage::new();
+    let other = stage.heirs.enter(LEADER);
+    stage.sends(query("BEGIN ISOLATION LEVEL SERIALIZABLE")).sends(query("INSERT INTO tree VALUES (1)"));
+    stage.sends(query("COMMIT"));
+    while !stage.events.iter().any(|event| matches!(event, Event::LeaderCommitted(_))) {
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+    stage.leader_dies();
+    while STEPS.iter().any(|step| stage.step(*step, usize::MAX)) {
+        assert!(other.hindrance(FOLLOWER, &Touched::Unknown(Unknown::Statement)).is_some());
+    }
+    assert!(String::from_utf8_lossy(&stage.told).contains("40001"));
 }
 
 #[test]
