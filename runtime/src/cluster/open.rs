@@ -155,10 +155,13 @@ impl Cluster {
         }
     }
 
-    /// Whether a node that is about to lead answers, as patiently as health asks.
+    /// Whether a node that is about to lead answers, and opens its door, as patiently as health asks.
     async fn answers(&self, position: usize) -> Result<(), String> {
-        for _ in 0..=self.shared.config.health.now().retries {
-            if self.standings[position].feel().await.is_ok() {
+        let health = self.shared.config.health.now();
+        let node = &self.shared.config.nodes[position];
+        for _ in 0..=health.retries {
+            let knock = service::within(health.timeout, service::knock(node));
+            if let (Ok(()), Ok(())) = tokio::join!(self.standings[position].feel(), knock) {
                 return Ok(());
             }
         }
