@@ -55,8 +55,11 @@ fn run(args: &Args) -> Result<bool, String> {
     let direct = directly(args, &source, &suites)?;
     let mut stage = Stage::set();
     let mut outcomes = Vec::new();
-    for name in &suites {
-        outcomes.extend(through_the_proxy(args, &source, *name, &direct, &review, &mut stage)?);
+    // Their libraries are there until the nodes have been compared, which calls functions in them.
+    let grounds = suites.iter().map(|_| Ground::prepare(&source)).collect::<Result<Vec<_>, _>>()?;
+    for (name, ground) in suites.iter().zip(&grounds) {
+        let suite = Suite { name: *name, source: &source, ground, port: stage.port(), limit: args.limit() };
+        outcomes.extend(through_the_proxy(args, &suite, &direct, &review, &mut stage)?);
     }
     keep(args.keep.as_deref(), "proxy.log", &stage.log());
     let report = Report { outcomes, differences: stage.differences(), review: &review };
@@ -96,14 +99,12 @@ fn directly(args: &Args, source: &Source, suites: &[SuiteName]) -> Result<Direct
 
 fn through_the_proxy(
     args: &Args,
-    source: &Source,
-    name: SuiteName,
+    suite: &Suite<'_>,
     direct: &Direct,
     review: &Review,
     stage: &mut Stage,
 ) -> Result<Vec<Outcome>, String> {
-    let ground = Ground::prepare(source)?;
-    let suite = Suite { name, source, ground: &ground, port: stage.port(), limit: args.limit() };
+    let (source, name) = (suite.source, suite.name);
     suite.create_database()?;
     let mut outcomes = Vec::new();
     let mut unequal = Vec::new();
