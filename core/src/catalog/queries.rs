@@ -232,4 +232,5 @@ pub const LENT: &str = concat!(
 /// The schemas that are searched, in their order, each in hexadecimal UTF-8 and without doubt where it ends; the client's
 /// encoding; the role that is set.
 pub const SEARCH_PATH: &str = "SELECT pg_catalog.string_agg(pg_catalog.encode(pg_catalog.convert_to(s.name::pg_catalog.text, \
-     'UTF8'), 'hex'), ' ' ORDER BY s.n), pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('role') FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS s(name, n)";
+     'UTF8'), 'hex'), ' ' ORDER BY s.n), pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('role'), \
+     pg_catalog.current_setting('default_transaction_isolation') FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS s(name, n)";

@@ -126,6 +126,9 @@ impl Session {
             }
             Transaction::Isolation { serializable, session: true } => {
                 self.serializable_by_default = serializable.unwrap_or(self.serializable_by_default);
+                // It may be rolled back, or reset to what is not known: it is asked before the next write.
+                self.unit.renames = true;
+                self.forget_names();
             }
             Transaction::Isolation { serializable, session: false } => self.judge(*serializable),
         }

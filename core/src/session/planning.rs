@@ -19,6 +19,7 @@ use crate::plan::policy::{Capturing, Policy};
 use crate::plan::{Action, Answer, Context, Planned, Script as Plans, unplanned};
 use crate::quote::quote_literal;
 use crate::reply::{Execution, Owed, Own, To, Undo, What};
+use crate::unit::Order;
 use crate::wire::backend::Status;
 use crate::wire::frontend::{self, Target};
 
@@ -268,6 +269,11 @@ impl Session {
         self.search_path = Some((self.path_asked_in, path));
         let role = row.get(2).cloned().flatten().and_then(|role| String::from_utf8(role.into()).ok());
         self.role = Role::Set(role.ok_or("the role's name is not understood")?);
+        // A role and a database may have one, of which nobody says anything here.
+        self.serializable_by_default = row.get(3).cloned().flatten().is_some_and(|level| level == "serializable");
+        if self.serializable_by_default {
+            self.unit.order = Order::LeaderFirst;
+        }
         self.encoding = row.get(1).cloned().flatten().map_or(Encoding::Reported, Encoding::Read);
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Answer {
 
     /// In the notation of the query: `pg_catalog`, `public`; the client's encoding; the role.
     pub(super) fn search_path() -> Self {
-        let row = [&b"70675f636174616c6f67 7075626c6963"[..], b"UTF8", b"none"];
+        let row = [&b"70675f636174616c6f67 7075626c6963"[..], b"UTF8", b"none", b"read committed"];
         let row = row.into_iter().map(|value| Some(Bytes::from_static(value))).collect();
         Self { rows: vec![row], width: 3, ..Self::tag("SELECT 1") }
     }
@@ -112,7 +112,7 @@ pub(super) fn width(statement: &Statement) -> usize {
         Statement::Select(select) => select.columns.len(),
         Statement::Write(Write { counted: Some(_), .. }) => 1,
         Statement::Write(write) => write.returning.len(),
-        Statement::SearchPath => 3,
+        Statement::SearchPath => 4,
         Statement::Flush | Statement::Apply => 1,
         _ => 0,
     }

@@ -186,8 +186,8 @@ impl Leader {
 
     fn rows(&mut self, sql: &str, rows: usize, columns: usize) {
         if sql == SEARCH_PATH_QUERY {
-            // In its notation: pg_catalog, public; the client's encoding; the role.
-            let values: [&[u8]; 3] = [b"70675f636174616c6f67 7075626c6963", b"UTF8", b"none"];
+            // In its notation: pg_catalog, public; the client's encoding; the role; the level of transactions.
+            let values: [&[u8]; 4] = [b"70675f636174616c6f67 7075626c6963", b"UTF8", b"none", b"read committed"];
             return backend::data_row(&mut self.out, values.into_iter().map(Some));
         }
         if let Some(query) = QUERIES.iter().position(|query| *query == sql) {

@@ -20,9 +20,10 @@ has_ended() {
     case "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null)" in Z*) return 0 ;; *) return 1 ;; esac
 }
 
-# A server works in its data directory. What a killed one has left there may name a process that is somebody else's by now.
+# A server works in its data directory. What a killed one has left there may name a process that is somebody else's by now,
+# or is just ending and works nowhere. Where there is no /proc nobody can tell.
 works_elsewhere() {
-    readlink "/proc/$1/cwd" >/dev/null 2>&1 && ! [ "/proc/$1/cwd" -ef "$DATA" ]
+    readlink "/proc/$$/cwd" >/dev/null 2>&1 && ! [ "/proc/$1/cwd" -ef "$DATA" ]
 }
 
 running_pid() {

@@ -242,3 +242,34 @@ fn what_follows_the_end_of_a_failed_transaction_in_one_string_is_replicated() {
     assert_identical_database(&cluster.nodes, "recovered");
     assert_eq!(cluster.proxy.node_states(), ["active", "active"]);
 }
+
+/// The leader alone can judge such a transaction, whoever has said that it is one.
+#[test]
+fn serializable_by_default_is_judged_before_followers_commit() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("skew");
+    let mut owner = cluster.connect("skew");
+    owner.query("CREATE TABLE duty (id int PRIMARY KEY, here bool); INSERT INTO duty VALUES (1, true), (2, true)");
+    for node in &cluster.nodes {
+        node.connect("postgres").query("ALTER ROLE app SET default_transaction_isolation = 'serializable'");
+    }
+    for round in ["of the role", "after a SET that was undone"] {
+        let mut clients: Vec<_> = (0..2).map(|_| cluster.connect("skew")).collect();
+        for client in &mut clients {
+            if round != "of the role" {
+                client.query("BEGIN; SET default_transaction_isolation = 'read committed'; ROLLBACK");
+            }
+            client.query("BEGIN");
+            client.query("SELECT count(*) FROM duty WHERE here");
+        }
+        for (id, client) in clients.iter_mut().enumerate() {
+            client.query(&format!("UPDATE duty SET here = false WHERE id = {}", id + 1));
+        }
+        let outcomes: Vec<_> = clients.iter_mut().map(|client| client.try_query("COMMIT")).collect();
+        let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+        assert!(matches!(&failed[..], [failure] if failure.state() == "40001"), "{round}: {failed:?}");
+        assert!(cluster.proxy.degradations().is_empty(), "{round}");
+        owner.query("UPDATE duty SET here = true");
+    }
+    assert_identical_database(&cluster.nodes, "skew");
+}
