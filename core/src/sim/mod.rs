@@ -37,8 +37,8 @@
 //! [`crate::inflight`]).
 //!
 //! DDL, COPY, and nodes that come in by recovery. SERIALIZABLE other than by BEGIN, and a failure of it before COMMIT. Of
-//! captured rows: tables without a key, tables that are given our trigger while they are used, keys that change, and triggers
-//! that run text; the model node does what the functions in the database do ([`captured`]), and their SQL is not run. When the proxy is killed: a backend that is idle, belongs to no
+//! captured rows: tables without a key, tables that are given our trigger while they are used, keys that change, foreign
+//! keys, and triggers that run text; the model node does what the functions in the database do ([`captured`]), and their SQL is not run. When the proxy is killed: a backend that is idle, belongs to no
 //! follower, and has not read what was sent to it when the next proxy has looked for such as are at work; and a disk that
 //! does not take the state file or the journal.
 //!

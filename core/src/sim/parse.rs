@@ -4,7 +4,7 @@ use super::sql::{
     Conflict, Expression, Kind, Level, Operator, Select, Source, Statement, Strength, Value, Waiting, Write,
 };
 use crate::catalog::SEARCH_PATH_QUERY;
-use crate::effect::capture::APPLY;
+use crate::effect::capture::{APPLY, INHERIT};
 use crate::session::OF_THIS_KIND;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,8 @@ pub(super) fn parse(text: &str) -> Option<Statement> {
     if text.starts_with("SELECT lockstep.flush(") {
         return Some(Statement::Flush);
     }
-    if text == &*APPLY.sql {
+    // No table whose rows are captured refers to another one here.
+    if text == &*APPLY.sql || text == INHERIT {
         return Some(Statement::Apply);
     }
     let mut parser = Parser { tokens: tokens(text)?, at: 0, subqueries: Vec::new() };
