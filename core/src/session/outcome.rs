@@ -50,7 +50,8 @@ impl Session {
     pub(super) fn conclude(&mut self, outcome: Outcome) {
         let Some(committing) = &self.committing else { return };
         if let Some(machine) = &committing.machine {
-            let ahead = committing.order == Order::LeaderFirst && machine.has_sent();
+            // A leader that has refused it has shown it to nobody.
+            let ahead = committing.order == Order::LeaderFirst && machine.has_sent() && self.lost.is_some();
             if ahead && matches!(outcome, Outcome::Aborted(_)) {
                 // Whoever was open there may have read what nobody else has: his rows are not to be played, whichever.
                 let touched = Touched::Unknown(Unknown::Statement);
