@@ -225,6 +225,8 @@ fn plan_weight(plan: &Plan) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Transaction;
+    use crate::plan::modes::{Isolation, Modes};
     use crate::plan::policy::{Capturing, Inexact, Policy};
 
     const NOTHING: Context<'_> = Context { catalog: None, search_path: None, converts: Some(false), policy: POLICY };
@@ -259,10 +261,12 @@ mod tests {
     #[test]
     fn literals_that_say_what_is_meant_are_not_masked() {
         let mut cache = PlanCache::new(1 << 20);
-        for (level, serializable) in [("serializable", true), ("read committed", false)] {
+        for (level, isolation) in
+            [("serializable", Isolation::Serializable), ("read committed", Isolation::ReadCommitted)]
+        {
             let plan = plan(&mut cache, &format!("SET default_transaction_isolation = '{level}'"));
-            let isolation = super::super::Transaction::Isolation { serializable: Some(serializable), session: true };
-            assert_eq!(plan.action, Action::Transaction(isolation));
+            let modes = Modes { isolation: Some(isolation), ..Modes::default() };
+            assert_eq!(plan.action, Action::Transaction(Transaction::Modes { modes, session: true }));
         }
     }
 

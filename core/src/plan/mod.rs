@@ -16,7 +16,7 @@
 //! | `heritable` | what leaves nothing on the leader but rows |
 //! | [`kept`] | what leaves advisory locks and settings with its session |
 //! | `copy` | COPY |
-//! | `settings` | SET, RESET, transactions |
+//! | `settings`, [`modes`] | SET, RESET, transactions |
 //! | `ddl`, `alter`, `role` | what goes as text |
 //! | `evaluated` | expressions that each server evaluates when it gets that text |
 //! | `image` | DDL whose rows come from the leader |
@@ -33,6 +33,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, SearchPath};
 use crate::effect::RowEffect;
 use crate::fault::Fault;
+use crate::plan::modes::Modes;
 
 mod alter;
 mod block;
@@ -47,6 +48,7 @@ mod heritable;
 mod image;
 pub mod kept;
 mod materialized;
+pub mod modes;
 pub mod objects;
 pub mod policy;
 mod refuse;
@@ -233,9 +235,8 @@ pub enum Action {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transaction {
-    /// `serializable`: what the statement itself says of the isolation level, if anything.
     Begin {
-        serializable: Option<bool>,
+        modes: Modes,
         /// What its CommandComplete says.
         tag: &'static str,
     },
@@ -255,8 +256,8 @@ pub enum Transaction {
         name: String,
     },
     /// SET TRANSACTION / SET SESSION CHARACTERISTICS / SET transaction_isolation …
-    Isolation {
-        serializable: Option<bool>,
+    Modes {
+        modes: Modes,
         session: bool,
     },
 }

@@ -1,12 +1,11 @@
 //! SET and RESET, and the statements that begin and end transactions.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{
-    DefElem, Node, TransactionStmt, TransactionStmtKind as Kind, VariableSetKind, VariableSetStmt,
-};
+use pg_query::protobuf::{Node, TransactionStmt, TransactionStmtKind as Kind, VariableSetKind, VariableSetStmt};
 
 use super::calls;
 use super::heritable;
+use super::modes::{Isolation, Modes};
 use super::refuse;
 use super::{Action, Leaves, Marks, Memory, Plan, Transaction};
 use crate::catalog::builtin::WATCHED_SETTINGS;
@@ -17,10 +16,8 @@ pub fn transaction(statement: &TransactionStmt) -> Plan {
     let chain = statement.chain;
     let name = statement.savepoint_name.clone();
     let transaction = match statement.kind() {
-        Kind::TransStmtBegin => Transaction::Begin { serializable: isolation(&statement.options), tag: "BEGIN" },
-        Kind::TransStmtStart => {
-            Transaction::Begin { serializable: isolation(&statement.options), tag: "START TRANSACTION" }
-        }
+        Kind::TransStmtBegin => Transaction::Begin { modes: Modes::read(&statement.options), tag: "BEGIN" },
+        Kind::TransStmtStart => Transaction::Begin { modes: Modes::read(&statement.options), tag: "START TRANSACTION" },
         Kind::TransStmtCommit => Transaction::Commit { chain },
         Kind::TransStmtRollback => Transaction::Rollback { chain },
         Kind::TransStmtSavepoint => Transaction::Savepoint { name },
@@ -34,19 +31,7 @@ pub fn transaction(statement: &TransactionStmt) -> Plan {
     Plan { leaves, ..Action::Transaction(transaction).into() }
 }
 
-/// What a list of transaction modes says of the isolation level.
-fn isolation(modes: &[Node]) -> Option<bool> {
-    modes.iter().rev().find_map(|mode| match &mode.node {
-        Some(NodeEnum::DefElem(mode)) if mode.defname == "transaction_isolation" => serializable(mode),
-        _ => None,
-    })
-}
-
-fn serializable(mode: &DefElem) -> Option<bool> {
-    mode.arg.as_deref().and_then(literal).map(|level| level.eq_ignore_ascii_case("serializable"))
-}
-
-fn literal(node: &Node) -> Option<&str> {
+pub(super) fn literal(node: &Node) -> Option<&str> {
     use pg_query::protobuf::a_const::Val;
     match &node.node {
         Some(NodeEnum::AConst(constant)) => match constant.val.as_ref()? {
@@ -71,14 +56,14 @@ pub fn set(statement: &VariableSetStmt) -> Plan {
         statement.kind(),
         VariableSetKind::VarReset | VariableSetKind::VarResetAll | VariableSetKind::VarSetDefault
     );
-    let level = value.map(|v| v.eq_ignore_ascii_case("serializable"));
+    let level = Modes { isolation: value.and_then(Isolation::named), ..Modes::default() };
     let action = match name.as_str() {
-        "transaction" => isolation_of(isolation(&statement.args), false),
-        "session characteristics" => isolation_of(isolation(&statement.args), true),
+        "transaction" => modes(Modes::read(&statement.args), false),
+        "session characteristics" => modes(Modes::read(&statement.args), true),
         // A snapshot of another transaction: it concerns the leader alone.
         "transaction snapshot" => return Action::Leader.into(),
-        "transaction_isolation" => isolation_of(level, false),
-        "default_transaction_isolation" => isolation_of(level, !statement.is_local),
+        "transaction_isolation" => modes(level, false),
+        "default_transaction_isolation" => modes(level, !statement.is_local),
         "session_authorization" if resets => Action::Leader,
         "standard_conforming_strings" if resets || value.is_some_and(is_on) => Action::Leader,
         "session_replication_role" if resets || value.is_some_and(|v| v.eq_ignore_ascii_case("origin")) => {
@@ -93,8 +78,8 @@ pub fn set(statement: &VariableSetStmt) -> Plan {
     Plan { marks, memory, leaves, ..action.into() }
 }
 
-fn isolation_of(serializable: Option<bool>, session: bool) -> Action {
-    Action::Transaction(Transaction::Isolation { serializable, session })
+fn modes(modes: Modes, session: bool) -> Action {
+    Action::Transaction(Transaction::Modes { modes, session })
 }
 
 fn is_on(value: &str) -> bool {

@@ -49,8 +49,10 @@ impl Session {
             (What::Ready(ready), backend::READY_FOR_QUERY) => {
                 let ready = *ready;
                 self.leader_ready(Status::read(frame.body())?);
-                if ready == Ready::Segment {
-                    self.segment_end();
+                match ready {
+                    Ready::Segment if self.segment.unchains => self.unchain(),
+                    Ready::Segment => self.segment_end(),
+                    Ready::Ours => {}
                 }
                 false
             }
@@ -77,7 +79,7 @@ impl Session {
                 true
             }
             (What::Raw { done, .. }, backend::COMMAND_COMPLETE) if self.commits_what_was_lost(done) => {
-                self.tell_loss();
+                self.tell_loss(done);
                 true
             }
             (What::Raw { .. }, backend::COMMAND_COMPLETE) => {
@@ -118,6 +120,9 @@ impl Session {
 
     /// A FunctionCall may have stood in a block of ours.
     fn raw_ended(&mut self, failed: bool) {
+        if self.segment.unchains {
+            return self.unchain();
+        }
         if self.block != Block::Wrapped {
             return self.finish_segment(self.status);
         }
@@ -269,7 +274,7 @@ impl Session {
             Execution::Own(purpose) => self.asked(purpose),
             Execution::Pass { done } if self.commits_what_was_lost(&done) => {
                 self.apply(&done);
-                self.tell_loss();
+                self.tell_loss(&done);
                 self.segment_failed();
             }
             Execution::Pass { done } => {

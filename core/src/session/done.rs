@@ -10,6 +10,7 @@ use crate::auth::md5::Md5Digest;
 use crate::auth::scram::{ITERATIONS, Keys};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
+use crate::plan::modes::Modes;
 use crate::plan::{Action, Ddl, Marks, Plan, Transaction, Write};
 use crate::quote::quote_literal;
 use crate::reply::{Done, Note, Rows, Share, Source, WriteExecution};
@@ -96,13 +97,16 @@ impl Session {
 
     fn apply_transaction(&mut self, transaction: &Transaction) {
         match transaction {
-            Transaction::Begin { serializable, .. } => {
+            Transaction::Begin { modes, .. } => {
                 self.told_block = Block::Explicit;
-                self.judge(*serializable);
+                self.enter(*modes);
             }
             Transaction::Commit { chain } | Transaction::Rollback { chain } => {
                 if matches!(transaction, Transaction::Commit { .. }) && self.status != Status::Failed {
                     self.learn();
+                }
+                if matches!(transaction, Transaction::Rollback { .. }) {
+                    self.instead = None;
                 }
                 self.end_unit_before(*chain);
                 self.told_block = if *chain { Block::Explicit } else { Block::None };
@@ -124,13 +128,13 @@ impl Session {
                     self.cut(mark);
                 }
             }
-            Transaction::Isolation { serializable, session: true } => {
-                self.serializable_by_default = serializable.unwrap_or(self.serializable_by_default);
+            Transaction::Modes { modes, session: true } => {
+                self.serializable_by_default = modes.serializable().unwrap_or(self.serializable_by_default);
                 // It may be rolled back, or reset to what is not known: it is asked before the next write.
                 self.unit.renames = true;
                 self.forget_names();
             }
-            Transaction::Isolation { serializable, session: false } => self.judge(*serializable),
+            Transaction::Modes { modes, session: false } => self.enter(*modes),
         }
     }
 
@@ -143,8 +147,9 @@ impl Session {
     }
 
     /// Only the leader can judge a serializable transaction: it commits first.
-    fn judge(&mut self, serializable: Option<bool>) {
-        match serializable {
+    fn enter(&mut self, modes: Modes) {
+        self.unit.modes.then(modes);
+        match modes.serializable() {
             Some(true) => self.unit.order = Order::LeaderFirst,
             Some(false) => self.unit.order = Order::FollowersFirst,
             None => {}

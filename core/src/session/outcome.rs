@@ -91,13 +91,10 @@ impl Session {
         match committing.via {
             CommitVia::Segment => self.finish_segment(Status::Idle),
             CommitVia::Script { .. } | CommitVia::Utility(_) => {
-                let mut complete = bytes::BytesMut::new();
-                backend::command_complete(&mut complete, tag);
-                self.tell(|_| ());
-                self.untold.done(&complete);
-                if gone && !chains && self.script_is_over() {
-                    // It is not to be said of it that it was lost, should the next leader go as well.
-                    self.finish_segment(Status::Idle);
+                // Now, for it is not to be said of it that it was lost, should the next leader go as well.
+                self.tell(|out| backend::command_complete(out, tag));
+                if gone && self.script_is_over() {
+                    self.finish_segment(self.status);
                 } else {
                     self.after_script_commit();
                 }

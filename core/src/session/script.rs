@@ -277,7 +277,7 @@ impl Session {
                 self.tell(|out| notice::warning(out, &none));
                 return None;
             }
-            Transaction::Isolation { .. } => return None,
+            Transaction::Modes { .. } => return None,
             Transaction::Commit { chain: true } => "COMMIT AND CHAIN",
             Transaction::Rollback { chain: true } => "ROLLBACK AND CHAIN",
             Transaction::Savepoint { .. } => "SAVEPOINT",

@@ -104,6 +104,8 @@ pub(super) struct Segment {
     pub flushed: bool,
     /// A statement was sent that may change what later ones mean.
     pub unsettled: bool,
+    /// The client was told an error for its COMMIT AND CHAIN, after which no transaction is open.
+    pub unchains: bool,
 }
 
 /// What the client has sent of a segment as long as it can be run again: it is not too much, and nothing was told of it.

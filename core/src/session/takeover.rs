@@ -265,7 +265,8 @@ impl Session {
         let block = self.lost.as_ref().is_some_and(|lost| lost.block);
         // Of one that has failed the client knows already.
         let unknown = self.status != Status::Failed || self.unit.diary.has_savepoints();
-        self.end_unit();
+        // One may be chained to it.
+        self.end_unit_before(block);
         if block {
             self.binds(LOST);
         }
@@ -332,7 +333,7 @@ impl Session {
             }
         } else if lost.block && self.told_block == Block::Explicit {
             // The block goes on as what it is: failed. So the leader itself gives the right answers in it.
-            self.own_query(b"BEGIN", Own::Memory);
+            self.own_query(format!("BEGIN{}", self.unit.modes).as_bytes(), Own::Memory);
             self.own_query(b"lockstep: the transaction was lost with its server", Own::Memory);
         }
         self.gate = Gate::Drain;
@@ -344,10 +345,17 @@ impl Session {
         self.instead.is_some() && matches!(done.note, Note::Transaction(Transaction::Commit { .. }))
     }
 
-    pub(super) fn tell_loss(&mut self) {
+    pub(super) fn tell_loss(&mut self, done: &Done) {
+        self.segment.unchains = matches!(done.note, Note::Transaction(Transaction::Commit { chain: true }));
         if let Some(fault) = self.instead.take() {
             self.tell(|out| notice::error(out, &fault));
         }
+    }
+
+    /// A COMMIT AND CHAIN that fails begins no transaction, but to the leader it has not failed.
+    pub(super) fn unchain(&mut self) {
+        self.segment.synced = true;
+        self.own_query(b"ROLLBACK", Own::Rollback);
     }
 
     pub fn not_dialled(&mut self, fault: &Fault) {

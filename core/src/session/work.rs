@@ -9,6 +9,7 @@ use super::{Action, Session};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
 use crate::heirs::Heir;
+use crate::plan::modes::Modes;
 use crate::plan::watch::Watch;
 use crate::plan::{Captured, Memory};
 use crate::reply::Source;
@@ -26,6 +27,7 @@ pub(super) struct Unit {
     pub captured: Option<Arc<Captured>>,
     /// A statement of it ran text, and what was deferred may.
     pub watch: Option<Watch>,
+    pub modes: Modes,
     pub order: Order,
     /// A statement has been sent that may have done what is not known, DDL too.
     pub waived: bool,
@@ -72,6 +74,7 @@ impl Default for Unit {
             deferrable: false,
             captured: None,
             watch: None,
+            modes: Modes::default(),
             order: Order::FollowersFirst,
             waived: false,
             own_schema: false,
@@ -129,10 +132,10 @@ impl Session {
 
     /// The same, but a `chained` one follows at once, with the characteristics of the one that ends (documentation, "COMMIT").
     pub(super) fn end_unit_before(&mut self, chained: bool) {
-        let (order, bound) = (self.unit.order, self.unit.bound);
+        let (modes, order, bound) = (self.unit.modes, self.unit.order, self.unit.bound);
         self.end_unit();
         if chained {
-            (self.unit.order, self.unit.bound) = (order, bound);
+            (self.unit.modes, self.unit.order, self.unit.bound) = (modes, order, bound);
         }
     }
 

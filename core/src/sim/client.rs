@@ -232,16 +232,6 @@ impl Client {
     fn ready(&mut self, status: Status) -> Result<(), String> {
         let unheard = self.unheard();
         let Some(unit) = self.units.last_mut() else { return Ok(()) };
-        if self.failed
-            && status == Status::InTransaction
-            && self.asked.iter().any(|(_, asked)| *asked == Meaning::Chain)
-        {
-            // It had been lost, and so is what was to follow it, though that is open.
-            unit.outcome = Outcome::Aborted;
-            self.begin();
-            self.plan = vec![Request::one("ROLLBACK", Meaning::Rollback)];
-            return Ok(());
-        }
         if !self.failed && self.answered != self.asked.len() {
             return Err(format!("it was answered {} of {} statements", self.answered, self.asked.len()));
         }

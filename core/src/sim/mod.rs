@@ -46,9 +46,6 @@
 //! a sequence, on a node that lives. The server goes on with the statement, and the followers' sequence stays behind until
 //! the next statement that draws.
 //!
-//! Known, and not played: AND CHAIN at the end of a transaction that was lost with its leader begins one on the next leader,
-//! at READ COMMITTED whatever the lost one had. The client has been told 40001, and here it rolls that back.
-//!
 //! The tests are in `core/tests/world.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -91,7 +91,7 @@ impl Leader {
     }
 
     fn refuse_if_failed(&self, sql: &str) -> std::result::Result<(), Fault> {
-        if self.failed && !["COMMIT", "ROLLBACK"].contains(&sql) {
+        if self.failed && !["COMMIT", "ROLLBACK"].iter().any(|end| sql.starts_with(end)) {
             return Err(Fault::error(SqlState::IN_FAILED_TRANSACTION, "the transaction is aborted"));
         }
         Ok(())
@@ -253,12 +253,14 @@ impl Leader {
         }
     }
 
-    fn end_block(&mut self, commit: bool) {
+    fn end_block(&mut self, commit: bool, sql: &str) {
+        let chained = self.block && sql.ends_with("AND CHAIN");
         if !commit || self.failed {
             self.open.clear();
         }
         (self.block, self.failed) = (false, false);
         self.commit();
+        self.block = chained;
     }
 
     fn run(&mut self, sql: &str) -> std::result::Result<Result, Fault> {
@@ -268,12 +270,10 @@ impl Leader {
         match result.command {
             "BEGIN" => self.block = true,
             "COMMIT" => {
-                let chained = self.block && sql.ends_with("AND CHAIN");
-                self.end_block(true);
-                self.block = chained;
+                self.end_block(true, sql);
                 result.command = if failed { "ROLLBACK" } else { "COMMIT" };
             }
-            "ROLLBACK" => self.end_block(false),
+            "ROLLBACK" => self.end_block(false, sql),
             _ if failed => self.refuse_if_failed(sql)?,
             "PREPARE" => {
                 let (name, inner) = sql["PREPARE ".len()..].split_once(" AS ").expect("PREPARE name AS …");

@@ -172,6 +172,64 @@ fn the_commit_of_a_transaction_that_was_lost_is_an_error_and_ends_the_block() {
 }
 
 #[test]
+fn the_commit_and_chain_of_a_transaction_that_was_lost_is_an_error_and_begins_none() {
+    for (way, told_as) in [("by query", "EZ"), ("extended", "12EZ"), ("in a string", "EZ")] {
+        let mut stage = Stage::new();
+        stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)")).sends(query(TIE));
+        stage.settle();
+        stage.leader_dies();
+        match way {
+            "by query" => stage.sends(query("COMMIT AND CHAIN")),
+            "extended" => stage.sends(executes("COMMIT AND CHAIN", 0)).sends(frontend::sync),
+            _ => stage.sends(query("COMMIT AND CHAIN; SELECT 1")),
+        };
+        let told = stage.settle();
+        assert_eq!(tags(&told), told_as, "{way}");
+        assert!(String::from_utf8_lossy(&told).contains("40001"), "{way}");
+        assert_eq!(told.last(), Some(&b'I'), "{way}");
+        let told = stage.sends(query("INSERT INTO tree VALUES (2)")).settle();
+        assert_eq!(tags(&told), "CZ", "{way}");
+        assert_eq!(told.last(), Some(&b'I'), "{way}");
+    }
+}
+
+#[test]
+fn what_is_chained_to_a_transaction_that_was_lost_has_its_modes_and_is_not_lost() {
+    const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    for early in [true, false] {
+        let mut stage = Stage::new();
+        stage.sends(query(BEGIN)).sends(query("SELECT 1")).settle();
+        stage.leader_dies();
+        if early {
+            // The client knows it.
+            assert_eq!(tags(&stage.sends(query("SELECT 1")).settle()), "EZ");
+        }
+        let told = stage.sends(query("ROLLBACK AND CHAIN")).settle();
+        assert_eq!((tags(&told).as_str(), told.last()), ("CZ", Some(&b'T')));
+        assert!(stage.leader.queries.iter().any(|sql| sql == BEGIN), "{:?}", stage.leader.queries);
+        let told = stage.sends(query("SELECT 1")).sends(query("COMMIT")).settle();
+        assert_eq!(commands(&told), ["SELECT 1", "COMMIT"]);
+        goes_on(&mut stage);
+    }
+}
+
+/// The next leader dies before the client was sent the answer.
+#[test]
+fn a_commit_that_the_follower_has_made_is_told_though_the_transaction_that_is_chained_to_it_is_lost_twice() {
+    let mut stage = Stage::new();
+    stage.sends(query("BEGIN")).sends(query("INSERT INTO tree VALUES (1)")).sends(query("COMMIT AND CHAIN"));
+    until_the_follower_has_committed(&mut stage);
+    stage.leader_dies();
+    while !stage.events.contains(&Event::Dialled) {
+        assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)));
+    }
+    stage.session.leader_lost("it closed the connection".into());
+    stage.settle();
+    assert_eq!(commands(&stage.told), ["BEGIN", "INSERT 0 1", "COMMIT"]);
+    assert!(!String::from_utf8_lossy(&stage.told).contains("40001"));
+}
+
+#[test]
 fn what_follows_the_commit_of_a_lost_transaction_in_its_string_is_not_run() {
     for rest in [query("COMMIT; INSERT INTO tree VALUES (2)"), query("COMMIT; SELECT 1")] {
         let mut stage = Stage::new();

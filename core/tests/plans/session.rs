@@ -1,4 +1,5 @@
 use lockstep_core::plan::kept::{Argument, Locking};
+use lockstep_core::plan::modes::{Isolation, Modes};
 use lockstep_core::plan::{Action, Kept, Leaves, Memory, Transaction};
 
 use crate::{assert_captured, assert_leader, assert_refused, assert_refused_under, plan, script};
@@ -9,28 +10,37 @@ fn transactions_are_told_apart() {
         Action::Transaction(transaction) => transaction.clone(),
         other => panic!("{sql}: {other:?}"),
     };
-    assert_eq!(transaction("BEGIN"), Transaction::Begin { serializable: None, tag: "BEGIN" });
-    assert_eq!(
-        transaction("START TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY"),
-        Transaction::Begin { serializable: Some(true), tag: "START TRANSACTION" }
-    );
-    assert_eq!(
-        transaction("BEGIN ISOLATION LEVEL REPEATABLE READ"),
-        Transaction::Begin { serializable: Some(false), tag: "BEGIN" }
-    );
+    assert_eq!(transaction("BEGIN"), Transaction::Begin { modes: Modes::default(), tag: "BEGIN" });
+    for (words, isolation, read_only, deferrable) in [
+        (" ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE", Some(Isolation::Serializable), Some(true), Some(true)),
+        (" ISOLATION LEVEL REPEATABLE READ", Some(Isolation::RepeatableRead), None, None),
+        (" READ WRITE NOT DEFERRABLE", None, Some(false), Some(false)),
+    ] {
+        let modes = Modes { isolation, read_only, deferrable };
+        let begin = Transaction::Begin { modes, tag: "START TRANSACTION" };
+        assert_eq!(transaction(&format!("START TRANSACTION{words}")), begin);
+        assert_eq!(modes.to_string(), words);
+    }
     assert_eq!(transaction("END AND CHAIN"), Transaction::Commit { chain: true });
     assert_eq!(transaction("ABORT"), Transaction::Rollback { chain: false });
     assert_eq!(transaction("SAVEPOINT a"), Transaction::Savepoint { name: "a".into() });
     assert_eq!(transaction("ROLLBACK TO a"), Transaction::RollbackTo { name: "a".into() });
     assert_eq!(transaction("RELEASE a"), Transaction::Release { name: "a".into() });
-    let isolation = |serializable, session| Transaction::Isolation { serializable, session };
-    assert_eq!(transaction("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), isolation(Some(true), false));
+    let isolation =
+        |level, session| Transaction::Modes { modes: Modes { isolation: Some(level), ..Modes::default() }, session };
+    assert_eq!(transaction("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), isolation(Isolation::Serializable, false));
     assert_eq!(
         transaction("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
-        isolation(Some(true), true)
+        isolation(Isolation::Serializable, true)
     );
-    assert_eq!(transaction("SET default_transaction_isolation = 'serializable'"), isolation(Some(true), true));
-    assert_eq!(transaction("SET default_transaction_isolation TO 'read committed'"), isolation(Some(false), true));
+    assert_eq!(
+        transaction("SET default_transaction_isolation = 'serializable'"),
+        isolation(Isolation::Serializable, true)
+    );
+    assert_eq!(
+        transaction("SET default_transaction_isolation TO 'read committed'"),
+        isolation(Isolation::ReadCommitted, true)
+    );
     assert_refused("PREPARE TRANSACTION 'x'", "prepared transactions");
     assert_refused("COMMIT PREPARED 'x'", "prepared transactions");
 }
