@@ -44,7 +44,7 @@ pub mod takeover;
 
 pub use change::{Configured, Event, Refusal};
 pub use intake::Intake;
-pub use lineage::{ClusterId, Lineage};
+pub use lineage::{ClusterId, Kinship, Lineage};
 pub use membership::{Member, MemberState, Membership};
 pub use opening::Record;
 

@@ -92,6 +92,12 @@ impl Cluster {
     /// Commits are held: what is left is to level sequences and to say that all is in order.
     pub async fn finish(&self) {
         let membership = self.shared.membership.load_full();
+        if membership.leader().is_none() {
+            // As after a crash: of what was under way when the last node was lost, some nodes may have more than others.
+            return tracing::warn!(
+                "nobody leads; the next start will settle what was under way when the last node was lost"
+            );
+        }
         match self.leveller.level_marked(&membership).await {
             Ok(true) => self.registry.mark_clean().await,
             Ok(false) => tracing::error!("sequences are still being drawn from; the next start will compare the nodes"),

@@ -21,7 +21,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const EXECUTING: &str = "SELECT g.pid, left(g.query, 200) FROM pg_stat_activity g, pg_stat_activity us \
     WHERE us.pid = pg_backend_pid() AND g.pid <> us.pid AND g.backend_type = 'client backend' \
       AND (g.state <> 'idle' OR g.application_name = 'lockstep follower') \
-      AND ($1 OR g.client_addr IS NOT DISTINCT FROM us.client_addr) AND g.backend_start < us.backend_start";
+      AND ($1 OR g.application_name = 'lockstep follower' OR g.client_addr IS NOT DISTINCT FROM us.client_addr) \
+      AND g.backend_start < us.backend_start";
 
 const SLOTS: &str = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
     WHERE slot_name ~ '^lockstep_recover_' AND NOT active";

@@ -82,8 +82,7 @@ impl Cluster {
         };
         let now = clock::unix_seconds();
         loop {
-            let (decision, alone) = self.decide(known.as_ref(), &mut seen, now).await;
-            match decision {
+            match self.decide(known.as_ref(), &mut seen, now).await {
                 Opening::Refuse { why } => return Err(StartFault::Refused(why)),
                 Opening::Wait { record, why } => {
                     if waiting.as_ref() != Some(&why) {
@@ -97,7 +96,7 @@ impl Cluster {
                     *waiting = None;
                     let leader = record.membership.leader().map_or(0, |leader| usize::from(leader.0));
                     let former = known.as_ref().filter(|_| ghosts == Ghosts::Here);
-                    let ready = self.make_ready(former, &record.membership, &compare, alone, jump);
+                    let ready = self.make_ready(former, &record.membership, &compare, jump);
                     let settled = tokio::select! {
                         settled = Box::pin(ready) => Ok(settled),
                         why = self.falls_silent(leader) => Err(why),
@@ -127,16 +126,9 @@ impl Cluster {
 
     /// What comes before the first client: what was under way is brought to one state, and the leader's sequences pass what
     /// was given out. Whether the nodes that are to be compared are equal by that.
-    async fn make_ready(
-        &self,
-        former: Option<&Record>,
-        next: &Membership,
-        compare: &[NodeId],
-        alone: bool,
-        jump: bool,
-    ) -> bool {
+    async fn make_ready(&self, former: Option<&Record>, next: &Membership, compare: &[NodeId], jump: bool) -> bool {
         let settled = match former {
-            Some(former) if !compare.is_empty() => self.settle(former, next, compare, alone, jump).await,
+            Some(former) if !compare.is_empty() => self.settle(former, next, compare, jump).await,
             _ => false,
         };
         if !settled && jump {
@@ -168,9 +160,9 @@ impl Cluster {
         Err("it fell silent while the proxy made ready to serve".into())
     }
 
-    /// Who serves, and whether nothing of a former proxy is left. A leader that answered a moment ago and lets nobody in any
-    /// more counts as silent: else it would lead and serve nobody, and the others would be out for its sake.
-    async fn decide(&self, known: Option<&Record>, seen: &mut [Sighting], now: u64) -> (Opening, bool) {
+    /// Who serves. A node that answered a moment ago counts as silent when it lets nobody in any more, for it would lead and
+    /// serve nobody; and when something of a former proxy is left on it, which may yet commit what no other node has.
+    async fn decide(&self, known: Option<&Record>, seen: &mut [Sighting], now: u64) -> Opening {
         let new_id = || ClusterId::from_random(entropy::bytes());
         loop {
             let decision = match known.cloned() {
@@ -178,12 +170,13 @@ impl Cluster {
                 Some(record) => opening::reopen(record, seen, now),
                 None => opening::first(self.unknown(now), new_id(), seen, now),
             };
-            let Opening::Serve { record, ghosts, .. } = &decision else { return (decision, true) };
-            let (alone, silent) = self.lay_ghosts(*ghosts, seen).await;
-            let leader = record.membership.leader().map(|leader| usize::from(leader.0));
-            match silent.into_iter().find(|(position, _)| Some(*position) == leader) {
-                Some((position, why)) => seen[position] = Sighting::Silent(why),
-                None => return (decision, alone),
+            let Opening::Serve { ghosts, .. } = &decision else { return decision };
+            let haunted = self.lay_ghosts(*ghosts, seen).await;
+            if haunted.is_empty() {
+                return decision;
+            }
+            for (position, why) in haunted {
+                seen[position] = Sighting::Silent(why);
             }
         }
     }
@@ -211,32 +204,22 @@ impl Cluster {
         }
     }
 
-    /// On every node that serves or is to be compared. Whether nothing of a former proxy is left; and who does not answer.
-    async fn lay_ghosts(&self, whose: Ghosts, seen: &[Sighting]) -> (bool, Vec<(usize, String)>) {
+    /// On every node that serves or is to be compared. The nodes on which something of a former proxy may be left, and why.
+    async fn lay_ghosts(&self, whose: Ghosts, seen: &[Sighting]) -> Vec<(usize, String)> {
         if whose == Ghosts::None {
-            return (true, Vec::new());
+            return Vec::new();
         }
         let nodes = self.shared.config.nodes.iter().zip(seen).enumerate();
         let there = nodes.filter(|(_, (_, seen))| matches!(seen, Sighting::Seen(_)));
         let laid = there.map(|(position, (node, _))| async move {
             // On a connection of its own: it sees whatever has come before it.
-            let line = self.dial(position, node).await;
-            let dialled = line.as_ref().map_err(ServiceFault::observation).map(drop);
-            let laid = match line {
+            let laid = match self.dial(position, node).await {
                 Ok(line) => ghosts::lay(&line, &node.name, whose).await,
                 Err(fault) => Err(fault),
             };
-            let laid = laid.inspect_err(|fault| {
-                tracing::error!(node = node.name, %fault, "statements of the former proxy may still run");
-            });
-            let silent = match dialled {
-                Err(Observation::Silent(why) | Observation::Down(why)) => Some((position, why)),
-                _ => None,
-            };
-            (laid.is_ok(), silent)
+            laid.err().map(|fault| (position, format!("statements of the former proxy may still run on it: {fault}")))
         });
-        let (laid, silent): (Vec<bool>, Vec<_>) = join_all(laid).await.into_iter().unzip();
-        (laid.into_iter().all(|laid| laid), silent.into_iter().flatten().collect())
+        join_all(laid).await.into_iter().flatten().collect()
     }
 
     /// As patient as health is: a busy server may let nobody in for a while, but answers on what is open.

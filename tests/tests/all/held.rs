@@ -10,6 +10,7 @@ use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::process;
 use lockstep_tests::raw::Client;
+use lockstep_tests::relay::Relay;
 use lockstep_tests::users::APP;
 use lockstep_tests::wait;
 use nix::sys::signal::{Signal, kill};
@@ -210,6 +211,22 @@ fn clients_that_have_waited_long_enough_for_the_last_node_get_57p03() {
     let refused = Client::try_connect(&cluster.proxy.address(), &APP, "postgres", &[]).expect_err("nobody serves");
     assert_eq!(refused.state(), "57P03");
     assert!(asked.elapsed() < SOON / 2, "{:?}", asked.elapsed());
+}
+
+/// Some nodes may have what others have not, of the commits that were under way.
+#[test]
+fn an_orderly_stop_while_nobody_serves_is_not_taken_for_one_that_left_the_nodes_equal() {
+    let mut cluster = Cluster::builder(2).relayed().start();
+    furnish(&cluster, "shop");
+    cluster.relays.iter().for_each(Relay::cut);
+    cluster.proxy.wait_for_states(&["unreachable", "unreachable"], SOON);
+    assert!(cluster.proxy.terminate().success());
+    cluster.relays.iter().for_each(Relay::mend);
+    cluster.proxy.restart();
+    cluster.proxy.wait_for_states(&["active", "active"], SOON);
+    let log = cluster.proxy.log();
+    assert!(log.contains("the journal has settled") || log.contains("comparing with the leader"), "{log}");
+    assert!(!log.contains("the proxy had stopped in order"), "{log}");
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
-use lockstep_tests::proxy::Proxy;
+use lockstep_tests::proxy::{NodeEntry, Proxy};
 use lockstep_tests::raw::Client;
 use lockstep_tests::users::APP;
-use lockstep_tests::{process, wait};
+use lockstep_tests::{port, process, wait};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -90,6 +90,43 @@ fn a_takeover_is_refused_while_another_proxy_serves_and_where_writes_are_known_t
     cluster.proxy.restart();
     cluster.proxy.wait_for_states(&["degraded", "active"], SOON);
     assert_eq!(cluster.proxy.connect_as(&APP, "careful").value("SELECT count(*) FROM t"), "1");
+}
+
+/// The first machine's proxy has gone on alone, and so has the other one's.
+#[test]
+fn a_recovery_does_not_destroy_what_another_proxy_serves_or_has_served_since() {
+    let cluster = Cluster::builder(2).relayed().start();
+    cluster.create_database("split");
+    cluster.connect("split").query("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    cluster.relays[1].cut();
+    cluster.proxy.wait_for_states(&["active", "degraded"], SOON);
+    let mut twin = cluster.proxy.twin();
+    let entry = |node: usize, address: String| NodeEntry {
+        name: format!("node{node}"),
+        address,
+        data_directory: cluster.nodes[node].data_dir().to_owned(),
+    };
+    let nobody = format!("127.0.0.1:{}", port::free());
+    twin.configure(vec![entry(0, nobody), entry(1, cluster.nodes[1].address())]);
+    let taken = twin.run(&["takeover", "--node", "node1", "--yes", "--exit"]);
+    assert!(taken.status.success(), "{}", process::said(&taken));
+    twin.launch();
+    twin.wait_until_it_serves();
+    twin.connect_as(&APP, "split").query("INSERT INTO t VALUES (2)");
+
+    cluster.relays[1].mend();
+    for (meanwhile, reason) in
+        [("serves", "another proxy serves node1"), ("is gone", "another proxy has served node1 since")]
+    {
+        if meanwhile == "is gone" {
+            twin.kill9();
+        }
+        let refused = cluster.proxy.run(&["recover", "node1"]);
+        assert_eq!(refused.status.code(), Some(1), "{}", process::said(&refused));
+        assert!(process::said(&refused).contains(reason), "{}", process::said(&refused));
+    }
+    assert_eq!(cluster.nodes[1].connect("split").value("SELECT count(*) FROM t"), "2");
+    cluster.proxy.wait_for_states(&["active", "degraded"], SOON);
 }
 
 #[test]

@@ -8,14 +8,16 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use lockstep_core::cluster::recovery::{self, Step, Undo};
-use lockstep_core::cluster::{Event, MemberState};
-use lockstep_core::id::NodeId;
+use lockstep_core::cluster::{Event, Kinship, MemberState};
+use lockstep_core::id::{Epoch, NodeId};
 
 use super::actor::Cluster;
 use super::command::Trouble;
+use super::lineage;
 use super::report::Report;
 use crate::clock;
 use crate::config;
+use crate::node::StandingFault;
 
 mod servers;
 mod shell;
@@ -56,6 +58,7 @@ impl Cluster {
                 .hint(format!("say in {} how commands run on its machine", self.shared.config.file.display())));
         };
         let source = self.source().ok_or_else(|| Trouble::new("no node is active that could be copied".into()))?;
+        self.refuse_if_newer(node).await?;
         let how = format!("is being recovered from {}", self.name(source));
         self.registry
             .change(Event::Recover { node, how })
@@ -66,6 +69,32 @@ impl Cluster {
         let step = Cell::new(Step::Inspect);
         let recovery = Recovery { cluster: self, report, node, source, settings, slot, step };
         recovery.carry_out().await
+    }
+
+    /// A recovery destroys what the node holds: not what another proxy serves there, or has written since.
+    async fn refuse_if_newer(&self, node: NodeId) -> Result<(), Trouble> {
+        let (name, limit) = (self.name(node), self.shared.config.health.now().timeout);
+        let line = match self.standings[usize::from(node.0)].line().await {
+            Ok(line) => line,
+            Err(StandingFault::Taken(who)) => {
+                return Err(Trouble::new(format!("another proxy serves {name}: {who}")).hint(
+                    "find out which of the two has the data that counts, and stop the other proxy first".into(),
+                ));
+            }
+            // It does not run, as most that are recovered.
+            Err(_) => return Ok(()),
+        };
+        let (Ok(Some(theirs)), Some(ours)) = (lineage::read(&line, limit).await, self.registry.record().await) else {
+            return Ok(());
+        };
+        match theirs.kinship(&ours.cluster, Epoch(0), ours.membership.epoch) {
+            Kinship::Ahead => Err(Trouble::new(format!(
+                "another proxy has served {name} since: its data is of epoch {}, this proxy's of {}",
+                theirs.epoch.0, ours.membership.epoch.0
+            ))
+            .hint("if what was written there does not count, stop that server, move its data directory away and run this again".into())),
+            Kinship::Same | Kinship::Behind | Kinship::Stranger => Ok(()),
+        }
     }
 
     /// A follower if there is one: the copy then costs the leader nothing.

@@ -27,8 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Why the nodes have to be compared in full.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unsettled {
-    #[error("statements that were under way may still run")]
-    Ghosts,
     #[error("the journal: {0}")]
     NoJournal(#[from] NoJournal),
     #[error("the journal: {0}")]
@@ -61,26 +59,18 @@ impl From<tokio_postgres::Error> for Unsettled {
 
 impl Cluster {
     /// Makes `nodes` equal to the leader of `next`, or all of them to the former leader, and levels their sequences, which
-    /// `jump` before. `alone`: nothing of the former proxy is left. False: the nodes have to be compared.
-    pub(super) async fn settle(
-        &self,
-        known: &Record,
-        next: &Membership,
-        nodes: &[NodeId],
-        alone: bool,
-        jump: bool,
-    ) -> bool {
+    /// `jump` before. Nothing of the former proxy is left on them. False: the nodes have to be compared.
+    pub(super) async fn settle(&self, known: &Record, next: &Membership, nodes: &[NodeId], jump: bool) -> bool {
         let begun = clock::now();
         let settled = async {
-            let units =
-                if alone { self.settle_rows(known, next, nodes).await? } else { return Err(Unsettled::Ghosts) };
+            let units = self.settle_rows(known, next, nodes).await?;
             if jump {
                 self.jump(next).await;
             }
             for node in nodes {
                 self.leveller.level_joining(next, *node).await?;
             }
-            Ok(units)
+            Ok::<_, Unsettled>(units)
         };
         match settled.await {
             Ok(units) => {

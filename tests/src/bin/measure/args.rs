@@ -27,6 +27,9 @@ pub struct Args {
     /// Idle clients
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=5000))]
     pub clients: u16,
+    /// GB of the database that is verified
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub gigabytes: u16,
     /// Only some parts
     #[arg(long, value_name = "PARTS", value_enum, value_delimiter = ',')]
     pub only: Vec<Part>,
@@ -38,6 +41,12 @@ pub enum Part {
     Writes,
     Idle,
     Trips,
+    /// Many rows in one statement
+    Bulk,
+    /// Workers that take jobs with SKIP LOCKED
+    Queue,
+    /// `lockstep verify`
+    Verify,
 }
 
 impl Args {

@@ -1,5 +1,6 @@
 //! One run of pgbench.
 
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 
 use lockstep_tests::programs;
@@ -9,8 +10,19 @@ use lockstep_tests::users::APP;
 pub struct Load {
     pub protocol: &'static str,
     pub clients: u16,
-    pub reads_only: bool,
+    pub work: Work,
     pub seconds: u16,
+}
+
+/// What each client does again and again.
+#[derive(Debug, Clone, Copy)]
+pub enum Work {
+    /// pgbench's TPC-B.
+    Transactions,
+    /// pgbench's SELECT by key.
+    Reads,
+    /// In pgbench's language.
+    Script(&'static str),
 }
 
 /// What a run gave.
@@ -38,10 +50,17 @@ impl Load {
         pgbench.args(["--no-vacuum", "--protocol", self.protocol]);
         pgbench.args(["--client", &self.clients.to_string(), "--jobs", &self.clients.min(2).to_string()]);
         pgbench.args(["--time", &self.seconds.to_string()]);
-        if self.reads_only {
-            pgbench.arg("--select-only");
+        pgbench.args(match self.work {
+            Work::Transactions => &[][..],
+            Work::Reads => &["--select-only"],
+            Work::Script(_) => &["--file", "-"],
+        });
+        pgbench.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pgbench.spawn().expect("start pgbench");
+        if let (Work::Script(script), Some(mut input)) = (self.work, child.stdin.take()) {
+            input.write_all(script.as_bytes()).expect("give pgbench its script");
         }
-        pgbench.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start pgbench")
+        child
     }
 }
 

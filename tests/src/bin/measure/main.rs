@@ -10,22 +10,28 @@
 //! | `load` | one run of pgbench |
 //! | `contest` | two things in turns |
 //! | `rates` | reads and writes |
+//! | `bulk` | many rows in one statement |
+//! | `queue` | workers that take jobs |
+//! | `verify` | `lockstep verify` |
 //! | `idle` | clients that do nothing |
 //! | `trips` | round trips and what a text seen before costs |
 //! | `table` | the lines that are printed |
 
 mod args;
+mod bulk;
 mod contest;
 mod idle;
 mod load;
+mod queue;
 mod rates;
 mod stage;
 mod table;
 mod trips;
+mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{Parser as _, ValueEnum as _};
 
 use args::{Args, Part};
 use stage::Stage;
@@ -45,13 +51,22 @@ fn main() -> ExitCode {
     if args.wants(Part::Trips) {
         trips::measure(&mut table);
     }
-    if [Part::Reads, Part::Writes, Part::Idle].iter().any(|part| args.wants(*part)) {
+    if Part::value_variants().iter().any(|part| *part != Part::Trips && args.wants(*part)) {
         let stage = Stage::set(&args);
         if args.wants(Part::Reads) {
             rates::reads(&stage, &args, &mut table);
         }
         if args.wants(Part::Writes) {
             rates::writes(&stage, &args, &mut table);
+        }
+        if args.wants(Part::Bulk) {
+            bulk::measure(&stage, &args, &mut table);
+        }
+        if args.wants(Part::Queue) {
+            queue::measure(&stage, &args, &mut table);
+        }
+        if args.wants(Part::Verify) {
+            verify::measure(&stage, &args, &mut table);
         }
         if args.wants(Part::Idle) {
             idle::measure(&stage, args.clients, &mut table);

@@ -4,7 +4,7 @@ use lockstep_tests::cluster::Cluster;
 
 use crate::args::Args;
 use crate::contest::{Contest, median};
-use crate::load::{Load, Rate};
+use crate::load::{Load, Rate, Work};
 use crate::stage::{DIRECT, REPLICATED, Stage};
 use crate::table::Table;
 
@@ -66,7 +66,7 @@ fn busy(proxy: &lockstep_tests::proxy::Proxy) -> f64 {
 }
 
 pub fn reads(stage: &Stage, args: &Args, table: &mut Table) {
-    let load = |protocol| Load { protocol, clients: 8, reads_only: true, seconds: args.seconds };
+    let load = |protocol| Load { protocol, clients: 8, work: Work::Reads, seconds: args.seconds };
     let mut entries = ["simple", "prepared"].map(|protocol| Entry::new(load(protocol), 0.95));
     run(args, &mut entries, &stage.cluster, |load| load.run(stage.bouncer_port(), REPLICATED).tps);
     table.heading("Reads a second, pgbench -S", "  Lockstep   PgBouncer    ratio  proxy µs/tx");
@@ -77,7 +77,7 @@ pub fn writes(stage: &Stage, args: &Args, table: &mut Table) {
     let kinds = [(8, 0.85), (1, 0.8)];
     let all = kinds.iter().flat_map(|(clients, target)| {
         ["simple", "extended", "prepared"].map(|protocol| {
-            let load = Load { protocol, clients: *clients, reads_only: false, seconds: args.seconds };
+            let load = Load { protocol, clients: *clients, work: Work::Transactions, seconds: args.seconds };
             Entry::new(load, *target)
         })
     });

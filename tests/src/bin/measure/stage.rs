@@ -42,7 +42,7 @@ impl Stage {
             .start();
         cluster.create_database(REPLICATED);
         load::initialize(cluster.proxy.port(), REPLICATED, args.scale);
-        if args.wants(Part::Writes) {
+        if [Part::Writes, Part::Bulk, Part::Queue].iter().any(|part| args.wants(*part)) {
             for node in &cluster.nodes {
                 create_database(node, DIRECT);
                 load::initialize(node.port(), DIRECT, args.scale);
