@@ -7,8 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use lockstep_core::wire::frontend;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
+use lockstep_tests::postgres::Disk;
 use lockstep_tests::raw::Client;
 use lockstep_tests::relay::Relay;
 use lockstep_tests::wait;
@@ -312,4 +314,26 @@ fn a_leader_that_answers_a_new_proxy_and_then_lets_nobody_in_does_not_lead() {
     cluster.proxy.restart();
     assert_eq!(cluster.proxy.node_states(), ["degraded", "active"]);
     cluster.connect("app").query(CHANGES);
+}
+
+/// Its commit may yet come about there, and nowhere else.
+#[test]
+fn a_node_on_which_the_former_proxys_commit_hangs_is_not_let_in() {
+    let disks = [Disk::new(), Disk::new()];
+    let mut cluster = Cluster::builder(2).disks(&disks).proxy_setting("health", "disk_timeout = \"60s\"").start();
+    cluster.create_database("app");
+    cluster.connect("app").query("CREATE TABLE t (id int PRIMARY KEY)");
+    disks[1].stands_still();
+    let mut client = cluster.connect("app");
+    client.put(|out| frontend::query(out, b"INSERT INTO t VALUES (1)")).flush();
+    let mut node = cluster.nodes[1].connect("app");
+    let hangs =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lockstep follower' AND wait_event = 'WALSync'";
+    wait::until(SOON, "the follower hangs in its commit", || (node.value(hangs) != "0").then_some(()));
+    cluster.proxy.kill9();
+    cluster.proxy.restart();
+    cluster.proxy.wait_for_states(&["active", "degraded"], SOON);
+    let status = cluster.proxy.status().expect("a status");
+    assert!(status.to_string().contains("statements of the former proxy may still run on it"), "{status}");
+    assert_eq!(cluster.connect("app").value("SELECT count(*) FROM t"), "0");
 }
