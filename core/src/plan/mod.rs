@@ -57,6 +57,7 @@ mod scope;
 mod settings;
 mod statement;
 pub mod tables;
+mod temporary;
 mod waive;
 pub mod watch;
 mod write;
