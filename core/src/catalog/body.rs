@@ -259,11 +259,13 @@ impl<'a> Reader<'a> {
             at += 1;
         }
         let mut target = name(self.text, self.tokens.get(at)?)??;
+        // The system's own tables begin with `pg_`, but for these.
+        let of_system = target == "information_schema";
         while self.tokens.get(at + 1).is_some_and(|token| token.is(self.text, b'.')) {
             at += 2;
             target = name(self.text, self.tokens.get(at)?)??;
         }
-        (!target.starts_with("pg_") && target.is_ascii()).then_some(target)
+        (!of_system && !target.starts_with("pg_") && target.is_ascii()).then_some(target)
     }
 
     /// SELECT INTO makes a table, but in PL/pgSQL sets a variable.
@@ -384,6 +386,8 @@ mod tests {
             "BEGIN IF a THEN LISTEN p; END IF; END",
             "BEGIN UPDATE 'x'; END",
             "BEGIN INSERT t VALUES (1); END",
+            "BEGIN UPDATE pg_catalog.pg_database SET datallowconn = true; END",
+            "BEGIN DELETE FROM information_schema.sql_parts; END",
             "BEGIN RETURN 1; CREATE TABLE t (); END",
             "BEGIN x := CASE WHEN a THEN b END; COMMIT; END",
             "BEGIN <<l>> LOCK t; END",

@@ -215,7 +215,7 @@ fn plan_weight(plan: &Plan) -> usize {
         Action::CopyRows(copy) => copy.weight(),
         Action::CopyIn(copy) => 128 + copy.follower_sql.len(),
         Action::Prepare { name, inner } => name.len() + size_of::<Plan>() + plan_weight(inner),
-        Action::Refuse(fault) | Action::CopyUnknown(fault) => {
+        Action::Refuse(fault) | Action::Unknown(fault) | Action::CopyUnknown(fault) => {
             64 + fault.message.len() + fault.hint.as_ref().map_or(0, |h| h.len())
         }
         _ => 32,

@@ -15,7 +15,7 @@ use super::{Action, Captured, Kept, Leaves, Marks, Plan, calls, heritable, kept,
 use crate::catalog::{Catalog, DoBlock, Oid, Relation};
 use crate::fault::Fault;
 use crate::quote::quote_literal;
-use crate::sql::Facts;
+use crate::sql::{Facts, Name};
 
 /// Plans a write by RETURNING, unless its tables are captured, or RETURNING cannot show all that it changes.
 pub fn or_rows(scope: &Scope<'_>, facts: &Facts, rows: impl FnOnce() -> Outcome) -> Outcome {
@@ -41,9 +41,6 @@ fn is_captured(scope: &Scope<'_>, catalog: &Catalog, target: &Relation) -> bool 
 pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     let catalog = scope.catalog()?;
     let targets = targets(scope, facts)?;
-    if targets.iter().any(is_of_system) {
-        return Err(system_tables().into());
-    }
     let Calls { mut marks, writer, text } = calls::look(scope, facts)?;
     if facts.into {
         return Err(refuse("it makes a table of what it writes", "Make the table first.").into());
@@ -62,12 +59,37 @@ pub fn plan(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     Ok(Plan { leaves, ..captured(scope, tables, marks, text)? })
 }
 
-fn is_of_system(relation: &&Relation) -> bool {
-    relation.schema == "pg_catalog"
+/// OIDs and much else in them differ between servers, and nothing tells what was changed.
+fn system_tables(named: &Name) -> Fault {
+    let instead = match named.name.as_str() {
+        "pg_database" => "ALTER DATABASE",
+        "pg_authid" | "pg_auth_members" | "pg_roles" | "pg_user" | "pg_shadow" | "pg_group" => "ALTER ROLE or GRANT",
+        "pg_class" | "pg_attribute" | "pg_attrdef" | "pg_constraint" | "pg_index" | "pg_trigger" => "ALTER TABLE",
+        "pg_settings" => "SET",
+        "pg_description" | "pg_shdescription" => "COMMENT ON",
+        "pg_largeobject" | "pg_largeobject_metadata" => "lo_put() or ALTER LARGE OBJECT",
+        "pg_enum" => "ALTER TYPE",
+        "pg_proc" => "ALTER FUNCTION",
+        "pg_statistic" | "pg_statistic_ext_data" => "ANALYZE",
+        _ => "the statement that PostgreSQL has for it",
+    };
+    let reason =
+        format!("it writes to {}, one of the system's own tables, which are not replicated as rows", named.name);
+    refuse_always(reason, format!("Use {instead}. What no statement does, do on each server, past the proxy."))
 }
 
-fn system_tables() -> Fault {
-    refuse_always("it writes to the system's own tables", "Use the statements that PostgreSQL has for it.")
+/// What a statement writes to, if the catalog knows it. Of the system's own tables it knows none; without a schema their
+/// names begin so.
+fn target<'a>(scope: &Scope<'a>, name: &Name) -> Outcome<Option<&'a Relation>> {
+    let of_system = match name.schema.as_deref() {
+        None => name.name.starts_with("pg_"),
+        Some("pg_catalog") => return Err(system_tables(name).into()),
+        Some(schema) => matches!(schema, "information_schema" | "pg_toast"),
+    };
+    match scope.named(name)? {
+        None if of_system => Err(Stop::UnknownBut(system_tables(name))),
+        found => Ok(found),
+    }
 }
 
 /// Whether rows of a table can be captured.
@@ -94,10 +116,7 @@ pub fn copy(scope: &Scope<'_>, relation: &Relation, marks: Marks, from_client: b
 
 /// The relations that a statement writes to.
 fn targets<'a>(scope: &Scope<'a>, facts: &Facts) -> Outcome<Vec<&'a Relation>> {
-    if facts.targets.iter().any(|name| name.schema.as_deref() == Some("pg_catalog")) {
-        return Err(system_tables().into());
-    }
-    facts.targets.iter().map(|name| scope.named(name)?.ok_or(Stop::Unknown)).collect()
+    facts.targets.iter().map(|name| target(scope, name)?.ok_or(Stop::Unknown)).collect()
 }
 
 /// A statement after which rows of these tables may be others, and if it runs `text`, of others too.
@@ -138,10 +157,7 @@ pub fn what_is_seen(scope: &Scope<'_>, facts: &Facts) -> Outcome {
     let catalog = scope.catalog()?;
     let mut named = Vec::new();
     for name in &facts.targets {
-        named.extend(scope.named(name)?.filter(|relation| !relation.temporary));
-    }
-    if facts.targets.iter().any(|name| name.schema.as_deref() == Some("pg_catalog")) || named.iter().any(is_of_system) {
-        return Err(system_tables().into());
+        named.extend(target(scope, name)?.filter(|relation| !relation.temporary));
     }
     let mut tables = catalog.reach(named.into_iter().map(|relation| relation.oid));
     tables.extend(&catalog.touched);

@@ -75,7 +75,7 @@ fn of_action(action: &Action, sql: &str) -> Explained {
             vec![copy.follower_sql.clone()],
             "the data holds every value: followers get the same data",
         ),
-        Action::CopyUnknown(fault) | Action::Refuse(fault) => refused(fault),
+        Action::Unknown(fault) | Action::CopyUnknown(fault) | Action::Refuse(fault) => refused(fault),
         Action::Ddl(ddl) => {
             let password = if ddl.password.is_some() { ", the password hashed once" } else { "" };
             let why =

@@ -59,6 +59,7 @@ mod scope;
 mod settings;
 mod statement;
 pub mod tables;
+mod temporary;
 mod waive;
 pub mod watch;
 mod write;
@@ -189,6 +190,8 @@ pub enum Action {
     Leader,
     /// Not understood by the parser: the leader is asked to parse it, for its own error; accepted text is refused.
     Unparsed,
+    /// It concerns what the catalog does not know: the same, and this is what accepted text is refused with.
+    Unknown(Fault),
     Transaction(Transaction),
     Write(Arc<Write>),
     /// Runs on the leader as it is; our triggers tell what rows have become of it.

@@ -46,6 +46,10 @@ pub fn captured(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
 /// Refuses what would change more, or other rows, than RETURNING shows, or not the same on each server.
 pub fn check(catalog: &Catalog, relation: &Relation, change: Change<'_>, only: bool) -> Result<(), Fault> {
     target(relation, false)?;
+    // RETURNING has nothing to ask for. A row that is captured has a text all the same.
+    if relation.columns.is_empty() && change.event != Event::Truncate {
+        return Err(refuse(format_args!("{} has no columns", relation.name), "Give it a column."));
+    }
     let heirs = relation.kind == RelationKind::Table && !relation.children.is_empty();
     if heirs && !only && change.event != Event::Insert {
         let reason = format!("other tables inherit from {}", relation.name);
@@ -80,9 +84,6 @@ fn target(relation: &Relation, captured: bool) -> Result<(), Fault> {
     if relation.unreadable {
         let hint = "Set client_encoding to UTF8.";
         return Err(refuse(format_args!("the names in {name} are not known in this client's encoding"), hint));
-    }
-    if relation.columns.is_empty() {
-        return Err(refuse(format_args!("{name} has no columns"), "Give it a column."));
     }
     Ok(())
 }

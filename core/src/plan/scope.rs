@@ -17,6 +17,8 @@ pub enum Stop {
     Refuse(Fault),
     /// It concerns what the catalog does not know: the leader may have an error for it.
     Unknown,
+    /// The same; if the leader has none, this is said.
+    UnknownBut(Fault),
 }
 
 impl From<Fault> for Stop {

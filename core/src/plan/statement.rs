@@ -29,6 +29,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement) -> Outcome {
             other => other,
         },
         Err(Stop::Unknown) => Ok(Action::Unparsed.into()),
+        Err(Stop::UnknownBut(fault)) => Ok(Action::Unknown(fault).into()),
         other => other,
     }
 }

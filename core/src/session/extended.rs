@@ -56,11 +56,8 @@ impl Session {
                     .with_hint("Send it as a simple query, or give a verifier.");
                 return self.poison(fault, 0);
             }
-            Some(Action::Unparsed) => {
-                frontend::parse(&mut self.leader_out, name, &statement.sql, &statement.types);
-                self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
-                return self.poison(Self::not_understood(), 0);
-            }
+            Some(Action::Unparsed) => return self.refuse_parsed(name, &statement, Self::not_understood()),
+            Some(Action::Unknown(fault)) => return self.refuse_parsed(name, &statement, fault.clone()),
             _ => {}
         }
         let sql = self.leader_text(&statement);
@@ -72,6 +69,13 @@ impl Session {
         if !known {
             self.name(name, statement);
         }
+    }
+
+    /// The leader may have an error of its own for it.
+    fn refuse_parsed(&mut self, name: &[u8], statement: &Statement, fault: Fault) {
+        frontend::parse(&mut self.leader_out, name, &statement.sql, &statement.types);
+        self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
+        self.poison(fault, 0);
     }
 
     pub(super) fn bind(&mut self, bind: &Bind<&[u8]>, frame: &Frame, world: &mut World<'_>) {

@@ -167,12 +167,8 @@ impl Session {
                 self.poison(fault.clone(), shift);
                 Step::Next
             }
-            Action::Unparsed => {
-                frontend::parse(&mut self.leader_out, b"", &text, &[]);
-                self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, shift);
-                self.poison(Self::not_understood(), shift);
-                Step::Next
-            }
+            Action::Unparsed => self.script_unknown(&text, Self::not_understood(), shift),
+            Action::Unknown(fault) => self.script_unknown(&text, fault.clone(), shift),
             Action::ShowPoolNodes => {
                 let sql = self.pool_nodes.clone();
                 self.send(sql.as_bytes(), &[], Shape::Whole, Execution::Pass { done: Done::default() }, shift);
@@ -184,6 +180,14 @@ impl Session {
                 Step::Next
             }
         }
+    }
+
+    /// The leader may have an error of its own for it.
+    fn script_unknown(&mut self, text: &Bytes, fault: Fault, shift: u32) -> Step {
+        frontend::parse(&mut self.leader_out, b"", text, &[]);
+        self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, shift);
+        self.poison(fault, shift);
+        Step::Next
     }
 
     /// What the leader runs as it is, and followers get nothing of.

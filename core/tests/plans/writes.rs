@@ -217,6 +217,24 @@ fn a_table_that_the_catalog_does_not_know_is_left_to_the_leaders_error() {
 }
 
 #[test]
+fn what_is_written_to_the_systems_own_tables_is_refused_where_the_leader_has_no_error_for_it() {
+    for (sql, remedy) in [
+        ("UPDATE pg_database SET datallowconn = false WHERE datname = 'x'", "Use ALTER DATABASE."),
+        ("DELETE FROM pg_depend", "Use the statement that PostgreSQL has for it."),
+        ("WITH w AS (UPDATE pg_class SET relname = 'x' RETURNING 1) SELECT * FROM w", "Use ALTER TABLE."),
+        ("INSERT INTO information_schema.sql_parts SELECT * FROM information_schema.sql_parts", "Use the statement"),
+        ("MERGE INTO pg_enum USING users ON true WHEN MATCHED THEN DELETE", "Use ALTER TYPE."),
+        ("EXPLAIN ANALYZE DELETE FROM pg_proc", "Use ALTER FUNCTION."),
+    ] {
+        let planned = plan(sql);
+        let Action::Unknown(fault) = &planned.action else { panic!("{sql}: {:?}", planned.action) };
+        let hint = fault.hint.as_deref().unwrap_or_default();
+        assert!(fault.message.contains("system's own tables") && hint.starts_with(remedy), "{sql}: {fault:?}");
+    }
+    crate::assert_refused("UPDATE pg_catalog.pg_database SET datallowconn = false", "system's own tables");
+}
+
+#[test]
 fn text_with_what_is_appended_is_the_same_statement_with_returning() {
     for sql in [
         "INSERT INTO users (name) VALUES ('a') -- end",

@@ -250,7 +250,7 @@ EXCEPTION WHEN duplicate_object THEN
     RAISE serialization_failure USING MESSAGE = format('%s became captured after the transaction began', target),
         HINT = 'Run the transaction again.';
 WHEN lock_not_available THEN
-    RAISE lock_not_available USING HINT = 'Run it again. Once the trigger is there, it stays.',
+    RAISE serialization_failure USING HINT = 'Run the transaction again. Once the trigger is there, it stays.',
         MESSAGE = format('%s must get a trigger that tells what changes, but another transaction has it locked', target);
 END
 $$;
@@ -296,7 +296,8 @@ BEGIN
     LOOP
         rows := quote_literal(images::text) || '::' || target || '[]';
         found_by := lockstep.condition(target::regclass, 'x', 'r');
-        SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum), string_agg(format('r.%I', a.attname), ', ' ORDER BY a.attnum),
+        -- A table may have no column that can be given a value.
+        SELECT '(' || string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) || ')', string_agg(format('r.%I', a.attname), ', ' ORDER BY a.attnum),
             string_agg(format('%1$I = r.%1$I', a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attidentity <> 'a'),
             coalesce(string_agg(format(' AND x.%1$I = r.%1$I', a.attname), '') FILTER (WHERE a.attidentity = 'a'), '')
         INTO columns, values, changes, fixed
@@ -311,15 +312,15 @@ BEGIN
                 IF fixed <> '' THEN
                     EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s AND NOT (true%s)', target, rows, found_by, fixed);
                 END IF;
-                EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
+                EXECUTE format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
                     WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, values, rows, found_by);
             EXCEPTION WHEN unique_violation OR exclusion_violation THEN
                 -- Rows have swapped what is unique.
                 EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
-                EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
+                EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
             END;
         ELSIF kind = '+' THEN
-            EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
+            EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
         ELSE
             EXECUTE format('DELETE FROM ONLY %s AS x WHERE x.ctid IN (SELECT c.ctid FROM
                 (SELECT y.ctid, w.n AS wanted, row_number() OVER (PARTITION BY w.image) AS n FROM ONLY %1$s AS y

@@ -28,7 +28,7 @@ const FUNCTIONS: &str = concat!(include_str!("functions.sql"), include_str!("obj
 /// So often is it tried while tables are locked by transactions, each time for [`LOCK_PATIENCE`]: so long may writers of
 /// these tables, queued behind us, be held up.
 const TRIES: u32 = 5;
-/// For so long after that, whoever wants the same is told so at once.
+/// For so long after that nobody queues for them again: who wants the same gets it if they are free, or is told so at once.
 const RESPITE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 const LOCK_PATIENCE: &str = "SET LOCAL lock_timeout = '200ms'";
@@ -74,12 +74,10 @@ impl Cluster {
             return Ok((key.clone(), Triggers::Made));
         }
         let wanted = (database.clone(), tables.to_vec());
-        if capturing.busy.get(&wanted).is_some_and(|since| since.elapsed() < RESPITE) {
-            return Err(in_use(tables));
-        }
-        let mut tried = 1;
+        let spared = capturing.busy.get(&wanted).is_some_and(|since| since.elapsed() < RESPITE);
+        let (mut tried, waiting) = if spared { (TRIES, Waiting::Not) } else { (1, Waiting::InQueue) };
         loop {
-            match self.try_to_capture(wish).await {
+            match self.try_to_capture(wish, waiting).await {
                 Ok(key) => {
                     tracing::info!(database, tables = tables.join(", "), "rows are captured from now on");
                     capturing.keys.insert(database.to_owned(), key.clone());
@@ -96,7 +94,7 @@ impl Cluster {
                 }
                 Err(Trouble::Fault(fault)) => {
                     tracing::warn!(database, tables = tables.join(", "), %fault, "rows cannot be captured");
-                    if is_busy(&fault) {
+                    if is_busy(&fault) && !spared {
                         capturing.busy.retain(|_, since| since.elapsed() < RESPITE);
                         capturing.busy.insert(wanted, clock::now());
                     }
@@ -110,7 +108,7 @@ impl Cluster {
     /// they were asked for.
     async fn key_alone(&self, wish: &Wish, capturing: &mut Capturing) -> Result<CaptureKey, Fault> {
         let wish = Wish { tables: Arc::new([]), ..wish.clone() };
-        match self.try_to_capture(&wish).await {
+        match self.try_to_capture(&wish, Waiting::Not).await {
             Ok(key) => {
                 capturing.keys.insert(wish.database, key.clone());
                 Ok(key)
@@ -120,11 +118,11 @@ impl Cluster {
         }
     }
 
-    async fn try_to_capture(&self, wish: &Wish) -> Result<CaptureKey, Trouble> {
+    async fn try_to_capture(&self, wish: &Wish, waiting: Waiting) -> Result<CaptureKey, Trouble> {
         let Wish { database, tables, catalogs, backend } = wish;
         let leads = self.shared.membership.load().leader().ok_or(ServiceFault::NobodyLeads)?;
         let leader = self.begin_on(leads, database).await?;
-        within(PATIENCE, lock(&leader, tables, *backend)).await??;
+        within(PATIENCE, lock(&leader, tables, *backend, waiting)).await??;
         let held = tokio::time::timeout(PATIENCE, self.shared.commit_lock.exclusive()).await;
         let _held = held.map_err(|_| ServiceFault::Timeout(PATIENCE))?;
         let membership = self.shared.membership.load_full();
@@ -179,6 +177,13 @@ impl Cluster {
     }
 }
 
+/// Whether tables that are in use are waited for, with their writers behind us.
+#[derive(Debug, Clone, Copy)]
+enum Waiting {
+    InQueue,
+    Not,
+}
+
 /// Why it could not be done now.
 enum Trouble {
     /// The session that wants it has made one of the tables, or has it locked itself.
@@ -193,15 +198,24 @@ impl From<ServiceFault> for Trouble {
 }
 
 /// Keeps writers away from the tables on the leader.
-async fn lock(leader: &Client, tables: &[String], backend: u32) -> Result<Result<(), Trouble>, ServiceFault> {
+async fn lock(
+    leader: &Client,
+    tables: &[String],
+    backend: u32,
+    waiting: Waiting,
+) -> Result<Result<(), Trouble>, ServiceFault> {
     if tables.is_empty() {
         return Ok(Ok(()));
     }
     if leader.query_one(HOLDS, &[&backend.cast_signed(), &tables]).await?.get(0) {
         return Ok(Err(Trouble::Asker));
     }
-    let locked = leader.batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "))).await;
-    match locked.map_err(ServiceFault::from) {
+    let nowait = match waiting {
+        Waiting::InQueue => "",
+        Waiting::Not => " NOWAIT",
+    };
+    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE{nowait}", tables.join(", "));
+    match leader.batch_execute(&lock).await.map_err(ServiceFault::from) {
         Err(fault) if fault.is(&State::UNDEFINED_TABLE) || fault.is(&State::INVALID_SCHEMA_NAME) => {
             Ok(Err(Trouble::Asker))
         }
@@ -234,13 +248,12 @@ fn is_busy(fault: &ServiceFault) -> bool {
     fault.is(&State::LOCK_NOT_AVAILABLE) || fault.is(&State::T_R_DEADLOCK_DETECTED)
 }
 
+/// Nothing is wrong with the statement: who runs transactions again after a serialization failure gets there.
 fn in_use(tables: &[String]) -> Fault {
     let tables = tables.join(", ");
-    let message = format!(
-        "this statement is refused: {tables} must get a trigger that tells what changes, but a transaction has it locked"
-    );
-    let hint = "Run it again. Once the trigger is there, it stays.";
-    Fault::error(SqlState::FEATURE_NOT_SUPPORTED, message).with_hint(hint)
+    let message = format!("{tables} must get a trigger that tells what changes, but a transaction has it locked");
+    let hint = "Run the transaction again. Once the trigger is there, it stays.";
+    Fault::error(SqlState::SERIALIZATION_FAILURE, message).with_hint(hint)
 }
 
 fn refusal(tables: &[String], fault: &ServiceFault) -> Fault {

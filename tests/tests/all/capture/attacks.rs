@@ -39,6 +39,8 @@ fn only_the_proxy_may_apply_rows() {
         ("SELECT lockstep.apply('', '')", "0A000"),
         ("DO $$ BEGIN PERFORM lockstep.apply('', ''); END $$", "0A000"),
         ("DO $$ BEGIN EXECUTE 'SELECT lock' || 'step.apply('''', '''')'; END $$", "42501"),
+        ("SELECT lockstep.inherit('', '')", "0A000"),
+        ("DO $$ BEGIN EXECUTE 'SELECT lock' || 'step.inherit('''', '''')'; END $$", "42501"),
         ("SELECT query_to_xml('SELECT lock' || 'step.apply('''', '''')', true, true, '')", "0A000"),
     ] {
         assert_eq!(client.try_query(sql).unwrap_err().state(), state, "{sql}");
@@ -48,6 +50,8 @@ fn only_the_proxy_may_apply_rows() {
     for sql in [
         "SELECT lockstep.apply('ez0scHVibGljLnQsIigxLDkpIn0=', repeat('0', 64))",
         "SELECT lockstep.apply('', NULL)",
+        "SELECT lockstep.inherit('ez0scHVibGljLnQsIigxLDkpIn0=', repeat('0', 64))",
+        "SELECT lockstep.inherit('', NULL)",
         "SELECT lockstep.sign('lockstep 00 00', '')",
         "SELECT rolpassword FROM pg_authid",
         "ALTER ROLE lockstep_capture LOGIN PASSWORD 'x'",
@@ -160,7 +164,7 @@ fn set_constraints_does_not_take_capture_away() {
 }
 
 #[test]
-fn a_table_that_another_transaction_has_locked_too_is_refused_with_the_remedy() {
+fn a_transaction_is_to_run_again_when_another_one_keeps_the_trigger_from_its_table() {
     let cluster = Cluster::start(2);
     make(&cluster, "locked", "CREATE TABLE t (v int); INSERT INTO t VALUES (1)");
     let (mut client, mut other) = (cluster.connect("locked"), cluster.connect("locked"));
@@ -169,11 +173,15 @@ fn a_table_that_another_transaction_has_locked_too_is_refused_with_the_remedy() 
         client.query("INSERT INTO t VALUES (2)");
     }
     let refused = client.try_query("DELETE FROM t WHERE v = 1").unwrap_err();
-    assert_eq!(refused.state(), "55P03");
+    assert_eq!(refused.state(), "40001");
     assert!(refused.to_string().contains("another transaction has it locked"), "{refused}");
     client.query("ROLLBACK");
+    // Neither does who has not touched the table wait for others without an end.
+    let refused = client.try_query("DELETE FROM t WHERE v = 1").unwrap_err();
+    assert_eq!(refused.state(), "40001");
+    assert!(refused.to_string().contains("a transaction has it locked"), "{refused}");
     other.query("COMMIT");
-    client.query("DELETE FROM t WHERE v = 1");
+    client.query("DELETE FROM t WHERE v = 2");
     assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
     assert_identical_database(&cluster.nodes, "locked");
 }

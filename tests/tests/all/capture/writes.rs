@@ -147,6 +147,33 @@ fn settings_and_encodings_of_the_client_do_not_matter() {
     assert_eq!(rows, "2");
 }
 
+/// Its rows differ in nothing, and it may have the name of what functions write to.
+#[test]
+fn a_table_without_columns_is_in_nobodys_way_and_its_rows_are_captured() {
+    let cluster = Cluster::start(2);
+    make(
+        &cluster,
+        "bare",
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE log (); CREATE TABLE part (id int) INHERITS (log);
+         CREATE TABLE computed (v int GENERATED ALWAYS AS (1) STORED);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO log DEFAULT VALUES; INSERT INTO computed DEFAULT VALUES; RETURN NULL; END $$;
+         CREATE TRIGGER note AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION note();",
+    );
+    let mut client = cluster.connect("bare");
+    client.query("INSERT INTO t VALUES (1), (2), (3)");
+    client.query("INSERT INTO log DEFAULT VALUES");
+    client.query("BEGIN; INSERT INTO log DEFAULT VALUES; DELETE FROM ONLY log; ROLLBACK");
+    client.query("DELETE FROM ONLY log WHERE ctid = (SELECT max(ctid) FROM ONLY log)");
+    client.query("CREATE TABLE bare (); INSERT INTO bare DEFAULT VALUES; TRUNCATE bare");
+    client.query("ALTER TABLE bare ADD COLUMN id int; INSERT INTO bare VALUES (1)");
+    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
+    let question =
+        "SELECT concat_ws(' ', (SELECT count(*) FROM log), (SELECT sum(v) FROM computed), (SELECT sum(id) FROM bare))";
+    assert_eq!(wrong_answers(&cluster, "bare", (question, "3 3 1")), [""; 0]);
+    assert_identical_database(&cluster.nodes, "bare");
+}
+
 #[test]
 fn a_large_row_and_many_rows_are_captured() {
     let cluster = Cluster::start(2);

@@ -2,6 +2,8 @@
 
 use super::Do::{Copy, Sql};
 use super::{Case, refused, replicated_or_refused};
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::users::SUPERUSER;
 
 #[test]
 fn with_0a000() {
@@ -28,6 +30,38 @@ const REFUSED: &[Case] = &[Case {
     when: &[Sql("CREATE TABLE lockstep.mine (id int)")],
     then: ("SELECT 1", "1"),
 }];
+
+/// A superuser may, past the proxy.
+#[test]
+fn what_a_superuser_writes_to_the_systems_own_tables_is_refused_for_just_that() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("system");
+    let mut client = cluster.proxy.connect_as(&SUPERUSER, "system");
+    for (sql, why) in [
+        (
+            "UPDATE pg_database SET datconnlimit = 7 WHERE datname = 'system'",
+            "pg_database, one of the system's own tables",
+        ),
+        (
+            "UPDATE pg_catalog.pg_database SET datconnlimit = 7 WHERE datname = 'system'",
+            "pg_database, one of the system's own tables",
+        ),
+        ("DELETE FROM information_schema.sql_parts", "one of the system's own tables"),
+        ("DO $$ BEGIN UPDATE pg_database SET datconnlimit = 7 WHERE datname = 'system'; END $$", "has the word"),
+        ("DO $$ BEGIN DELETE FROM information_schema.sql_parts; END $$", "has the word"),
+    ] {
+        for refused in [client.try_query(sql).unwrap_err(), client.try_execute(sql, &[]).unwrap_err()] {
+            assert_eq!(refused.state(), "0A000", "{sql}: {refused}");
+            assert!(refused.to_string().contains(why), "{sql}: {refused}");
+        }
+    }
+    assert_eq!(client.try_query("INSERT INTO pg_nothing VALUES (1)").unwrap_err().state(), "42P01");
+    let question = "SELECT (SELECT datconnlimit FROM pg_database WHERE datname = 'system') || ' ' || \
+        (SELECT count(*) > 0 FROM information_schema.sql_parts)";
+    for node in &cluster.nodes {
+        assert_eq!(node.connect("system").value(question), "-1 true");
+    }
+}
 
 const EITHER: &[Case] = &[
     Case {
