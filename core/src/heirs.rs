@@ -188,8 +188,11 @@ impl State {
     fn open_for(&mut self, leader: NodeId) -> Vec<Waker> {
         self.serves = Some(leader);
         self.open.iter_mut().filter(|open| open.leader != leader).for_each(|open| open.late = true);
-        self.silent.clear();
-        self.orphans.clear();
+        // One whose end has been said still serves who comes, until everybody sees another lead. Its heirs are yet to go.
+        if !self.silent.contains(&leader) {
+            self.silent.clear();
+            self.orphans.clear();
+        }
         std::mem::take(&mut self.waits)
     }
 
@@ -312,6 +315,20 @@ mod tests {
         heirs.fell(OLD, true);
         heirs.fell(OLD, false);
         assert!(heir.hindrance(NEW, &row(1)).is_some());
+    }
+
+    #[test]
+    fn who_comes_to_a_leader_whose_end_has_just_been_said_takes_nothing_from_its_heirs() {
+        let heirs = led_by_the_old_one();
+        let (heir, orphan) = (heirs.enter(OLD), heirs.enter(OLD));
+        heirs.fell(OLD, true);
+        heirs.orphaned(OLD, row(1));
+        assert!(is_gathered(&heirs, OLD));
+        assert_eq!(heir.hindrance(NEW, &row(2)), None);
+        assert!(orphan.hindrance(NEW, &row(1)).is_some());
+        assert!(!is_gathered(&heirs, NEW) && heir.arrived(NEW));
+        drop(orphan);
+        assert!(is_gathered(&heirs, NEW) && !heirs.enter(OLD).arrived(NEW));
     }
 
     #[test]
