@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use super::Chance;
 use super::accident::{Accident, accidents};
 use super::backend::{Backend, Did};
 use super::cluster::Cluster;
@@ -12,7 +13,7 @@ use super::faults::Fault;
 use super::kill::{Proxy, Spoiled};
 use super::node::{Link, Node};
 use super::paper::Paper;
-use super::rng::Rng;
+use super::rng::{Rng, Tape};
 use super::seat::{Asked, Seat};
 use super::shell;
 use super::start::Admission;
@@ -119,14 +120,15 @@ fn kills(fault: Option<Fault>, fates: &mut Rng) -> usize {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, fault: Option<Fault>, keeps_history: bool) -> Self {
-        let mut rng = Rng::new(seed);
+    pub(super) fn new(chance: Chance<'_>, fault: Option<Fault>, keeps_history: bool) -> Self {
+        let tape = chance.decisions.map(Tape::new);
+        let mut rng = Rng::steered(chance.seed, tape.as_ref());
         let nodes = 2 + usize::from(rng.one_in(3));
         let seats = 2 + rng.below(4);
         let nodes: Vec<Node> = (0..nodes).map(|number| Node::new(number, nodes, fault, &mut rng)).collect();
         // Which node or seat, the batches on followers, or none.
         let slow = if rng.one_in(4) { nodes.len() + seats } else { rng.below(2 * (nodes.len() + seats)) };
-        let mut fates = Rng::new(!seed);
+        let mut fates = Rng::steered(!chance.seed, tape.as_ref());
         let kills = kills(fault, &mut fates);
         // Then another node leads after a start.
         let heaviest_last = kills > 0 && fates.one_in(4);
