@@ -22,6 +22,7 @@
 //! | looked first | 1934 | the same |
 //! | locks unseen | 106 | the same |
 //! | level unseen | 9 | nobody is on call |
+//! | holds unseen | 5 | one was told that he has a lock, and has not |
 //! | shared for all | 25 | one waits on a follower |
 //! | captured at once | 2 | nodes differ |
 //! | gone untold | 3 | the same |
@@ -84,6 +85,8 @@ pub enum Fault {
     LocksUnseen,
     /// SERIALIZABLE is not seen, and so the leader judges last.
     LevelUnseen,
+    /// Calls that take advisory locks, or let them go, are not seen.
+    HoldsUnseen,
     /// Captured rows are told as each change left them, not as they are when the statement is over.
     CapturedAtOnce,
     /// Nothing is told of captured rows that are gone.
@@ -131,7 +134,7 @@ impl Fault {
 }
 
 /// With a number of seeds among which each is found, also when the worlds change a little.
-pub const FAULTS: [(Fault, u64); 30] = [
+pub const FAULTS: [(Fault, u64); 31] = [
     (Fault::AllAtOnce, 10),
     (Fault::QueriesRepeated, 20),
     (Fault::ZeroRowsSent, 100),
@@ -148,6 +151,7 @@ pub const FAULTS: [(Fault, u64); 30] = [
     (Fault::OthersOnly, 9000),
     (Fault::LocksUnseen, 2000),
     (Fault::LevelUnseen, 200),
+    (Fault::HoldsUnseen, 400),
     (Fault::SharedForAll, 1000),
     (Fault::CapturedAtOnce, 200),
     (Fault::GoneUntold, 200),

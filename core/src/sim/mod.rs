@@ -31,6 +31,7 @@
 //! | `store` | rows, locks, transactions |
 //! | `select`, `write`, `evaluate` | running a statement |
 //! | `serial` | SERIALIZABLE |
+//! | `advisory`, `belief` | advisory locks of a model node; what a client believes of them |
 //! | `trigger`, `captured` | triggers of users, and ours, which tell what rows have become |
 //! | `sql`, `parse`, `schema` | the little SQL |
 //!
@@ -58,8 +59,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 mod accident;
+mod advisory;
 mod answer;
 mod backend;
+mod belief;
 mod captured;
 mod client;
 mod cluster;

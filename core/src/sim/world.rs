@@ -1,5 +1,6 @@
 //! The scheduler: which of the things that can happen next does.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -61,6 +62,12 @@ pub(super) struct World {
     /// After so many things that it still does for the cluster.
     pub lives: Option<usize>,
     pub spoiled: Spoiled,
+    /// What decides about advisory locks, in a world that has them.
+    pub keys: Option<Rng>,
+    /// Who was found to have each of them last, and when.
+    pub holders: BTreeMap<i64, (usize, u64)>,
+    /// Counts what has happened.
+    pub moment: u64,
     history: Option<Vec<String>>,
 }
 
@@ -119,6 +126,16 @@ fn kills(fault: Option<Fault>, fates: &mut Rng) -> usize {
     }
 }
 
+/// In a fourth of the worlds. With faults as above.
+fn keys(fault: Option<Fault>, seed: u64, tape: Option<&Tape>) -> Option<Rng> {
+    let mut keys = Rng::steered(seed ^ 1 << 63, tape);
+    let has = match fault {
+        Some(fault) => fault == Fault::HoldsUnseen,
+        None => keys.one_in(4),
+    };
+    has.then_some(keys)
+}
+
 impl World {
     pub(super) fn new(chance: Chance<'_>, fault: Option<Fault>, keeps_history: bool) -> Self {
         let tape = chance.decisions.map(Tape::new);
@@ -157,6 +174,9 @@ impl World {
             fates,
             lives: None,
             spoiled: Spoiled::default(),
+            keys: keys(fault, chance.seed, tape.as_ref()),
+            holders: BTreeMap::new(),
+            moment: 0,
             history: keeps_history.then(Vec::new),
             rng,
         };
@@ -193,6 +213,7 @@ impl World {
             if self.is_slow(chosen) && step % 8 != 0 {
                 chosen = steps[self.rng.below(steps.len())];
             }
+            self.moment += 1;
             self.step(chosen);
         }
         self.fail("it goes on for ever".into());
