@@ -118,7 +118,7 @@ impl<'a> Chance<'a> {
     /// Two bytes are the seed.
     fn of_input(input: &'a [u8]) -> Self {
         let (seed, decisions) = input.split_at(input.len().min(2));
-        let seed = seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+        let seed = seed.iter().fold(0, |seed, byte| (seed << 8) | u64::from(*byte));
         Self { seed, decisions: Some(decisions) }
     }
 }

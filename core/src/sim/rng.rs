@@ -16,7 +16,7 @@ pub(super) struct Tape(Rc<RefCell<std::vec::IntoIter<u8>>>);
 
 impl Tape {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        Self(Rc::new(RefCell::new(bytes.to_vec().into_iter())))
+        Self(Rc::new(RefCell::new(Vec::from(bytes).into_iter())))
     }
 
     /// `None`: it is at its end.
@@ -26,7 +26,7 @@ impl Tape {
             return (bytes.len() > 0).then_some(0);
         }
         let first = usize::from(bytes.next()?);
-        let drawn = if bound <= 256 { first } else { first << 8 | usize::from(bytes.next()?) };
+        let drawn = if bound <= 256 { first } else { (first << 8) | usize::from(bytes.next()?) };
         Some(drawn % bound)
     }
 }

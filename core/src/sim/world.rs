@@ -128,7 +128,7 @@ fn kills(fault: Option<Fault>, fates: &mut Rng) -> usize {
 
 /// In a fourth of the worlds. With faults as above.
 fn keys(fault: Option<Fault>, seed: u64, tape: Option<&Tape>) -> Option<Rng> {
-    let mut keys = Rng::steered(seed ^ 1 << 63, tape);
+    let mut keys = Rng::steered(seed ^ (1 << 63), tape);
     let has = match fault {
         Some(fault) => fault == Fault::HoldsUnseen,
         None => keys.one_in(4),
