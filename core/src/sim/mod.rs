@@ -45,7 +45,7 @@
 //! captured rows: tables without a key, tables that are given our trigger while they are used, keys that change, foreign
 //! keys, and triggers that run text; the model node does what the functions in the database do ([`captured`]), and their SQL is not run. When the proxy is killed: a backend that is idle, belongs to no
 //! follower, and has not read what was sent to it when the next proxy has looked for such as are at work; and a disk that
-//! does not take the state file or the journal.
+//! does not take the state file, or does not let go of a journal that is not true any more, while which units wait.
 //!
 //! Known, and found in one world of some ten thousand: a leader connection that is reset while a statement on it draws from
 //! a sequence, on a node that lives. The server goes on with the statement, and the followers' sequence stays behind until

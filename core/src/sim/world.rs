@@ -13,7 +13,7 @@ use super::exchange::Follower;
 use super::faults::Fault;
 use super::kill::{Proxy, Spoiled};
 use super::node::{Link, Node};
-use super::paper::Paper;
+use super::paper::{Disk, Paper};
 use super::rng::{Rng, Tape};
 use super::seat::{Asked, Seat};
 use super::shell;
@@ -126,19 +126,23 @@ fn kills(fault: Option<Fault>, fates: &mut Rng) -> usize {
     }
 }
 
-/// In a fourth of the worlds. With faults as above.
-fn keys(fault: Option<Fault>, seed: u64, tape: Option<&Tape>) -> Option<Rng> {
-    let mut keys = Rng::steered(seed ^ (1 << 63), tape);
-    let has = match fault {
-        Some(fault) => fault == Fault::HoldsUnseen,
-        None => keys.one_in(4),
+/// What decides about something that is in a fourth of the worlds, and with faults as above; another stream for each mark.
+fn seldom(own: Fault, mark: u64, fault: Option<Fault>, (seed, tape): (u64, Option<&Tape>)) -> Option<Rng> {
+    let mut chance = Rng::steered(seed ^ mark, tape);
+    let is_there = match fault {
+        Some(fault) => fault == own,
+        None => chance.one_in(4),
     };
-    has.then_some(keys)
+    is_there.then_some(chance)
 }
+
+const OF_LOCKS: u64 = 1 << 63;
+const OF_DISKS: u64 = 1 << 62;
 
 impl World {
     pub(super) fn new(chance: Chance<'_>, fault: Option<Fault>, keeps_history: bool) -> Self {
         let tape = chance.decisions.map(Tape::new);
+        let source = (chance.seed, tape.as_ref());
         let mut rng = Rng::steered(chance.seed, tape.as_ref());
         let nodes = 2 + usize::from(rng.one_in(3));
         let seats = 2 + rng.below(4);
@@ -158,7 +162,7 @@ impl World {
             heirs: Heirs::default(),
             plans: PlanCache::new(shell::PLANS),
             catalogs: shell::catalogs(),
-            paper: Paper::new(&mut fates),
+            paper: Paper::new(&mut fates, Disk::new(seldom(Fault::StaleKept, OF_DISKS, fault, source), fault)),
             proxy: Proxy::Serves,
             admission: None,
             fault,
@@ -174,7 +178,7 @@ impl World {
             fates,
             lives: None,
             spoiled: Spoiled::default(),
-            keys: keys(fault, chance.seed, tape.as_ref()),
+            keys: seldom(Fault::HoldsUnseen, OF_LOCKS, fault, source),
             holders: BTreeMap::new(),
             moment: 0,
             history: keeps_history.then(Vec::new),
