@@ -55,8 +55,14 @@
 //! is the second of the two ends (2). Under O, A's was let go while O lived: A has heard so, or its connection was reset,
 //! and B's taking of any such lock undoes it, too, before B is told (3).
 //!
-//! Nothing is lost: dropping an [`Heir`], on any thread, is being over, and wakes who waits. That no change is lost so
-//! is shown by the simulator.
+//! Nothing is lost: dropping an [`Heir`], on any thread, is being over, and wakes who waits. Every interleaving of a few
+//! threads is in `model`, and `bug` holds the faults that the models must find. That no change is lost so is shown by the
+//! simulator.
+
+mod bug;
+
+#[cfg(all(test, lockstep_loom))]
+mod model;
 
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
@@ -64,6 +70,7 @@ use std::task::{Context, Poll, Waker};
 use crate::id::NodeId;
 use crate::journal::Touched;
 use crate::sync::{Arc, Mutex, MutexGuard};
+use bug::{Bug, planted};
 
 /// A handle on the registry; clones are the same registry.
 #[derive(Debug, Clone, Default)]
@@ -110,7 +117,7 @@ impl Heirs {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        let late = state.serves.is_some_and(|serves| serves != leader);
+        let late = state.serves.is_some_and(|serves| serves != leader) && !planted(Bug::EntersInTime);
         state.open.push(Open { number, leader, late, broken: None, undone: false });
         drop(state);
         Heir { of: self.clone(), number }
@@ -154,11 +161,15 @@ impl Heirs {
         if state.serves == Some(leader) {
             return Poll::Ready(());
         }
-        if state.open.iter().all(|open| open.late || open.leader == leader) {
+        if state.is_gathered(leader) {
             let waits = state.open_for(leader);
             drop(state);
             waits.into_iter().for_each(Waker::wake);
             return Poll::Ready(());
+        }
+        if planted(Bug::LostWakeup) {
+            drop(state);
+            state = self.state();
         }
         if !state.waits.iter().any(|waker| waker.will_wake(context.waker())) {
             state.waits.push(context.waker().clone());
@@ -173,7 +184,10 @@ impl Heirs {
             return 0;
         }
         let late = state.open.iter().filter(|open| !open.late && open.leader != leader).count();
-        let waits = state.open_for(leader);
+        let mut waits = state.open_for(leader);
+        if planted(Bug::GivenUpUnheard) {
+            waits.clear();
+        }
         drop(state);
         waits.into_iter().for_each(Waker::wake);
         late
@@ -185,11 +199,23 @@ impl Heirs {
 }
 
 impl State {
+    fn is_gathered(&self, leader: NodeId) -> bool {
+        let mut open = self.open.iter();
+        if planted(Bug::FirstIsEnough) {
+            return self.open.is_empty() || open.any(|open| open.leader == leader);
+        }
+        open.all(|open| open.late || open.leader == leader)
+    }
+
     fn open_for(&mut self, leader: NodeId) -> Vec<Waker> {
         self.serves = Some(leader);
-        self.open.iter_mut().filter(|open| open.leader != leader).for_each(|open| open.late = true);
-        self.silent.clear();
-        self.orphans.clear();
+        let late = !planted(Bug::LateUnmarked);
+        self.open.iter_mut().filter(|open| open.leader != leader).for_each(|open| open.late = late);
+        // One whose end has been said still serves who comes, until everybody sees another lead. Its heirs are yet to go.
+        if !self.silent.contains(&leader) || planted(Bug::LastMomentsForgotten) {
+            self.silent.clear();
+            self.orphans.clear();
+        }
         std::mem::take(&mut self.waits)
     }
 
@@ -228,9 +254,18 @@ impl Heir {
     /// The unit holds its locks at this leader. False: it comes too late, and must not go on.
     pub fn arrived(&self, leader: NodeId) -> bool {
         let mut state = self.of.state();
-        let Some(open) = state.of(self.number).filter(|open| !open.late) else { return false };
-        (open.leader, open.broken) = (leader, None);
-        let waits = std::mem::take(&mut state.waits);
+        if state.of(self.number).is_none_or(|open| open.late) {
+            return false;
+        }
+        if planted(Bug::TornArrival) {
+            drop(state);
+            state = self.of.state();
+        }
+        state.of(self.number).into_iter().for_each(|open| (open.leader, open.broken) = (leader, None));
+        let mut waits = std::mem::take(&mut state.waits);
+        if planted(Bug::ArrivalUnheard) {
+            waits.clear();
+        }
         drop(state);
         waits.into_iter().for_each(Waker::wake);
         true
@@ -242,10 +277,14 @@ const LATE: &str = "it could not be brought over in time";
 impl Drop for Heir {
     fn drop(&mut self) {
         let mut state = self.of.state();
-        if let Some(at) = state.open.iter().position(|open| open.number == self.number) {
+        let at = state.open.iter().position(|open| open.number == self.number);
+        if let Some(at) = at.filter(|_| !planted(Bug::GhostHeir)) {
             state.open.swap_remove(at);
         }
-        let waits = std::mem::take(&mut state.waits);
+        let mut waits = std::mem::take(&mut state.waits);
+        if planted(Bug::VanishedUnheard) {
+            waits.clear();
+        }
         drop(state);
         waits.into_iter().for_each(Waker::wake);
     }
@@ -312,6 +351,20 @@ mod tests {
         heirs.fell(OLD, true);
         heirs.fell(OLD, false);
         assert!(heir.hindrance(NEW, &row(1)).is_some());
+    }
+
+    #[test]
+    fn who_comes_to_a_leader_whose_end_has_just_been_said_takes_nothing_from_its_heirs() {
+        let heirs = led_by_the_old_one();
+        let (heir, orphan) = (heirs.enter(OLD), heirs.enter(OLD));
+        heirs.fell(OLD, true);
+        heirs.orphaned(OLD, row(1));
+        assert!(is_gathered(&heirs, OLD));
+        assert_eq!(heir.hindrance(NEW, &row(2)), None);
+        assert!(orphan.hindrance(NEW, &row(1)).is_some());
+        assert!(!is_gathered(&heirs, NEW) && heir.arrived(NEW));
+        drop(orphan);
+        assert!(is_gathered(&heirs, NEW) && !heirs.enter(OLD).arrived(NEW));
     }
 
     #[test]

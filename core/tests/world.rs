@@ -2,12 +2,16 @@
 
 use lockstep_core::sim::{self, Failure, Fault};
 
-/// A seed that fails is replayed with `LOCKSTEP_SEED`, with a fault with `LOCKSTEP_FAULT`; more of them are tried with
-/// `LOCKSTEP_SEEDS`.
+/// A seed that fails is replayed with `LOCKSTEP_SEED`, with a fault with `LOCKSTEP_FAULT`, and a file of the fuzz target
+/// `world` with `LOCKSTEP_INPUT`; more seeds are tried with `LOCKSTEP_SEEDS`.
 #[test]
 fn nodes_are_equal_in_every_world() {
     if let Some(seed) = number("LOCKSTEP_SEED") {
         return sim::replay(seed, meant()).into_iter().for_each(|failure| report(&failure));
+    }
+    if let Some(file) = std::env::var_os("LOCKSTEP_INPUT") {
+        let input = std::fs::read(file).expect("a file that can be read");
+        return sim::replay_input(&input).into_iter().for_each(|failure| report(&failure));
     }
     let seeds = 0..number("LOCKSTEP_SEEDS").unwrap_or(2000);
     // One thread each for the two cores that a build has.

@@ -41,7 +41,12 @@ impl Answer {
 
     /// Of a function that returns nothing.
     pub(super) fn void() -> Self {
-        Self { rows: vec![vec![Some(Bytes::new())]], width: 1, ..Self::tag("SELECT 1") }
+        Self::one(Bytes::new())
+    }
+
+    /// Of one that returns this.
+    pub(super) fn one(value: Bytes) -> Self {
+        Self { rows: vec![vec![Some(value)]], width: 1, ..Self::tag("SELECT 1") }
     }
 
     /// In the notation of the query: `pg_catalog`, `public`; the client's encoding; the role.
@@ -113,7 +118,7 @@ pub(super) fn width(statement: &Statement) -> usize {
         Statement::Write(Write { counted: Some(_), .. }) => 1,
         Statement::Write(write) => write.returning.len(),
         Statement::SearchPath => 4,
-        Statement::Flush | Statement::Apply => 1,
+        Statement::Flush | Statement::Apply | Statement::Advisory(_) | Statement::TakeAgain(_) => 1,
         _ => 0,
     }
 }

@@ -21,8 +21,10 @@ use crate::wire::{Frame, notice, take_frame};
 
 mod control;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backend {
+    /// What its session's own locks are held by.
+    session: TxId,
     pub inbox: BytesMut,
     pub out: BytesMut,
     /// The other side has gone: what it has sent is still done, unless it was lost on the way.
@@ -92,6 +94,39 @@ pub(super) fn read(text: &str) -> Option<Rc<Statement>> {
 }
 
 impl Backend {
+    pub(super) fn new(number: usize) -> Self {
+        Self {
+            session: TxId(u64::MAX - number as u64),
+            inbox: BytesMut::new(),
+            out: BytesMut::new(),
+            abandoned: false,
+            ended: false,
+            raised: Vec::new(),
+            statements: BTreeMap::new(),
+            portals: BTreeMap::new(),
+            tx: None,
+            block: false,
+            failed: false,
+            skips: false,
+            running: None,
+        }
+    }
+
+    /// Nothing is under way, and it is there.
+    pub(super) fn rests(&self) -> bool {
+        let silent = self.inbox.is_empty() && self.out.is_empty() && self.running.is_none();
+        silent && !self.ended && !self.abandoned
+    }
+
+    /// A transaction block is open, and has not failed.
+    pub(super) fn is_in_block(&self) -> bool {
+        self.block && !self.failed
+    }
+
+    pub(super) fn holds(&self, key: i64, store: &Store) -> usize {
+        store.advisory.times(key, self.session)
+    }
+
     pub(super) fn can_step(&self, store: &Store) -> bool {
         if self.ended {
             return false;
@@ -108,7 +143,8 @@ impl Backend {
 
     /// Whether another transaction waits for the one that is open here.
     pub(super) fn is_waited_for(&self, store: &Store) -> bool {
-        !self.ended && self.tx.as_ref().is_some_and(|tx| store.is_waited_for(tx.id))
+        let by_tx = self.tx.as_ref().is_some_and(|tx| store.is_waited_for(tx.id));
+        !self.ended && (by_tx || store.is_waited_for(self.session))
     }
 
     pub(super) fn waits(&self) -> bool {
@@ -140,9 +176,10 @@ impl Backend {
         self.ended = true;
         self.running = None;
         if let Some(tx) = self.tx.take() {
-            store.waits_no_more(tx.id);
+            store.waits_no_more(tx.id, self.session);
             store.roll_back(tx);
         }
+        store.hang_up(self.session);
     }
 
     /// As by `pg_terminate_backend`.
@@ -283,7 +320,7 @@ impl Backend {
         let Some(mut running) = self.running.take() else { return Did::Nothing };
         let id = self.tx.as_ref().map(|tx| tx.id);
         running.waits = None;
-        id.into_iter().for_each(|id| store.waits_no_more(id));
+        id.into_iter().for_each(|id| store.waits_no_more(id, self.session));
         let stopped = match self.run(&mut running, store) {
             Ok(answer) => {
                 answer.write(&mut self.out, &running.portal.formats, running.rest.is_some());
@@ -293,7 +330,7 @@ impl Backend {
             Err(stopped) => stopped,
         };
         let failure = match (stopped, id) {
-            (Stop::Wait(holder), Some(id)) if store.wait(id, holder) => {
+            (Stop::Wait(holder), Some(id)) if store.wait(id, self.session, holder) => {
                 running.waits = Some(store.releases);
                 self.running = Some(running);
                 return Did::Waits(holder);
@@ -337,6 +374,8 @@ impl Backend {
                 applying.go(raw, &mut Context { store, tx, snapshot: *snapshot, parameters })?;
                 Ok(Answer::void())
             }
+            (Statement::Advisory(call), Some(tx)) => store.advise(tx, self.session, *call).map(Answer::one),
+            (Statement::TakeAgain(keys), Some(_)) => store.take_again(self.session, keys).map(Answer::one),
             _ => self.control(&statement, store).map_err(Stop::Fail),
         }
     }

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::belief::Beliefs;
 use super::faults::Fault;
 use super::rng::Rng;
 use super::workload::{self, Meaning, Request};
@@ -59,10 +60,16 @@ pub(super) struct Client {
     /// SQLSTATE and message of errors that are still to be judged.
     pub errors: Vec<(String, String)>,
     pub said_goodbye: bool,
+    pub locks: Beliefs,
+    /// As it was last told.
+    status: Status,
+    /// The moment, by the world's count.
+    pub now: u64,
 }
 
 impl Client {
-    pub(super) fn new(id: usize, mut rng: Rng, fault: Option<Fault>) -> Self {
+    /// `keys`: what decides about its advisory locks.
+    pub(super) fn new(id: usize, mut rng: Rng, keys: Option<Rng>, fault: Option<Fault>) -> Self {
         let left = 2 + rng.below(4);
         Self {
             id,
@@ -81,6 +88,9 @@ impl Client {
             fault,
             errors: Vec::new(),
             said_goodbye: false,
+            locks: Beliefs::new(keys),
+            status: Status::Idle,
+            now: 0,
         }
     }
 
@@ -102,6 +112,9 @@ impl Client {
 
     /// The next message, and its text for the history.
     pub(super) fn speak(&mut self, out: &mut BytesMut) -> String {
+        if let Some(call) = self.next_call() {
+            return self.ask(call, out);
+        }
         if self.plan.is_empty() {
             if self.left == 0 {
                 self.said_goodbye = true;
@@ -124,6 +137,22 @@ impl Client {
             };
             *text = text.replace(hidden, &format!("/*{hidden}*/"));
         }
+        self.ask(request, out)
+    }
+
+    /// Where a statement makes sense: not in a transaction that has failed, nor while one is being begun.
+    fn next_call(&mut self) -> Option<Request> {
+        let in_block = self.status == Status::InTransaction;
+        let mut call = if in_block || self.plan.is_empty() { self.locks.call(in_block) } else { None }?;
+        if self.fault == Some(Fault::HoldsUnseen) {
+            let text = &mut call.statements[0].0;
+            *text = text.replacen("SELECT ", "SELECT /*", 1) + "*/";
+        }
+        Some(call)
+    }
+
+    fn ask(&mut self, request: Request, out: &mut BytesMut) -> String {
+        request.statements.iter().for_each(|(_, meaning)| self.locks.asks(*meaning));
         let texts: Vec<&str> = request.statements.iter().map(|(text, _)| text.as_str()).collect();
         let text = texts.join("; ");
         if request.simple {
@@ -176,6 +205,9 @@ impl Client {
 
     fn row(&mut self, row: &[Option<Bytes>]) {
         let [Some(value)] = row else { return };
+        if let Some((_, Meaning::Lock(_))) = self.asked.get(self.answered) {
+            return self.locks.answer(value);
+        }
         let Some(value) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) else { return };
         match self.asked.get(self.answered) {
             Some((_, Meaning::Ticket)) => self.tickets.push(value),
@@ -189,6 +221,9 @@ impl Client {
             return Err(format!("it was told {tag}, and had asked for nothing"));
         };
         self.answered += 1;
+        if let Meaning::Lock(call) = meaning {
+            return self.locks.complete(call, self.now);
+        }
         let Some(unit) = self.units.last_mut() else { return Ok(()) };
         let count = tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
         match meaning {
@@ -230,6 +265,10 @@ impl Client {
     }
 
     fn ready(&mut self, status: Status) -> Result<(), String> {
+        self.status = status;
+        if status != Status::InTransaction {
+            self.locks.transaction_ends();
+        }
         let unheard = self.unheard();
         let Some(unit) = self.units.last_mut() else { return Ok(()) };
         if !self.failed && self.answered != self.asked.len() {
@@ -277,6 +316,8 @@ impl Client {
         }
         self.waiting = false;
         self.said_goodbye = true;
+        self.locks.session_ends();
+        self.status = Status::Idle;
     }
 
     /// It will connect again, and has something left to ask.

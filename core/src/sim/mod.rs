@@ -10,7 +10,11 @@
 //! ```text
 //! LOCKSTEP_SEED=7 cargo test -p lockstep-core --test world      one seed, with its history
 //! LOCKSTEP_SEEDS=100000 cargo test -p lockstep-core --test world
+//! LOCKSTEP_INPUT=FILE cargo test -p lockstep-core --test world   what the fuzz target `world` has found
 //! ```
+//!
+//! That target hands decisions to the world, from which turn is whose to what a client asks for, and so looks for
+//! interleavings by what the core's code does in them.
 //!
 //! | file | |
 //! | --- | --- |
@@ -27,6 +31,7 @@
 //! | `store` | rows, locks, transactions |
 //! | `select`, `write`, `evaluate` | running a statement |
 //! | `serial` | SERIALIZABLE |
+//! | `advisory`, `belief` | advisory locks of a model node; what a client believes of them |
 //! | `trigger`, `captured` | triggers of users, and ours, which tell what rows have become |
 //! | `sql`, `parse`, `schema` | the little SQL |
 //!
@@ -40,7 +45,7 @@
 //! captured rows: tables without a key, tables that are given our trigger while they are used, keys that change, foreign
 //! keys, and triggers that run text; the model node does what the functions in the database do ([`captured`]), and their SQL is not run. When the proxy is killed: a backend that is idle, belongs to no
 //! follower, and has not read what was sent to it when the next proxy has looked for such as are at work; and a disk that
-//! does not take the state file or the journal.
+//! does not take the state file, or does not let go of a journal that is not true any more, while which units wait.
 //!
 //! Known, and found in one world of some ten thousand: a leader connection that is reset while a statement on it draws from
 //! a sequence, on a node that lives. The server goes on with the statement, and the followers' sequence stays behind until
@@ -51,8 +56,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 mod accident;
+mod advisory;
 mod answer;
 mod backend;
+mod belief;
 mod captured;
 mod client;
 mod cluster;
@@ -93,14 +100,43 @@ pub struct Failure {
     pub history: String,
 }
 
+/// What decides in a world: a seed, and before it what was decided elsewhere.
+#[derive(Debug, Clone, Copy)]
+struct Chance<'a> {
+    seed: u64,
+    decisions: Option<&'a [u8]>,
+}
+
+impl<'a> Chance<'a> {
+    fn of_seed(seed: u64) -> Self {
+        Self { seed, decisions: None }
+    }
+
+    /// Two bytes are the seed.
+    fn of_input(input: &'a [u8]) -> Self {
+        let (seed, decisions) = input.split_at(input.len().min(2));
+        let seed = seed.iter().fold(0, |seed, byte| (seed << 8) | u64::from(*byte));
+        Self { seed, decisions: Some(decisions) }
+    }
+}
+
 /// Runs the world of one seed to its end.
 pub fn run(seed: u64, fault: Option<Fault>) -> Result<(), Failure> {
-    let mut world = World::new(seed, fault, false);
+    run_world(Chance::of_seed(seed), fault)
+}
+
+/// Runs the world of an input of the fuzzer: a seed, and decisions that are taken before any of the seed's.
+pub fn run_input(input: &[u8]) -> Result<(), Failure> {
+    run_world(Chance::of_input(input), None)
+}
+
+fn run_world(chance: Chance<'_>, fault: Option<Fault>) -> Result<(), Failure> {
+    let mut world = World::new(chance, fault, false);
     if goes_well(&mut world) {
         return Ok(());
     }
-    Err(replay(seed, fault).unwrap_or_else(|| Failure {
-        seed,
+    Err(replay_world(chance, fault).unwrap_or_else(|| Failure {
+        seed: chance.seed,
         why: "it failed, and not again: the simulator is not deterministic".into(),
         history: String::new(),
     }))
@@ -108,10 +144,19 @@ pub fn run(seed: u64, fault: Option<Fault>) -> Result<(), Failure> {
 
 /// Runs it with its history, which is printed whether it fails or not.
 pub fn replay(seed: u64, fault: Option<Fault>) -> Option<Failure> {
-    let mut world = World::new(seed, fault, true);
+    replay_world(Chance::of_seed(seed), fault)
+}
+
+/// The same for an input of the fuzzer.
+pub fn replay_input(input: &[u8]) -> Option<Failure> {
+    replay_world(Chance::of_input(input), None)
+}
+
+fn replay_world(chance: Chance<'_>, fault: Option<Fault>) -> Option<Failure> {
+    let mut world = World::new(chance, fault, true);
     goes_well(&mut world);
     let (why, history) = (world.failure.take()?, world.history());
-    Some(Failure { seed, why, history })
+    Some(Failure { seed: chance.seed, why, history })
 }
 
 /// A panic is a failure like any other.
@@ -120,4 +165,24 @@ fn goes_well(world: &mut World) -> bool {
         world.fail("something panicked".into());
     }
     world.failure.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(chance: Chance<'_>) -> String {
+        let mut world = World::new(chance, None, true);
+        assert!(goes_well(&mut world));
+        world.history()
+    }
+
+    #[test]
+    fn an_input_decides_first_and_its_seed_when_it_has_no_more_to_say() {
+        let of_seed = history(Chance::of_seed(7));
+        assert_eq!(history(Chance::of_input(&[0, 7])), of_seed);
+        let input = [&[0, 7][..], &[3; 200]].concat();
+        assert_eq!(history(Chance::of_input(&input)), history(Chance::of_input(&input)));
+        assert_ne!(history(Chance::of_input(&input)), of_seed);
+    }
 }

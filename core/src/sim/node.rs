@@ -63,7 +63,7 @@ impl Node {
     }
 
     pub(super) fn connect(&mut self) -> usize {
-        self.backends.push(Backend::default());
+        self.backends.push(Backend::new(self.backends.len()));
         self.backends.len() - 1
     }
 

@@ -1,5 +1,6 @@
 //! What must be true, whatever has happened.
 
+use super::belief::Belief;
 use super::client::{Outcome, Unit};
 use super::schema::{TABLES, table};
 use super::seat::Seat;
@@ -36,6 +37,27 @@ impl World {
         let active: Vec<usize> = self.cluster.membership.active().map(|node| usize::from(node.0)).collect();
         for pair in active.windows(2) {
             self.compare(pair[0], pair[1]);
+        }
+    }
+
+    /// A client that was told that it has an advisory lock has it, with the leader of the moment, and nobody else was found
+    /// to have it since. Not of one whose session is about to be brought over, or to end.
+    pub(super) fn check_locks(&mut self, seat: usize) {
+        let of = &self.seats[seat];
+        let Some(link) = of.leader.filter(|_| !of.closed && of.asked.is_empty()) else { return };
+        let backend = self.backend_of(link);
+        if !self.leads(NodeId(link.node as u16)) || !backend.rests() {
+            return;
+        }
+        for Belief { key, times, since } in of.client.locks.all(backend.is_in_block()) {
+            let held = self.backend_of(link).holds(key, &self.nodes[link.node].store);
+            if held < times {
+                self.fail(format!("s{seat} was told that it has lock {key}, and has not"));
+            }
+            let found = self.holders.insert(key, (seat, self.moment));
+            if found.is_some_and(|(other, moment)| other != seat && moment > since) {
+                self.fail(format!("s{seat} goes on with lock {key}, which another has had meanwhile: {found:?}"));
+            }
         }
     }
 

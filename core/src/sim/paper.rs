@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::faults::Fault;
 use super::rng::Rng;
 use crate::id::Epoch;
 use crate::journal::{self, Book, Contents, Damage, Origin, Outlives, Touched, UnitNumber};
@@ -24,13 +25,42 @@ pub(super) struct Paper {
     outlives: Outlives,
     /// How often the machine was started.
     boot: u32,
+    disk: Disk,
+    /// A fault of ours: a file that does not speak of all units any more is left where it is.
+    left: Option<Vec<u8>>,
+}
+
+/// Where it is.
+#[derive(Debug)]
+pub(super) struct Disk {
+    /// When it takes nothing, for a while; `None`: it takes everything.
+    chance: Option<Rng>,
+    fails: usize,
+    keeps_stale: bool,
+}
+
+impl Disk {
+    /// `fails`: what decides when.
+    pub(super) fn new(fails: Option<Rng>, fault: Option<Fault>) -> Self {
+        Self { chance: fails, fails: 0, keeps_stale: fault == Some(Fault::StaleKept) }
+    }
+
+    /// What is written or forced now is not, or not all of it: so much of so many bytes is.
+    fn fails(&mut self, bytes: usize) -> Option<usize> {
+        let chance = self.chance.as_mut()?;
+        if self.fails == 0 && chance.one_in(12) {
+            self.fails = 1 + chance.below(8);
+        }
+        self.fails = self.fails.checked_sub(1)?;
+        Some(chance.below(bytes + 1))
+    }
 }
 
 impl Paper {
-    pub(super) fn new(rng: &mut Rng) -> Self {
+    pub(super) fn new(rng: &mut Rng, disk: Disk) -> Self {
         let size = if rng.one_in(2) { 2048 } else { 1 << 14 };
         let outlives = if rng.one_in(3) { Outlives::Machine } else { Outlives::Process };
-        Self { book: Book::default(), file: None, end: 0, forced: 0, size, outlives, boot: 1 }
+        Self { book: Book::default(), file: None, end: 0, forced: 0, size, outlives, boot: 1, disk, left: None }
     }
 
     pub(super) fn origin(&self, cluster: &str) -> Origin {
@@ -55,6 +85,9 @@ impl Paper {
         } else {
             self.anew()
         }
+        if self.outlives == Outlives::Machine && self.disk.fails(0).is_some() {
+            self.lose();
+        }
         self.forced = self.end;
         unit
     }
@@ -76,13 +109,31 @@ impl Paper {
         match self.book.take(self.size) {
             None => self.anew(),
             Some((at, bytes)) => {
-                self.end = at + bytes.len();
-                file[at..self.end].copy_from_slice(&bytes);
+                let failed = self.disk.fails(bytes.len());
+                let there = failed.unwrap_or(bytes.len());
+                self.end = at + there;
+                file[at..self.end].copy_from_slice(&bytes[..there]);
+                if failed.is_some() {
+                    self.lose();
+                }
             }
         }
     }
 
+    /// The file does not speak of all open units: it is taken away, and units go on without.
+    fn lose(&mut self) {
+        let stale = self.file.take();
+        if self.disk.keeps_stale {
+            self.left = stale.or(self.left.take());
+        }
+        self.book.lose_file();
+    }
+
     fn anew(&mut self) {
+        if self.book.whole().is_some() && self.disk.fails(0).is_some() {
+            return self.lose();
+        }
+        self.left = None;
         self.file = self.book.whole().filter(|first| first.len() <= self.size).map(|first| {
             let mut file = first.to_vec();
             (self.end, self.forced) = (file.len(), file.len());
@@ -125,7 +176,8 @@ impl Paper {
     }
 
     pub(super) fn read(&self) -> Option<Result<Contents, Damage>> {
-        self.file.as_ref().map(|file| journal::read(&Bytes::from(file.clone()), self.size))
+        let file = self.file.as_ref().or(self.left.as_ref());
+        file.map(|file| journal::read(&Bytes::from(file.clone()), self.size))
     }
 
     /// A fault of ours: where it is damaged it has its end.

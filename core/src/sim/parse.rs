@@ -34,6 +34,9 @@ pub(super) fn parse(text: &str) -> Option<Statement> {
     if text == &*APPLY.sql || text == INHERIT {
         return Some(Statement::Apply);
     }
+    if let Some(advisory) = super::advisory::read(text) {
+        return Some(advisory);
+    }
     let mut parser = Parser { tokens: tokens(text)?, at: 0, subqueries: Vec::new() };
     let statement = parser.statement()?;
     (parser.at == parser.tokens.len()).then_some(statement)

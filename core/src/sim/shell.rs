@@ -10,6 +10,7 @@ use super::client::{Client, Outcome};
 use super::exchange::Follower;
 use super::faults::Fault;
 use super::node::Link;
+use super::rng::Rng;
 use super::schema;
 use super::seat::{Asked, Lock, Seat};
 use super::world::World;
@@ -38,7 +39,8 @@ impl World {
         for number in 0..seats {
             let link = self.connect(NodeId(0));
             let rng = self.rng.fork();
-            let client = Client::new(number, rng, self.fault);
+            let keys = self.keys.as_mut().map(Rng::fork);
+            let client = Client::new(number, rng, keys, self.fault);
             let session = self.session(number, NodeId(0));
             let mut seat = Seat::new(client, session, self.cluster.membership.clone());
             (seat.leader, seat.leaders) = (Some(link), vec![link]);
@@ -361,6 +363,7 @@ impl World {
     }
 
     pub(super) fn client_speaks(&mut self, seat: usize) {
+        self.check_locks(seat);
         let of = &mut self.seats[seat];
         let text = of.client.speak(&mut of.sent);
         let how = if of.sent.first() == Some(&b'Q') { "asks" } else { "executes" };
@@ -368,6 +371,7 @@ impl World {
     }
 
     pub(super) fn client_listens(&mut self, seat: usize) {
+        self.seats[seat].client.now = self.moment;
         match self.seats[seat].client.listen() {
             Ok(true) => self.acknowledged(seat),
             Ok(false) => {}
@@ -400,5 +404,6 @@ impl World {
         let there: Vec<_> = there.map(|unit| unit.id).collect();
         self.note(|| format!("s{seat}: client has its answer: {outcome:?}"));
         there.into_iter().for_each(|id| self.check_everywhere(seat, id));
+        self.check_locks(seat);
     }
 }

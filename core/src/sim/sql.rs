@@ -3,6 +3,8 @@
 //!
 //! It is read by a parser of its own, not by PostgreSQL's, so that what the core splices is judged by somebody else.
 
+use crate::plan::kept::Locking;
+
 pub(super) type Value = Option<i64>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +45,31 @@ pub(super) enum Statement {
     Flush,
     /// Rows that they have told of are put in.
     Apply,
+    Advisory(Advisory),
+    /// All of these locks for the session, without waiting, or division by zero.
+    TakeAgain(Vec<i64>),
+}
+
+/// A call of one of the functions for advisory locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Advisory {
+    pub does: Locking,
+    pub key: i64,
+    pub span: Span,
+}
+
+/// Until when an advisory lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Span {
+    Session,
+    Transaction,
 }
 
 impl Statement {
     /// A transaction begins with it, if none is open.
     pub(super) fn needs_transaction(&self) -> bool {
-        matches!(self, Self::Select(_) | Self::Write(_) | Self::Flush | Self::Apply)
+        use Statement::{Advisory, Apply, Flush, Select, TakeAgain, Write};
+        matches!(self, Select(_) | Write(_) | Flush | Apply | Advisory(_) | TakeAgain(_))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::advisory::Locks;
 use super::captured::{Telling, Touched};
 use super::evaluate::{Error, error};
 use super::rng::Rng;
@@ -52,6 +53,8 @@ enum Undo {
     Lock(Place, Option<Strength>),
     /// A trigger of ours was to fire.
     Touched,
+    /// An advisory lock with this key was taken.
+    Advisory(i64),
 }
 
 #[derive(Debug)]
@@ -78,6 +81,7 @@ pub(super) struct Store {
     /// What only SERIALIZABLE prevents has come about.
     pub skewed: bool,
     pub telling: Telling,
+    pub advisory: Locks,
     open: BTreeSet<TxId>,
     /// Counts the moments in which locks were let go.
     pub releases: u64,
@@ -98,6 +102,7 @@ impl Store {
             judge: Judge::default(),
             skewed: false,
             telling: Telling::default(),
+            advisory: Locks::default(),
             open: BTreeSet::new(),
             releases: 0,
             waits: BTreeMap::new(),
@@ -141,6 +146,9 @@ impl Store {
         self.commits += 1;
         let commit = By::Committed(self.commits);
         for undo in &tx.undo {
+            if let Undo::Advisory(key) = undo {
+                self.advisory.undo(*key, tx.id);
+            }
             let (Undo::Version(place) | Undo::Lock(place, _)) = undo else { continue };
             let chain = self.chain_mut(*place);
             chain.locks.retain(|(holder, _)| *holder != tx.id);
@@ -179,6 +187,7 @@ impl Store {
                 // One that has fired does not come back.
                 Undo::Touched if self.telling != Telling::AsTheyWere => drop(tx.touched.pop()),
                 Undo::Touched => {}
+                Undo::Advisory(key) => self.advisory.undo(key, tx.id),
             }
         }
     }
@@ -283,16 +292,16 @@ impl Store {
         self.write(tx, place, Some(values));
     }
 
-    /// `tx` waits for `holder` from now on. False: they would wait for each other for ever.
-    pub(super) fn wait(&mut self, tx: TxId, holder: TxId) -> bool {
+    /// `tx`, and its session with it, waits for `holder` from now on. False: they would wait for each other for ever.
+    pub(super) fn wait(&mut self, tx: TxId, session: TxId, holder: TxId) -> bool {
         let mut next = holder;
         while let Some(further) = self.waits.get(&next) {
             next = *further;
         }
-        if next == tx {
+        if next == tx || next == session {
             return false;
         }
-        self.waits.insert(tx, holder);
+        self.waits.extend([(tx, holder), (session, holder)]);
         true
     }
 
@@ -300,8 +309,9 @@ impl Store {
         self.waits.values().any(|waited| *waited == holder)
     }
 
-    pub(super) fn waits_no_more(&mut self, tx: TxId) {
+    pub(super) fn waits_no_more(&mut self, tx: TxId, session: TxId) {
         self.waits.remove(&tx);
+        self.waits.remove(&session);
     }
 
     pub(super) fn nextval(&mut self, name: &str) -> Option<i64> {
@@ -327,12 +337,22 @@ impl Store {
         rows
     }
 
+    /// The session is over, and lets its locks go.
+    pub(super) fn hang_up(&mut self, session: TxId) {
+        self.releases += u64::from(self.advisory.session_ends(session));
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.open.is_empty()
     }
 }
 
 impl Tx {
+    /// An advisory lock, which goes with it.
+    pub(super) fn locked(&mut self, key: i64) {
+        self.undo.push(Undo::Advisory(key));
+    }
+
     /// What a statement has touched, when it is told.
     pub(super) fn take_touched(&mut self) -> Vec<Touched> {
         std::mem::take(&mut self.touched)

@@ -1,6 +1,7 @@
 //! What clients ask for: the histories that a replicating proxy is easily broken by, in small tables.
 
 use super::rng::Rng;
+use super::sql::Advisory;
 
 /// What a statement's success means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +23,18 @@ pub(super) enum Meaning {
     /// Into the ledger.
     Enter,
     Ticket,
+    Lock(Advisory),
     Other,
 }
 
 impl Meaning {
     pub(super) fn is_control(self) -> bool {
-        matches!(self, Self::Begin | Self::Commit | Self::Chain | Self::Rollback | Self::Savepoint | Self::RollbackTo)
+        matches!(self, Self::Begin | Self::Savepoint | Self::Lock(_)) || self.lets_locks_go()
+    }
+
+    /// Those of the transaction, or some of them.
+    pub(super) fn lets_locks_go(self) -> bool {
+        matches!(self, Self::Commit | Self::Chain | Self::Rollback | Self::RollbackTo)
     }
 }
 

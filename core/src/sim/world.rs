@@ -1,9 +1,11 @@
 //! The scheduler: which of the things that can happen next does.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use super::Chance;
 use super::accident::{Accident, accidents};
 use super::backend::{Backend, Did};
 use super::cluster::Cluster;
@@ -11,8 +13,8 @@ use super::exchange::Follower;
 use super::faults::Fault;
 use super::kill::{Proxy, Spoiled};
 use super::node::{Link, Node};
-use super::paper::Paper;
-use super::rng::Rng;
+use super::paper::{Disk, Paper};
+use super::rng::{Rng, Tape};
 use super::seat::{Asked, Seat};
 use super::shell;
 use super::start::Admission;
@@ -60,6 +62,12 @@ pub(super) struct World {
     /// After so many things that it still does for the cluster.
     pub lives: Option<usize>,
     pub spoiled: Spoiled,
+    /// What decides about advisory locks, in a world that has them.
+    pub keys: Option<Rng>,
+    /// Who was found to have each of them last, and when.
+    pub holders: BTreeMap<i64, (usize, u64)>,
+    /// Counts what has happened.
+    pub moment: u64,
     history: Option<Vec<String>>,
 }
 
@@ -118,15 +126,30 @@ fn kills(fault: Option<Fault>, fates: &mut Rng) -> usize {
     }
 }
 
+/// What decides about something that is in a fourth of the worlds, and with faults as above; another stream for each mark.
+fn seldom(own: Fault, mark: u64, fault: Option<Fault>, (seed, tape): (u64, Option<&Tape>)) -> Option<Rng> {
+    let mut chance = Rng::steered(seed ^ mark, tape);
+    let is_there = match fault {
+        Some(fault) => fault == own,
+        None => chance.one_in(4),
+    };
+    is_there.then_some(chance)
+}
+
+const OF_LOCKS: u64 = 1 << 63;
+const OF_DISKS: u64 = 1 << 62;
+
 impl World {
-    pub(super) fn new(seed: u64, fault: Option<Fault>, keeps_history: bool) -> Self {
-        let mut rng = Rng::new(seed);
+    pub(super) fn new(chance: Chance<'_>, fault: Option<Fault>, keeps_history: bool) -> Self {
+        let tape = chance.decisions.map(Tape::new);
+        let source = (chance.seed, tape.as_ref());
+        let mut rng = Rng::steered(chance.seed, tape.as_ref());
         let nodes = 2 + usize::from(rng.one_in(3));
         let seats = 2 + rng.below(4);
         let nodes: Vec<Node> = (0..nodes).map(|number| Node::new(number, nodes, fault, &mut rng)).collect();
         // Which node or seat, the batches on followers, or none.
         let slow = if rng.one_in(4) { nodes.len() + seats } else { rng.below(2 * (nodes.len() + seats)) };
-        let mut fates = Rng::new(!seed);
+        let mut fates = Rng::steered(!chance.seed, tape.as_ref());
         let kills = kills(fault, &mut fates);
         // Then another node leads after a start.
         let heaviest_last = kills > 0 && fates.one_in(4);
@@ -139,7 +162,7 @@ impl World {
             heirs: Heirs::default(),
             plans: PlanCache::new(shell::PLANS),
             catalogs: shell::catalogs(),
-            paper: Paper::new(&mut fates),
+            paper: Paper::new(&mut fates, Disk::new(seldom(Fault::StaleKept, OF_DISKS, fault, source), fault)),
             proxy: Proxy::Serves,
             admission: None,
             fault,
@@ -155,6 +178,9 @@ impl World {
             fates,
             lives: None,
             spoiled: Spoiled::default(),
+            keys: seldom(Fault::HoldsUnseen, OF_LOCKS, fault, source),
+            holders: BTreeMap::new(),
+            moment: 0,
             history: keeps_history.then(Vec::new),
             rng,
         };
@@ -191,6 +217,7 @@ impl World {
             if self.is_slow(chosen) && step % 8 != 0 {
                 chosen = steps[self.rng.below(steps.len())];
             }
+            self.moment += 1;
             self.step(chosen);
         }
         self.fail("it goes on for ever".into());

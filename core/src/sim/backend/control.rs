@@ -47,9 +47,15 @@ impl Backend {
             }
             (Statement::Nothing(tag), _) => Ok(Answer::tag(tag)),
             (Statement::SearchPath, _) => Ok(Answer::search_path()),
-            (Statement::Select(_) | Statement::Write(_) | Statement::Flush | Statement::Apply, _) => {
-                Err(error("XX000", "there is no transaction"))
-            }
+            (
+                Statement::Select(_)
+                | Statement::Write(_)
+                | Statement::Flush
+                | Statement::Apply
+                | Statement::Advisory(_)
+                | Statement::TakeAgain(_),
+                _,
+            ) => Err(error("XX000", "there is no transaction")),
         }
     }
 
