@@ -1,12 +1,12 @@
 //! DDL about temporary objects, which only the leader has. Invariant: what goes to followers as text names none of them.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{ObjectType, RangeVar};
+use pg_query::protobuf::{ObjectType, RangeVar, ReindexObjectType};
 
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
 use super::{Action, Marks, Plan, calls, evaluated};
-use crate::sql::{Facts, Name, Statement};
+use crate::sql::{Facts, Name, Statement, Token};
 
 /// What makes, changes or drops temporary objects concerns the leader alone.
 pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Facts) -> Outcome<Option<Plan>> {
@@ -15,6 +15,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &F
         NodeEnum::CreateTableAsStmt(s) => is_temporary(s.into.as_deref().and_then(|i| i.rel.as_ref())),
         NodeEnum::ViewStmt(s) => is_temporary(s.view.as_ref()),
         NodeEnum::CreateSeqStmt(s) => is_temporary(s.sequence.as_ref()),
+        NodeEnum::ReindexStmt(s) => s.kind() == ReindexObjectType::ReindexObjectSchema && is_of_a_session(&s.name),
         _ => false,
     };
     let mut marks = Marks { temporary: true, ..Marks::default() };
@@ -99,5 +100,13 @@ pub fn is_temporary(range: Option<&RangeVar>) -> bool {
 
 fn names_pg_temp(scope: &Scope<'_>, statement: &Statement) -> bool {
     let tokens = &scope.parsed.tokens[statement.tokens.clone()];
-    tokens.windows(2).any(|pair| pair[0].is_word(scope.sql, "pg_temp") && pair[1].is(scope.sql, b'.'))
+    let schema = |token: &Token| std::str::from_utf8(token.text(scope.sql)).is_ok_and(is_of_a_session);
+    tokens.windows(2).any(|pair| schema(&pair[0]) && pair[1].is(scope.sql, b'.'))
+}
+
+/// A schema of temporary objects: `pg_temp`, or by its own name, as `pg_temp_4`.
+fn is_of_a_session(schema: &str) -> bool {
+    let schema = schema.trim_matches('"').to_ascii_lowercase();
+    let number = ["pg_temp", "pg_toast_temp"].iter().find_map(|name| schema.strip_prefix(name));
+    number.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('_').is_some_and(|n| n.parse::<u32>().is_ok()))
 }

@@ -63,6 +63,7 @@ fn what_cannot_run_in_a_transaction_is_a_utility() {
         "REINDEX TABLE CONCURRENTLY users",
         "REINDEX TABLE events",
         "CLUSTER events USING events_pkey",
+        "REINDEX SCHEMA CONCURRENTLY public",
         "REINDEX DATABASE app",
         "REINDEX SYSTEM app",
         "CREATE DATABASE x",
@@ -189,4 +190,16 @@ fn a_password_in_clear_is_found_where_it_stands() {
     let md5 = format!("ALTER ROLE app PASSWORD 'md5{}'", "0".repeat(32));
     assert_eq!(ddl(&md5).password, None);
     assert_eq!(ddl("ALTER ROLE app PASSWORD NULL").password, None);
+}
+
+#[test]
+fn schemas_of_temporary_objects_are_the_leaders_alone_by_whatever_name() {
+    for sql in [
+        "REINDEX SCHEMA CONCURRENTLY pg_temp_4",
+        "REINDEX SCHEMA pg_temp",
+        "CREATE TABLE pg_temp_12.t (id int)",
+        "DROP TABLE \"pg_temp_4\".t",
+    ] {
+        assert_leader(sql);
+    }
 }
