@@ -172,7 +172,8 @@ impl Loader {
             b'v' => RelationKind::View,
             b'm' => RelationKind::MaterializedView,
             b'S' => RelationKind::Sequence,
-            b'i' | b'I' => RelationKind::Index,
+            b'i' => RelationKind::Index,
+            b'I' => RelationKind::PartitionedIndex,
             _ => RelationKind::Foreign,
         };
         let (temporary, row_security, partition) = (row.bool()?, row.bool()?, row.bool()?);

@@ -17,6 +17,7 @@ pub enum RelationKind {
     Foreign,
     Sequence,
     Index,
+    PartitionedIndex,
 }
 
 #[derive(Debug, Clone)]

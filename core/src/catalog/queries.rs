@@ -18,13 +18,13 @@ macro_rules! user_schemas {
 
 pub const ENCODING: &str = "SELECT pg_catalog.current_setting('client_encoding')";
 
-/// oid, schema, name, kind, temporary, row security, a partition. Of indexes those of temporary tables: what is done to
-/// them is the leader's alone.
+/// oid, schema, name, kind, temporary, row security, a partition. Of indexes those of partitioned tables, and those of
+/// temporary tables: what is done to them is the leader's alone.
 pub const RELATIONS: &str = concat!(
     "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence OPERATOR(pg_catalog.=) 't', c.relrowsecurity, \
      c.relispartition FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-     WHERE (c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}') \
-     OR c.relpersistence OPERATOR(pg_catalog.=) 't' AND c.relkind OPERATOR(pg_catalog.=) ANY ('{i,I}')) AND ",
+     WHERE (c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S,I}') \
+     OR c.relpersistence OPERATOR(pg_catalog.=) 't' AND c.relkind OPERATOR(pg_catalog.=) 'i') AND ",
     user_schemas!()
 );
 

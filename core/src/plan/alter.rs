@@ -1,5 +1,7 @@
 //! ALTER TABLE, where it evaluates expressions over rows that are there: each server would do that by itself.
 
+use std::sync::Arc;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, Node, RangeVar,
@@ -8,13 +10,14 @@ use pg_query::protobuf::{
 use super::image::{self, Computed, Image};
 use super::refuse::refuse;
 use super::scope::{Outcome, Scope};
-use super::{calls, evaluated};
+use super::{Partition, Utility, calls, evaluated};
+use crate::quote::quote_qualified;
 use crate::sql::Facts;
 
 /// How ALTER TABLE is replicated.
 pub enum Alteration {
     Text,
-    Utility,
+    Utility(Utility),
     Image(Image),
 }
 
@@ -37,10 +40,11 @@ pub fn check(scope: &Scope<'_>, statement: &AlterTableStmt, facts: &Facts) -> Ou
                 return Err(refuse(reason, "Use built-in functions.").into());
             }
             AlterTableType::AtAttachPartition => partition_bound(scope, command.def.as_deref())?,
-            AlterTableType::AtDetachPartition if is_concurrent(command) => {
-                return Ok(Alteration::Utility);
+            AlterTableType::AtDetachPartition => {
+                if let Some(partition) = detached_concurrently(command) {
+                    return Ok(Alteration::Utility(detach(scope, statement.relation.as_ref(), partition)?));
+                }
             }
-            AlterTableType::AtDetachPartitionFinalize => return Ok(Alteration::Utility),
             _ => {}
         }
     }
@@ -52,8 +56,23 @@ pub fn check(scope: &Scope<'_>, statement: &AlterTableStmt, facts: &Facts) -> Ou
     }
 }
 
-fn is_concurrent(command: &AlterTableCmd) -> bool {
-    matches!(command.def.as_ref().and_then(|d| d.node.as_ref()), Some(NodeEnum::PartitionCmd(p)) if p.concurrent)
+fn detached_concurrently(command: &AlterTableCmd) -> Option<&RangeVar> {
+    match command.def.as_ref().and_then(|d| d.node.as_ref()) {
+        Some(NodeEnum::PartitionCmd(detach)) if detach.concurrent => detach.name.as_ref(),
+        _ => None,
+    }
+}
+
+/// What is not there, the leader refuses.
+fn detach(scope: &Scope<'_>, parent: Option<&RangeVar>, partition: &RangeVar) -> Outcome<Utility> {
+    let name = |range: &RangeVar| -> Outcome<Option<String>> {
+        Ok(scope.relation_of(range)?.map(|relation| quote_qualified(&relation.schema, &relation.name)))
+    };
+    let parent = parent.map(name).transpose()?.flatten();
+    Ok(match (parent, name(partition)?) {
+        (Some(parent), Some(name)) => Utility::Detaches(Arc::new(Partition { parent, name })),
+        _ => Utility::Plain,
+    })
 }
 
 /// Notes whether values are computed for the new column in the rows that are there.

@@ -12,7 +12,7 @@ use super::image::{self, Image};
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Ddl, Marks, PasswordLiteral, Plan, alter, calls, evaluated, role, settings, temporary};
+use super::{Action, Ddl, Marks, PasswordLiteral, Plan, Utility, alter, calls, evaluated, role, settings, temporary};
 use crate::catalog::{Event, RelationKind};
 use crate::sql::{Facts, Statement};
 
@@ -30,7 +30,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcom
         return Err(refuse(reason, "CREATE DATABASE … TEMPLATE, then DROP DATABASE.").into());
     }
     if is_utility(node) {
-        return Ok(Action::Utility { vacates: vacated(node) }.into());
+        return Ok(Action::Utility(utility(node)).into());
     }
     if let Some(plan) = image(scope, statement, node, &facts)? {
         return Ok(plan);
@@ -47,7 +47,8 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcom
     if !is_shared(node) {
         fires_nothing(scope)?;
     }
-    let marks = Marks { sequences: moves_sequences(node), ..Marks::default() };
+    let upkeep = matches!(node, NodeEnum::VacuumStmt(_));
+    let marks = Marks { sequences: moves_sequences(node), upkeep, ..Marks::default() };
     Ok(Plan { marks, ..action.into() })
 }
 
@@ -78,6 +79,14 @@ pub fn is_utility(node: &NodeEnum) -> bool {
         | NodeEnum::CreateTableSpaceStmt(_)
         | NodeEnum::DropTableSpaceStmt(_) => true,
         _ => false,
+    }
+}
+
+fn utility(node: &NodeEnum) -> Utility {
+    match vacated(node) {
+        Some(database) => Utility::Vacates(database),
+        None if matches!(node, NodeEnum::VacuumStmt(_)) => Utility::Upkeep,
+        None => Utility::Plain,
     }
 }
 
@@ -180,7 +189,7 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
     match node {
         NodeEnum::AlterTableStmt(s) => match alter::check(scope, s, facts)? {
             Alteration::Text => none,
-            Alteration::Utility => Ok(Special::Instead(Action::Utility { vacates: None })),
+            Alteration::Utility(utility) => Ok(Special::Instead(Action::Utility(utility))),
             Alteration::Image(image) => Ok(Special::Image(image)),
         },
         NodeEnum::CreateStmt(s) => create_table(scope, s).and(none),
@@ -202,9 +211,7 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
         NodeEnum::CreateDomainStmt(s) => {
             evaluated::constraints(&s.constraints).try_for_each(evaluated::condition).and(none)
         }
-        NodeEnum::ReindexStmt(s) if s.kind() == ReindexObjectType::ReindexObjectTable => {
-            one_by_one(scope, s.relation.as_ref())
-        }
+        NodeEnum::ReindexStmt(s) => one_by_one(scope, s.relation.as_ref()),
         NodeEnum::ClusterStmt(s) => one_by_one(scope, s.relation.as_ref()),
         NodeEnum::TruncateStmt(s) => truncate(scope, s, facts).and(none),
         NodeEnum::CreateRoleStmt(s) => Ok(Special::Password(role::password(scope, statement, &s.role, &s.options)?)),
@@ -221,11 +228,12 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
     }
 }
 
-/// A command that treats the partitions of a table in transactions of their own.
+/// A command that treats the partitions of a table, or of an index, in transactions of their own.
 fn one_by_one(scope: &Scope<'_>, table: Option<&RangeVar>) -> Outcome<Special> {
     let table = table.map(|table| scope.relation_of(table)).transpose()?.flatten();
-    let parted = table.is_some_and(|relation| relation.kind == RelationKind::Partitioned);
-    Ok(if parted { Special::Instead(Action::Utility { vacates: None }) } else { Special::Password(None) })
+    let kinds = [RelationKind::Partitioned, RelationKind::PartitionedIndex];
+    let parted = table.is_some_and(|relation| kinds.contains(&relation.kind));
+    Ok(if parted { Special::Instead(Action::Utility(Utility::Plain)) } else { Special::Password(None) })
 }
 
 fn create_table(scope: &Scope<'_>, statement: &CreateStmt) -> Outcome<()> {

@@ -1,6 +1,6 @@
 //! A plan in words, for `lockstep explain`: what a statement is for replication, what followers get, and why.
 
-use super::{Action, Plan, Transaction};
+use super::{Action, Plan, Transaction, Utility};
 use crate::effect::{RowEffect, RowKind, capture, objects};
 use crate::fault::Fault;
 use crate::sql;
@@ -88,12 +88,16 @@ fn of_action(action: &Action, sql: &str) -> Explained {
             "it computes values for rows: followers get the definition as text and the rows that the leader made, while no \
              other commit runs",
         ),
-        Action::Utility { vacates } => {
-            let vacates = match vacates {
-                Some(database) => format!("; idle connections to {database} are closed before"),
-                None => String::new(),
+        Action::Utility(utility) => {
+            let besides = match utility {
+                Utility::Plain => String::new(),
+                Utility::Vacates(database) => format!("; idle connections to {database} are closed before"),
+                Utility::Detaches(partition) => {
+                    format!("; if it fails halfway at the leader, {} is attached as it was", partition.name)
+                }
+                Utility::Upkeep => "; one that fails to is not blamed".into(),
             };
-            let why = format!("it cannot run in a transaction: the leader runs it, then every follower{vacates}");
+            let why = format!("it cannot run in a transaction: the leader runs it, then every follower{besides}");
             Explained::new("utility", vec![sql.to_owned()], why)
         }
         Action::Prepare { inner, .. } => {

@@ -155,6 +155,8 @@ pub struct Marks {
     pub objects: bool,
     /// Has large objects locked that nothing notes: at the end of the unit the leader is asked for them.
     pub locks_objects: bool,
+    /// ANALYZE: nothing that must be equal on all nodes depends on it, and a follower may fail to do it.
+    pub upkeep: bool,
 }
 
 impl Marks {
@@ -167,6 +169,7 @@ impl Marks {
             holdable: self.holdable || other.holdable,
             objects: self.objects || other.objects,
             locks_objects: self.locks_objects || other.locks_objects,
+            upkeep: self.upkeep || other.upkeep,
         }
     }
 }
@@ -211,10 +214,7 @@ pub enum Action {
     /// DDL that computes rows, which followers get from the leader.
     Image(Arc<Image>),
     /// Runs on the leader, then as text on each follower: it cannot run in a transaction block.
-    Utility {
-        /// The database in which nobody may be, not even a connection of ours.
-        vacates: Option<Arc<str>>,
-    },
+    Utility(Utility),
     /// SQL-level PREPARE; the inner statement's plan is used by EXECUTE.
     Prepare {
         name: String,
@@ -234,6 +234,25 @@ pub enum Action {
     /// `SHOW pool_nodes`, answered by the proxy.
     ShowPoolNodes,
     Refuse(Fault),
+}
+
+/// What is to be done about a command that cannot run in a transaction block, besides giving it to each node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Utility {
+    Plain,
+    /// It drops, moves or copies this database, in which nobody may be, not even a connection of ours.
+    Vacates(Arc<str>),
+    /// DETACH PARTITION … CONCURRENTLY: what it leaves when it fails halfway is undone.
+    Detaches(Arc<Partition>),
+    /// VACUUM: nothing that must be equal on all nodes depends on it, and a follower may fail to do it.
+    Upkeep,
+}
+
+/// A partition and what it is one of, by their qualified and quoted names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    pub parent: String,
+    pub name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

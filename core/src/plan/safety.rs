@@ -73,7 +73,10 @@ fn target(relation: &Relation, captured: bool) -> Result<(), Fault> {
             let hint = "Write to it on the server where it is, past the proxy.";
             return Err(refuse(format_args!("{name} is a foreign table, whose rows are not on these servers"), hint));
         }
-        RelationKind::MaterializedView | RelationKind::Sequence | RelationKind::Index => {
+        RelationKind::MaterializedView
+        | RelationKind::Sequence
+        | RelationKind::Index
+        | RelationKind::PartitionedIndex => {
             return Err(refuse(format_args!("{name} is no table"), "Write to a table."));
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::cluster::Membership;
 use crate::id::NodeId;
 use crate::journal::{Touched, Witness};
-use crate::plan::PlanCache;
+use crate::plan::{Partition, PlanCache};
 use crate::unit::Batch;
 
 /// To be done in order; answers come back as the events that are named.
@@ -48,6 +48,8 @@ pub enum Action {
     /// Note that followers have committed a unit that its leader may have lost, or the other way round
     /// ([`crate::heirs::Heirs::orphaned`]).
     Orphaned { leader: NodeId, touched: Touched },
+    /// The leader has left this partition attached in part: attach it there as it was → `reattached`.
+    Reattach(Arc<Partition>),
     /// A statement has run that could not be replicated exactly, because the operator allows it: to be counted.
     Waived,
     /// Sequences of the session's database may have moved.

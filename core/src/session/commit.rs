@@ -1,8 +1,6 @@
 //! The end of a unit, on its way out: constraints, the commit lock, followers, the leader's COMMIT. Its way back, up to what
 //! the client is told, is in [`super::outcome`].
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::client::OWN_NAME;
@@ -13,6 +11,7 @@ use crate::cluster::{Membership, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::journal::{Touched, Unknown, Witness};
+use crate::plan::Utility;
 use crate::reply::{Execution, Own, Ready, To, Undo, What};
 use crate::unit::batch::BatchResult;
 use crate::unit::commit::{Fate, ReserveFault, Task};
@@ -41,22 +40,21 @@ pub(super) enum CommitVia {
         answers: Bytes,
     },
     /// A command that cannot run in a transaction block, in a Query or by Execute: the leader runs it, then the others.
-    Utility(Utility),
-    UtilityExtended(Utility),
+    Utility(Command),
+    UtilityExtended(Command),
 }
 
 /// A command that each node runs by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Utility {
+pub(super) struct Command {
     pub sql: Bytes,
-    /// The database that our own idle connections must leave before it can run.
-    pub vacates: Option<Arc<str>>,
+    pub utility: Utility,
 }
 
 impl CommitVia {
-    fn utility(&self) -> Option<&Utility> {
+    pub(super) fn utility(&self) -> Option<&Command> {
         match self {
-            Self::Utility(utility) | Self::UtilityExtended(utility) => Some(utility),
+            Self::Utility(command) | Self::UtilityExtended(command) => Some(command),
             _ => None,
         }
     }
@@ -138,10 +136,10 @@ impl Session {
             );
         }
         let mut settings = Settings::default();
-        if let Some(utility) = via.utility() {
+        if let Some(command) = via.utility() {
             order = Order::LeaderFirst;
             self.unit.log = Log::default();
-            self.unit.log.text(&String::from_utf8_lossy(&utility.sql));
+            self.unit.log.text(&String::from_utf8_lossy(&command.sql));
             settings = connection_settings(self.settings.take());
         }
         let schema = self.unit.log.has_schema_change() || via.utility().is_some() || self.unit.waived;
@@ -220,7 +218,12 @@ impl Session {
         if committing.schema {
             committing.overtakes(&self.catalogs);
         }
-        committing.machine = Some(Commit::new(committing.order, self.leader, membership.followers()));
+        let upkeep = committing.via.utility().is_some_and(|command| command.utility == Utility::Upkeep);
+        committing.machine = Some(if upkeep {
+            Commit::of_upkeep(self.leader, membership.followers())
+        } else {
+            Commit::new(committing.order, self.leader, membership.followers())
+        });
         self.pump();
     }
 
@@ -336,22 +339,31 @@ impl Session {
                 self.owe(What::Execution(Execution::Own(Own::Commit)), 0);
             }
             Some(CommitVia::Unsent { .. }) => self.own_commit(),
-            Some(CommitVia::Utility(utility) | CommitVia::UtilityExtended(utility)) => {
+            Some(CommitVia::Utility(command) | CommitVia::UtilityExtended(command)) => {
                 // What was asked for the plan has begun an implicit transaction, in which it could not run.
                 self.sync_ours();
                 self.vacate();
                 self.note_leftovers();
-                self.own_query(&utility.sql, Own::Commit);
+                self.own_query(&command.sql, Own::Commit);
             }
         }
+    }
+
+    /// Followers have been told nothing of it, and what else the leader was to do for it is done.
+    pub(super) fn leader_runs_command(&self) -> bool {
+        let command = |committing: &Committing| {
+            committing.via.utility().is_some() && committing.machine.as_ref().is_some_and(Commit::waits_for_leader)
+        };
+        let asked = self.owed.front().map(|owed| &owed.what);
+        self.committing.as_ref().is_some_and(command) && matches!(asked, Some(What::Own { purpose: Own::Commit, .. }))
     }
 
     /// A server waits some seconds for others to leave a database (documentation, "DROP DATABASE"): time enough for our
     /// own idle connections.
     fn vacate(&mut self) {
-        let utility = self.committing.as_ref().and_then(|committing| committing.via.utility());
-        if let Some(database) = utility.and_then(|utility| utility.vacates.clone()) {
-            self.actions.push_back(Action::Vacate(database));
+        let command = self.committing.as_ref().and_then(|committing| committing.via.utility());
+        if let Some(Command { utility: Utility::Vacates(database), .. }) = command {
+            self.actions.push_back(Action::Vacate(database.clone()));
         }
     }
 

@@ -236,6 +236,20 @@ impl Session {
     }
 }
 
+/// What followers get of DDL that has run on the leader.
+pub(super) fn for_followers(text: &Arc<str>, marks: Marks) -> Arc<str> {
+    if !marks.upkeep {
+        return text.clone();
+    }
+    // A table may be gone by now that the leader has passed over, and any other failure is worth no node.
+    let body = format!(
+        "BEGIN EXECUTE {}; EXCEPTION WHEN OTHERS THEN \
+         RAISE LOG 'this server could not do what the leader has done: %', SQLERRM; END",
+        quote_literal(text)
+    );
+    format!("DO LANGUAGE plpgsql {}", quote_literal(&body)).into()
+}
+
 fn setting(rows: &[Vec<Option<Bytes>>], name: &str) -> Option<String> {
     let row = rows.iter().find(|row| row.first().is_some_and(|n| n.as_deref() == Some(name.as_bytes())))?;
     String::from_utf8(row.get(1)?.as_ref()?.to_vec()).ok()

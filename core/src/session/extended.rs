@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::client::OWN_NAME;
-use super::commit::{CommitVia, Utility};
+use super::commit::{Command, CommitVia};
+use super::done::for_followers;
 use super::locks::Keeps;
 use super::names::{Meaning, OWN_PREPARED, renamed};
 use super::planning::Planning;
@@ -18,7 +19,7 @@ use super::stale::overtaken;
 use super::{AfterDrain, Block, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Captured, Ddl, Leaves, Marks, Plan, Planned, Transaction, Write};
+use crate::plan::{Action, Captured, Ddl, Leaves, Marks, Plan, Planned, Transaction, Utility, Write};
 use crate::reply::kept::Given;
 use crate::reply::{Done, Execution, Maker, Note, Shape, Share, Source, Statement, To, Undo, What};
 use crate::unit::Retold;
@@ -120,7 +121,7 @@ impl Session {
         use Action::{Captured, CopyIn, CopyRows, Ddl, Image, Objects, Write};
         let action = &meaning.plan.action;
         if matches!(action, Write(_) | Ddl(_) | Image(_) | CopyIn(_) | CopyRows(_) | Captured(_) | Objects(_)) {
-            self.writes(statement.epoch);
+            self.changes_schema(statement.epoch, meaning.plan.marks);
         }
         let formats = match action {
             // The portal of an EXECUTE whose statement lacks our columns is never executed.
@@ -248,7 +249,7 @@ impl Session {
                 let execution = self.copy_execution(copy, marks, portal.source());
                 self.execute_on_leader(frame, execution);
             }
-            Action::Utility { vacates } => self.execute_utility(text(), vacates.clone(), frame),
+            Action::Utility(utility) => self.execute_utility(text(), utility.clone(), frame),
             Action::CopyRows(copy) => {
                 let before = portal.statement.readable[..span.start].chars().count();
                 if self.begin_landing(copy, &text(), marks, portal.source(), before).is_some() {
@@ -298,7 +299,8 @@ impl Session {
     fn execute_ddl(&mut self, ddl: &Ddl, text: &Bytes, marks: Marks, plan: &Plan, frame: &Frame) {
         let Some(text) = self.ready_for_ddl(ddl, text, AfterDrain::Frame(frame.clone())) else { return };
         self.segment.unsettled = true;
-        let done = Done { note: Note::Schema(text), marks, waived: plan.waived.clone(), ..Done::default() };
+        let note = Note::Schema(for_followers(&text, marks));
+        let done = Done { note, marks, waived: plan.waived.clone(), ..Done::default() };
         self.execute_on_leader(frame, Execution::Pass { done });
     }
 
@@ -363,7 +365,7 @@ impl Session {
         self.execute_on_leader(frame, Execution::Pass { done });
     }
 
-    fn execute_utility(&mut self, sql: Bytes, vacates: Option<Arc<str>>, frame: &Frame) {
+    fn execute_utility(&mut self, sql: Bytes, utility: Utility, frame: &Frame) {
         if !self.owed.is_empty() {
             return self.postpone(frame);
         }
@@ -373,13 +375,26 @@ impl Session {
             return self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
         }
         if self.knows_settings(AfterDrain::Frame(frame.clone())) {
-            self.begin_commit(CommitVia::UtilityExtended(Utility { sql, vacates }));
+            self.begin_commit(CommitVia::UtilityExtended(Command { sql, utility }));
         }
     }
 
     /// From here on the end of an implicit transaction waits for the followers.
     pub(super) fn writes(&mut self, planned_in: SchemaEpoch) {
         self.segment.planned_in.get_or_insert(planned_in);
+        self.leaves_more();
+    }
+
+    /// DDL is about to be sent. What upkeep is about may have gone when it comes to it.
+    pub(super) fn changes_schema(&mut self, planned_in: SchemaEpoch, marks: Marks) {
+        if marks.upkeep {
+            self.leaves_more();
+        } else {
+            self.writes(planned_in);
+        }
+    }
+
+    fn leaves_more(&mut self) {
         if self.unit.old_view {
             self.doom(overtaken());
         }

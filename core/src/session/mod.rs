@@ -119,6 +119,7 @@ use commit::Committing;
 use encoding::Encoding;
 #[cfg(feature = "sim")]
 pub(crate) use inherit::OF_THIS_KIND;
+pub use leftover::Attachment;
 use parameters::Parameters;
 use portal::Portal;
 use role::Role;
@@ -351,9 +352,13 @@ impl Session {
         self.leader
     }
 
-    /// The node on which a CancelRequest of the client has something to cancel: not while the session commits.
+    /// Whether a CancelRequest of the client has something to cancel on the leader: not while the session commits, but for
+    /// a command outside transactions.
     pub fn cancellable(&self) -> bool {
-        self.committing.is_none() && self.gate != Gate::Leaderless && (self.segment.open || self.gate == Gate::Ending)
+        if self.committing.is_some() {
+            return self.leader_runs_command();
+        }
+        self.gate != Gate::Leaderless && (self.segment.open || self.gate == Gate::Ending)
     }
 
     /// A session must not be ended now: its unit is on its way to the nodes.

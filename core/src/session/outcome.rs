@@ -17,7 +17,7 @@ impl Session {
     /// A Query of ours has been answered.
     pub(super) fn own_done(&mut self, purpose: Own, error: Option<Fields>, tag: Option<Bytes>) {
         match (purpose, error) {
-            (Own::Commit, Some(error)) if self.drop_leftovers(&error) => {}
+            (Own::Commit, Some(error)) if self.drop_leftovers(&error) || self.undo_detach(&error) => {}
             (Own::Leftover, Some(error)) => self.leftover_stays(&error),
             (Own::Refused, _) => {
                 let refusal = self.committing.as_mut().and_then(|committing| committing.refusal.take());
@@ -137,6 +137,12 @@ impl Session {
     /// The leader's error is the client's; the unit is nowhere.
     fn refused(&mut self) {
         let Some(committing) = self.committing.take() else { return };
+        if let Some(word) = self.last_word.take_if(|_| self.lost.is_some()) {
+            // The session has ended with its command.
+            self.untold.forget_done();
+            self.tell_raw(&word.raw);
+            return self.close();
+        }
         self.tell_answers(&committing.via);
         match &committing.refusal {
             Some(fields) => {

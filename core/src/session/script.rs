@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::client::OWN_NAME;
-use super::commit::{CommitVia, Utility};
+use super::commit::{Command, CommitVia};
+use super::done::for_followers;
 use super::extended::unsettles;
 use super::locks::Keeps;
 use super::names::{Meaning, renamed};
@@ -15,7 +16,7 @@ use super::simple::{remembered, shape_of, with_append};
 use super::{AfterDrain, Block, Gate, Script, Session, World};
 use crate::catalog::SchemaEpoch;
 use crate::fault::{Fault, SqlState};
-use crate::plan::{Action, Captured, Ddl, Leaves, Marks, Plan, Planned, Transaction, Write};
+use crate::plan::{Action, Captured, Ddl, Leaves, Marks, Plan, Planned, Transaction, Utility, Write};
 use crate::reply::kept::Given;
 use crate::reply::{Done, Execution, Note, Shape, Share, Source, To, Undo, What};
 use crate::unit::Retold;
@@ -162,7 +163,7 @@ impl Session {
                 self.drain(AfterDrain::Script);
                 Step::Wait
             }
-            Action::Utility { vacates } => self.script_utility(text, vacates.clone(), shift),
+            Action::Utility(utility) => self.script_utility(text, utility.clone(), shift),
             Action::Refuse(fault) => {
                 self.poison(fault.clone(), shift);
                 Step::Next
@@ -242,8 +243,9 @@ impl Session {
         shift: u32,
     ) -> Step {
         let Some(text) = self.ready_for_ddl(ddl, text, AfterDrain::Script) else { return Step::Wait };
-        self.writes(planned_in);
-        let done = Done { note: Note::Schema(text.clone()), marks, waived: plan.waived.clone(), ..Done::default() };
+        self.changes_schema(planned_in, marks);
+        let note = Note::Schema(for_followers(&text, marks));
+        let done = Done { note, marks, waived: plan.waived.clone(), ..Done::default() };
         self.segment.unsettled = true;
         self.send(text.as_bytes(), &[], Shape::Whole, Execution::Pass { done }, shift);
         Step::Next
@@ -317,7 +319,7 @@ impl Session {
         Step::Wait
     }
 
-    fn script_utility(&mut self, sql: Bytes, vacates: Option<Arc<str>>, shift: u32) -> Step {
+    fn script_utility(&mut self, sql: Bytes, utility: Utility, shift: u32) -> Step {
         if !self.stands_alone() || self.block != Block::None {
             // The leader's own error: it cannot run inside a transaction block.
             self.wrap();
@@ -328,7 +330,7 @@ impl Session {
             return Step::Wait;
         }
         self.step_script();
-        self.begin_commit(CommitVia::Utility(Utility { sql, vacates }));
+        self.begin_commit(CommitVia::Utility(Command { sql, utility }));
         Step::Wait
     }
 }

@@ -152,6 +152,9 @@ impl Session {
         if self.took_back_commit() {
             return false;
         }
+        if self.ended_in_utility() {
+            return true;
+        }
         let Some(committing) = &mut self.committing else { return false };
         match &mut committing.machine {
             Some(machine) => {

@@ -139,6 +139,7 @@ impl World {
             Action::SequencesMoved => self.sequences_moved(),
             Action::Waived => {}
             Action::Vacate(_) => {}
+            Action::Reattach(partition) => self.fail(format!("s{seat}: {partition:?} was never to be detached")),
             Action::Capture(tables) if tables.is_empty() => of.asked.push(Asked::Key),
             Action::Capture(tables) => {
                 self.fail(format!("s{seat}: {tables:?} are to be captured, and those that may be are already"))

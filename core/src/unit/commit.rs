@@ -14,6 +14,9 @@
 //! under the commit lock in exclusive mode; the followers' effects cannot fail then, and a follower that fails is out. No
 //! look is needed: nobody else is in flight, and a leader that has lost the unit does not commit it.
 //!
+//! VACUUM ([`Commit::of_upkeep`]) takes the same way, but nothing that must be equal depends on it: no node is out because
+//! it has failed to do it.
+//!
 //! A follower whose connection breaks before its answer, and that is alive, is asked whether it has committed
 //! ([`crate::journal::Witness`]); one that cannot tell is out.
 //!
@@ -80,9 +83,17 @@ enum Look {
 /// Attempts for each follower: the pooled connection, then fresh ones.
 const ATTEMPTS: u8 = 2;
 
+/// What depends on it that all nodes do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stake {
+    Equality,
+    Nothing,
+}
+
 #[derive(Debug)]
 pub struct Commit {
     order: Order,
+    stake: Stake,
     leader_id: NodeId,
     leader: Leader,
     followers: Vec<Member>,
@@ -101,6 +112,7 @@ impl Commit {
         let tasks = followers.iter().map(|member| Task::Reserve { node: member.node, fresh: false }).collect();
         let mut commit = Self {
             order,
+            stake: Stake::Equality,
             leader_id: leader,
             leader: Leader::Waiting,
             followers,
@@ -111,6 +123,11 @@ impl Commit {
         };
         commit.advance();
         commit
+    }
+
+    /// The leader does it first, then the followers, as well as they can.
+    pub fn of_upkeep(leader: NodeId, followers: impl IntoIterator<Item = NodeId>) -> Self {
+        Self { stake: Stake::Nothing, ..Self::new(Order::LeaderFirst, leader, followers) }
     }
 
     pub fn poll(&mut self) -> Option<Task> {
@@ -137,7 +154,8 @@ impl Commit {
     /// The followers that may not agree with the leader if nobody goes on with this commit and the leader's connection is
     /// dropped. The client was told nothing, so either outcome is right, and the leader's is taken.
     pub fn abandoned(&self) -> Vec<NodeId> {
-        if self.finished || matches!(self.leader, Leader::Settling | Leader::Out) {
+        let settled = self.finished || matches!(self.leader, Leader::Settling | Leader::Out);
+        if settled || self.stake == Stake::Nothing {
             return Vec::new();
         }
         let differs = |member: &&Member| match (self.order, member.state) {
@@ -200,6 +218,11 @@ impl Commit {
         matches!(self.leader, Leader::Waiting | Leader::Asked)
     }
 
+    /// It was asked, ahead of the others, and has not answered.
+    pub fn waits_for_leader(&self) -> bool {
+        !self.finished && !self.sent && self.leader == Leader::Asked
+    }
+
     pub fn answered(&mut self, node: NodeId, result: BatchResult) {
         if !self.awaits(node, |state| state == Follower::Sent) {
             return;
@@ -208,6 +231,9 @@ impl Commit {
             BatchResult::Committed => {
                 self.member(node).in_doubt = false;
                 *self.state(node) = Follower::Committed;
+            }
+            BatchResult::Refused { state, message } if self.stake == Stake::Nothing => {
+                self.let_pass(node, &format!("{message} ({state})"));
             }
             BatchResult::Refused { state, message } => {
                 self.again(node, format!("it cannot apply an effect: {message} ({state})"))
@@ -233,8 +259,13 @@ impl Commit {
 
     /// It does not come to an end with the batch, and is not to be waited for any longer.
     pub fn stuck(&mut self, node: NodeId, why: String) {
-        if *self.state(node) == Follower::Sent {
-            self.degrade(node, why);
+        match (*self.state(node), self.stake) {
+            (Follower::Sent, Stake::Equality) => self.degrade(node, why),
+            (Follower::Sent, Stake::Nothing) => {
+                self.let_pass(node, &why);
+                self.advance();
+            }
+            _ => {}
         }
     }
 
@@ -244,6 +275,7 @@ impl Commit {
         }
         match (verdict, self.member(node).in_doubt) {
             (Verdict::Out, _) => *self.state(node) = Follower::Out,
+            (Verdict::Alive, true) if self.stake == Stake::Nothing => self.let_pass(node, "its connection broke"),
             (Verdict::Alive, true) => {
                 *self.state(node) = Follower::Asked;
                 self.tasks.push_back(Task::Ask { node });
@@ -294,6 +326,17 @@ impl Commit {
             return self.finish(Outcome::LeaderRefused);
         }
         self.settle_leader(format!("it refused a COMMIT that followers have made: {why}"));
+    }
+
+    /// Its command has failed there, and what that has left is not to be undone.
+    pub fn leader_differs(&mut self, why: String) {
+        if self.finished || self.leader != Leader::Asked {
+            return;
+        }
+        if self.all_out() {
+            return self.finish(Outcome::LeaderRefused);
+        }
+        self.settle_leader(why);
     }
 
     /// The leader's connection broke.
@@ -360,7 +403,7 @@ impl Commit {
         if self.committed() > 0 {
             return self.settle_leader("its connection broke at COMMIT after followers had committed".into());
         }
-        if !self.all_out() {
+        if !self.all_out() && self.stake == Stake::Equality {
             let why = "its connection broke while it committed ahead of the others, and whether it did is not known";
             return self.settle_leader(why.into());
         }
@@ -389,6 +432,13 @@ impl Commit {
         }
         (member.state, member.attempts) = (Follower::Reserving, member.attempts + 1);
         self.tasks.push_back(Task::Reserve { node, fresh: true });
+    }
+
+    /// As good as done.
+    fn let_pass(&mut self, node: NodeId, why: &str) {
+        tracing::warn!(node = node.0, why, "a follower could not do what the leader has done; nothing depends on it");
+        self.member(node).in_doubt = false;
+        *self.state(node) = Follower::Committed;
     }
 
     fn degrade(&mut self, node: NodeId, why: String) {

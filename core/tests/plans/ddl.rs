@@ -62,6 +62,7 @@ fn what_cannot_run_in_a_transaction_is_a_utility() {
         "REINDEX (CONCURRENTLY) TABLE users",
         "REINDEX TABLE CONCURRENTLY users",
         "REINDEX TABLE events",
+        "REINDEX INDEX events_pkey",
         "CLUSTER events USING events_pkey",
         "REINDEX SCHEMA CONCURRENTLY public",
         "REINDEX DATABASE app",

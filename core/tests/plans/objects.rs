@@ -12,6 +12,7 @@ const NOTED: Marks = Marks {
     holdable: false,
     objects: true,
     locks_objects: false,
+    upkeep: false,
 };
 const LOCKED: Marks = Marks { locks_objects: true, ..NOTED };
 

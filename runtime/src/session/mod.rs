@@ -15,6 +15,7 @@
 //! | `link` | a node connection |
 //! | `pool`, `exchange` | follower connections, and one batch on one of them |
 //! | `watchdog` | a batch that a follower does not answer |
+//! | `reattach` | what a DETACH has left that failed halfway |
 //! | `spill` | the file of a large unit |
 //! | `local` | what the sessions of one arbiter share |
 
@@ -37,6 +38,7 @@ mod oncall;
 mod peer;
 mod perform;
 mod pool;
+mod reattach;
 mod spill;
 mod wait;
 mod watchdog;

@@ -14,7 +14,8 @@ use lockstep_core::fault::Fault;
 use lockstep_core::id::NodeId;
 use lockstep_core::inflight::Flight;
 use lockstep_core::journal::{Outlives, UnitNumber};
-use lockstep_core::session::{Action, LockMode, Settings};
+use lockstep_core::plan::Partition;
+use lockstep_core::session::{Action, Attachment, LockMode, Settings};
 use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::{Fate, ReserveFault};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit};
@@ -25,6 +26,7 @@ use super::link::{Link, LinkFault};
 use super::login::{DialLeaderFault, dial_leader};
 use super::look::Lookout;
 use super::pool::{self, Follower, Kind};
+use super::reattach;
 use super::spill::Spill;
 use super::watchdog::watch;
 use crate::cluster::settle::fate;
@@ -44,6 +46,7 @@ pub(super) enum Event {
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
     Captured(Result<(CaptureKey, Triggers), Fault>),
     Gathered(NodeId),
+    Reattached(Result<Attachment, String>),
     /// The membership, or whether clients are held.
     WorldChanged,
 }
@@ -118,6 +121,7 @@ impl Driver {
             Action::Dial => self.dial(),
             Action::Gather(leader) => self.gather(leader),
             Action::Orphaned { leader, touched } => self.server.shared().heirs.orphaned(leader, touched),
+            Action::Reattach(partition) => self.reattach(partition),
             Action::Waived => drop(self.server.shared().waived.fetch_add(1, Ordering::Relaxed)),
             Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
             Action::Close { draws } => {
@@ -236,6 +240,14 @@ impl Driver {
         self.ask(Box::pin(async move { Event::Captured(server.cluster().capture(wish).await) }));
     }
 
+    fn reattach(&mut self, partition: Arc<Partition>) {
+        let (server, node, database) = (self.server.clone(), self.session.leader(), self.identity.database.clone());
+        self.ask(Box::pin(async move {
+            let done = reattach::reattach(server.config(), node, &database, &partition).await;
+            Event::Reattached(done.map_err(|fault| fault.to_string()))
+        }));
+    }
+
     fn dial(&mut self) {
         self.leader = None;
         let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
@@ -307,6 +319,7 @@ impl Driver {
             Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
             Event::Captured(outcome) => self.session.captured(outcome),
             Event::Gathered(leader) => self.session.gathered(leader),
+            Event::Reattached(outcome) => self.session.reattached(outcome),
             Event::WorldChanged => {
                 let now = self.server.shared().membership.load_full();
                 if !Arc::ptr_eq(&now, &std::mem::replace(&mut self.seen, now.clone())) {

@@ -31,5 +31,6 @@ mod tidy;
 mod torture;
 mod transcript;
 mod unhindered;
+mod utilities;
 mod verify;
 mod waived;

@@ -318,3 +318,46 @@ fn a_leader_first_commit_that_nobody_goes_on_with_leaves_no_follower_that_may_ha
     commit.answered(A, BatchResult::Committed);
     assert_eq!(commit.abandoned(), [B]);
 }
+
+#[test]
+fn nobody_is_out_for_what_nothing_depends_on() {
+    let sent = || {
+        let mut commit = Commit::of_upkeep(LEADER, [A, B]);
+        commit.reserved(A);
+        commit.reserved(B);
+        commit.leader_committed();
+        drain(&mut commit);
+        commit
+    };
+    let finished = [Task::Finished(Outcome::Committed { leader_out: false })];
+    let mut commit = sent();
+    commit.answered(A, refused());
+    commit.stuck(B, "it waits".into());
+    assert_eq!(drain(&mut commit), finished);
+    let mut commit = sent();
+    commit.answered(A, BatchResult::Committed);
+    commit.broken(B, "reset".into());
+    commit.verdict(B, Verdict::Alive);
+    let tasks = drain(&mut commit);
+    assert!(matches!(&tasks[..], [Task::Suspect { .. }, last] if [last.clone()] == finished), "{tasks:?}");
+    let mut commit = Commit::of_upkeep(LEADER, [A]);
+    commit.reserved(A);
+    assert_eq!(commit.abandoned(), []);
+    commit.leader_lost();
+    let tasks = drain(&mut commit);
+    assert!(
+        matches!(&tasks[..], [Task::Reserve { .. }, Task::LeaderCommit, Task::Finished(Outcome::Aborted(_))]),
+        "{tasks:?}"
+    );
+}
+
+#[test]
+fn a_leader_on_which_a_failed_command_cannot_be_undone_is_out() {
+    let mut commit = Commit::new(Order::LeaderFirst, LEADER, [A]);
+    commit.reserved(A);
+    drain(&mut commit);
+    commit.leader_differs("half done".into());
+    assert_eq!(drain(&mut commit), [Task::Degrade { node: LEADER, why: "half done".into() }]);
+    commit.degraded(LEADER);
+    assert!(matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(_))]));
+}

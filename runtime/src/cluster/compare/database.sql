@@ -27,6 +27,9 @@ SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN
            'for ' || pg_get_expr(relpartbound, oid),
            'inherits ' || (SELECT string_agg(inhparent::regclass::text, ', ' ORDER BY inhseqno)
                            FROM pg_inherits WHERE inhrelid = relation.oid),
+           -- PostgreSQL 13 has no such column.
+           CASE WHEN EXISTS (SELECT FROM pg_inherits i WHERE inhrelid = relation.oid
+                             AND (to_jsonb(i) ->> 'inhdetachpending')::boolean) THEN 'detach pending' END,
            'method ' || (SELECT amname FROM pg_am WHERE pg_am.oid = relam),
            'of ' || nullif(reloftype, 0)::regtype::text,
            'tablespace ' || (SELECT spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
