@@ -233,7 +233,7 @@ impl Commit {
 
     /// It does not come to an end with the batch, and is not to be waited for any longer.
     pub fn stuck(&mut self, node: NodeId, why: String) {
-        if *self.state(node) == Follower::Sent {
+        if self.awaits(node, |state| state == Follower::Sent) {
             self.degrade(node, why);
         }
     }
