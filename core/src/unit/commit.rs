@@ -259,13 +259,15 @@ impl Commit {
 
     /// It does not come to an end with the batch, and is not to be waited for any longer.
     pub fn stuck(&mut self, node: NodeId, why: String) {
-        match (*self.state(node), self.stake) {
-            (Follower::Sent, Stake::Equality) => self.degrade(node, why),
-            (Follower::Sent, Stake::Nothing) => {
+        if !self.awaits(node, |state| state == Follower::Sent) {
+            return;
+        }
+        match self.stake {
+            Stake::Equality => self.degrade(node, why),
+            Stake::Nothing => {
                 self.let_pass(node, &why);
                 self.advance();
             }
-            _ => {}
         }
     }
 

@@ -150,6 +150,7 @@ fn a_follower_that_hangs_is_waited_for_only_until_it_is_no_member() {
     commit.out(B);
     assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
     commit.broken(B, "reset at last".into());
+    commit.stuck(B, "it waits for a stranger".into());
     assert_eq!(drain(&mut commit), [], "what it says later changes nothing");
 }
 
@@ -160,6 +161,7 @@ fn answers_to_an_earlier_commit_change_nothing() {
     commit.degraded(B);
     commit.verdict(B, Verdict::Out);
     commit.broken(B, "reset at last".into());
+    commit.stuck(B, "it waits for a stranger".into());
     commit.answered(A, BatchResult::Committed);
     commit.reserved(A);
     commit.clear();
