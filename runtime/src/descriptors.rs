@@ -1,6 +1,7 @@
 //! Open files: a process that has none left can neither let a client in, nor look at a node, nor be asked what is wrong.
 //!
-//! Invariant: clients, logged in or not, leave enough of them for the proxy's own work.
+//! Invariant: clients, logged in or not, leave enough of them for the proxy's own work, and those that are let in leave some
+//! for others to be told that there is no room.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -8,6 +9,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 const FOR_A_CLIENT: u64 = 3;
 /// Doors, health, operators, comparisons, the log.
 const OWN: u64 = 64;
+/// Connections that are not let in, and are told so: the socket alone.
+const TURNED_AWAY: u64 = 32;
 /// What is taken where the system sets no limit.
 const ENOUGH: u64 = 1 << 20;
 /// What a system grants that does not say.
@@ -25,8 +28,19 @@ pub fn raise() -> u64 {
 }
 
 /// Connections of clients at the same time.
-pub fn clients(files: u64) -> usize {
-    usize::try_from(files.saturating_sub(OWN) / FOR_A_CLIENT).unwrap_or(usize::MAX).max(1)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub files: u64,
+    /// That may log in.
+    pub clients: usize,
+    /// Logged in or not.
+    pub connections: usize,
+}
+
+pub fn room(files: u64) -> Room {
+    let clients = (files.saturating_sub(OWN + TURNED_AWAY) / FOR_A_CLIENT).max(1);
+    let number = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
+    Room { files, clients: number(clients), connections: number(clients + TURNED_AWAY) }
 }
 
 #[cfg(test)]
@@ -35,7 +49,8 @@ mod tests {
 
     #[test]
     fn clients_leave_files_for_the_proxys_own_work() {
-        assert_eq!((clients(1_024), clients(256), clients(10)), (320, 64, 1));
+        assert_eq!([1_024, 256, 10].map(|files| room(files).clients), [309, 53, 1]);
+        assert_eq!([1_024, 10].map(|files| room(files).connections), [341, 33]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::config::Listen;
 use crate::server::Server;
 use crate::session::{SessionActor, StdPeer};
 
+/// How long those who are told that there is no room may take to leave before the next one is turned away unheard.
+const TURNING_AWAY: Duration = Duration::from_millis(500);
+
 /// The doors that clients come through.
 pub struct Doors {
     tcp: TcpListener,
@@ -53,17 +56,17 @@ impl Doors {
         let mut seldom = Seldom::default();
         loop {
             match self.accept().await {
-                Ok(socket) => match places.clone().try_acquire_owned() {
-                    Ok(place) => {
+                Ok(socket) => match tokio::time::timeout(TURNING_AWAY, places.clone().acquire_owned()).await {
+                    Ok(Ok(place)) => {
                         let actor = SessionActor::new(socket, server.clone(), place);
                         SessionActor::start_in_arbiter(&arbiters[next % arbiters.len()], |_| actor);
                         next += 1;
                     }
                     // Unheard, for before its startup packet nothing can be said that every client understands.
-                    Err(_) if seldom.is_due() => {
+                    _ if seldom.is_due() => {
                         tracing::warn!(most, "clients are turned away: more connections than open files allow");
                     }
-                    Err(_) => {}
+                    _ => {}
                 },
                 Err(error) => {
                     if seldom.is_due() {

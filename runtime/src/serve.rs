@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{self, Running};
 use crate::config::Config;
-use crate::descriptors;
+use crate::descriptors::{self, Room};
 use crate::door::reload::Reloads;
 use crate::guard;
 use crate::listen::Doors;
@@ -68,13 +68,13 @@ pub struct Service {
 /// Starts everything. Must be called within an actix system.
 pub async fn serve(config: Config) -> Result<Service, ServeFault> {
     let users = read_users(&config)?;
-    let (listen, most) = (config.listen.address, connections(&config));
+    let (listen, room) = (config.listen.address, room(&config));
     // Before anything is done on the nodes that would be in vain. Who comes early waits to be let in.
     let doors = Doors::open(&config.listen).await;
     let doors = doors.and_then(|doors| Ok((doors.address()?, doors)));
     let (address, doors) = doors.map_err(|error| ServeFault::Listen { address: listen, error })?;
     let running = cluster::start(config).await?;
-    let server = Arc::new(Server::new(running.shared().clone(), users));
+    let server = Arc::new(Server::new(running.shared().clone(), users, room.clients));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<Arbiter> = (0..cores).map(|_| Arbiter::new()).collect();
     for arbiter in &arbiters {
@@ -83,7 +83,7 @@ pub async fn serve(config: Config) -> Result<Service, ServeFault> {
     }
     let handles = arbiters.iter().map(Arbiter::handle).collect();
     let guard = arbiters.first().and_then(|arbiter| start_guard(&server, arbiter));
-    let accepting = tokio::task::spawn_local(doors.serve(server.clone(), handles, most));
+    let accepting = tokio::task::spawn_local(doors.serve(server.clone(), handles, room.connections));
     Ok(Service { server, running, accepting, arbiters, address, _guard: guard })
 }
 
@@ -96,20 +96,20 @@ fn start_guard(server: &Arc<Server>, arbiter: &Arbiter) -> Option<Guardian> {
     Some(Guardian::start(&arbiter.handle(), "guard".to_owned(), Box::new(make)))
 }
 
-/// How many clients may be connected at once, logged in or not, for the open files that the system grants.
-fn connections(config: &Config) -> usize {
-    let files = descriptors::raise();
-    let (most, max_clients) = (descriptors::clients(files), config.limits.now().max_clients);
-    if most < max_clients {
+/// How many clients may be connected at once, for the open files that the system grants.
+fn room(config: &Config) -> Room {
+    let room = descriptors::room(descriptors::raise());
+    let max_clients = config.limits.now().max_clients;
+    if room.clients < max_clients {
         tracing::warn!(
-            files,
-            most,
+            files = room.files,
+            most = room.clients,
             max_clients,
-            remedy = "set LimitNOFILE= in the unit, or `ulimit -Hn`, to 3 for each client, or lower listen.max_clients",
+            remedy = "set LimitNOFILE= in the unit, or `ulimit -Hn`, to 3 for each client and 96 more, or lower listen.max_clients",
             "fewer clients than max_clients can be let in, for want of open files"
         );
     }
-    most
+    room
 }
 
 fn read_users(config: &Config) -> Result<Users, ServeFault> {

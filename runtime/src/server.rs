@@ -27,12 +27,15 @@ pub struct Server {
     cancels: Mutex<HashMap<(u32, Bytes), SessionId>>,
     catalogs: Mutex<HashMap<String, Arc<Cell<Catalog>>>>,
     next_session: AtomicU64,
+    /// Clients for which there are open files, whatever is configured.
+    most: usize,
 }
 
 impl Server {
-    pub fn new(shared: Arc<Shared>, users: Users) -> Self {
+    pub fn new(shared: Arc<Shared>, users: Users, most: usize) -> Self {
         Self {
             shared,
+            most,
             users: ArcSwap::from_pointee(users),
             sessions: Mutex::default(),
             cancels: Mutex::default(),
@@ -75,17 +78,28 @@ impl Server {
 
     /// Whether one more client may log in, as far as that can be said before it has.
     pub fn admit(&self) -> Result<(), Fault> {
-        if self.shared.clients.load(Ordering::Relaxed) < self.config().limits.now().max_clients {
-            return Ok(());
-        }
-        Err(full())
+        let most = self.max_clients();
+        if self.shared.clients.load(Ordering::Relaxed) < most { Ok(()) } else { Err(self.full()) }
+    }
+
+    fn max_clients(&self) -> usize {
+        self.config().limits.now().max_clients.min(self.most)
+    }
+
+    fn full(&self) -> Fault {
+        let hint = if self.config().limits.now().max_clients > self.most {
+            "Lockstep may open too few files for more: raise LimitNOFILE in its unit, or `ulimit -Hn`."
+        } else {
+            "Raise [listen] max_clients in the configuration of Lockstep."
+        };
+        Fault::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already").with_hint(hint)
     }
 
     /// For a client that has shown who it is, before it is told so.
     pub fn take_place(&self) -> Result<Place, Fault> {
-        let (clients, most) = (&self.shared.clients, self.config().limits.now().max_clients);
+        let (clients, most) = (&self.shared.clients, self.max_clients());
         let taken = clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1));
-        taken.map(|_| Place(self.shared.clone())).map_err(|_| full())
+        taken.map(|_| Place(self.shared.clone())).map_err(|_| self.full())
     }
 
     /// The leader of the moment; when nobody leads, or nobody may log in yet, the next one, for a while.
@@ -158,9 +172,4 @@ fn nobody_serves(patience: Duration) -> Fault {
     Fault::fatal(SqlState::CANNOT_CONNECT_NOW, "no server is active")
         .with_detail(format!("None has become active within {patience:?}."))
         .with_hint("See \"lockstep status\".")
-}
-
-fn full() -> Fault {
-    Fault::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
-        .with_hint("Raise [listen] max_clients in the configuration of Lockstep.")
 }

@@ -37,6 +37,8 @@ pub struct Shared {
     /// Databases that idle follower connections must leave, told to every arbiter.
     pub vacated: broadcast::Sender<Arc<str>>,
     pub journal: Arc<Journal>,
+    /// Why a change of the membership cannot be written down, for which commits wait.
+    pub unwritten: Arc<ArcSwapOption<String>>,
     pub cluster: ClusterClient,
     /// What the salts are made of that users without a stored one are shown.
     pub login_secret: [u8; 32],

@@ -75,6 +75,12 @@ impl Builder {
         self
     }
 
+    /// So many files the proxy may have open.
+    pub fn open_files(mut self, files: u32) -> Self {
+        self.settings.open_files = Some(files);
+        self
+    }
+
     /// Health as the program sets it by itself, which is less hasty than the harness.
     pub fn health_as_shipped(mut self) -> Self {
         self.settings.lines.retain(|(heading, _)| heading != "health");

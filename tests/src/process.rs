@@ -27,6 +27,15 @@ pub fn give_to_server_user(path: &Path) {
     }
 }
 
+/// The same command, which may have so many files open at most.
+pub fn with_open_files(command: &Command, files: u32) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+    shell.arg(command.get_program()).args(command.get_args());
+    command.get_current_dir().map(|directory| shell.current_dir(directory));
+    shell
+}
+
 /// The user's name when it is not the one who runs the tests.
 pub fn server_user_name() -> Option<&'static str> {
     server_user().map(|user| user.name.as_str())

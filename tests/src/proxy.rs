@@ -36,6 +36,8 @@ pub struct Settings {
     /// Lines of the users file.
     pub users: Vec<String>,
     pub log_level: String,
+    /// So many files it may have open, if not as many as the tests.
+    pub open_files: Option<u32>,
 }
 
 impl Default for Settings {
@@ -46,6 +48,7 @@ impl Default for Settings {
             lines: health.iter().map(|line| ("health".into(), (*line).into())).collect(),
             users: users::ALL.iter().map(|user| format!("{}:{}", user.name, user.password)).collect(),
             log_level: "info".into(),
+            open_files: None,
         }
     }
 }
@@ -93,7 +96,11 @@ impl Proxy {
     pub fn launch_with(&mut self, more: &[&str]) {
         let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("open the proxy's log");
         let mut run = self.command(&["run", "--log", &self.settings.log_level]);
-        run.args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        run.args(more);
+        if let Some(files) = self.settings.open_files {
+            run = process::with_open_files(&run, files);
+        }
+        run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(Process::spawn(&mut run));
     }
 

@@ -22,7 +22,7 @@ pub async fn status(socket: &Path, json: bool) -> Result<Exit, Stop> {
 }
 
 fn judge(status: &Status) -> Exit {
-    let served = status.pause.is_none() && status.elsewhere.is_none();
+    let served = status.pause.is_none() && status.elsewhere.is_none() && status.unwritten.is_none();
     if served && status.nodes.iter().all(is_active) { Exit::Good } else { Exit::Bad }
 }
 
@@ -50,6 +50,9 @@ fn text(status: &Status, paint: Paint) -> String {
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
     lines.extend(status.elsewhere.as_ref().map(|why| format!("clients are not served here: {why}")));
+    lines.extend(
+        status.unwritten.as_ref().map(|why| format!("commits wait, for the state file cannot be written: {why}")),
+    );
     lines.extend(status.pause.as_ref().map(paused));
     lines.extend(inexact(status.unsafe_statements));
     lines.extend(status.comparing.as_ref().map(comparing));
@@ -128,6 +131,7 @@ mod tests {
             unsafe_statements: 0,
             pause: None,
             elsewhere: None,
+            unwritten: None,
             nodes: vec![node("midna", "leader", "active"), node("alp", "follower", state)],
             comparing: None,
             scrub: None,

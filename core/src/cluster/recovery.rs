@@ -73,11 +73,40 @@ pub enum Undo {
     StopTarget,
     /// The copy goes, the old data comes back if it was set aside.
     PutDataBack,
+    /// The server that ran before it was stopped for the recovery.
+    StartAgain,
     DropSlot,
 }
 
+/// What the target was like before anything was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    pub ran: bool,
+    pub room: Room,
+}
+
+impl Before {
+    /// Whether its old data is there, or back, when `failed` has been undone.
+    fn keeps_data(self, failed: Step) -> bool {
+        failed < Step::Clear || self.room == Room::SetAside
+    }
+
+    /// How the target is left when `failed` has been undone; `None`: it was not touched.
+    pub fn left(self, failed: Step) -> Option<&'static str> {
+        match (self.keeps_data(failed), self.ran) {
+            _ if failed < Step::Stop => None,
+            (true, true) => Some("its old data is as it was, and its server runs on it again"),
+            (true, false) => Some("its data directory is as it was, and no server runs on it, as before"),
+            (false, _) => Some(
+                "its old data is gone, for there was no room for the copy beside it, and no server can run on it until a \
+                 recovery succeeds",
+            ),
+        }
+    }
+}
+
 /// What is to be undone when `failed` did not succeed, in this order. A step that failed may have been half done.
-pub fn undo(failed: Step) -> Vec<Undo> {
+pub fn undo(failed: Step, before: Before) -> Vec<Undo> {
     let mut undo = Vec::new();
     if failed == Step::CleanUp {
         return undo;
@@ -87,6 +116,9 @@ pub fn undo(failed: Step) -> Vec<Undo> {
     }
     if failed >= Step::Clear {
         undo.push(Undo::PutDataBack);
+    }
+    if failed >= Step::Stop && before.ran && before.keeps_data(failed) {
+        undo.push(Undo::StartAgain);
     }
     if failed >= Step::Backup {
         undo.push(Undo::DropSlot);
@@ -268,13 +300,33 @@ mod tests {
         assert_eq!(fit(&target(), spread, 5502, 0, true), Ok(Room::SetAside));
     }
 
+    const RAN: Before = Before { ran: true, room: Room::SetAside };
+    const STOOD: Before = Before { ran: false, ..RAN };
+    const OVERWRITTEN: Before = Before { room: Room::Delete, ..RAN };
+
     #[test]
     fn nothing_is_undone_that_was_not_begun() {
-        assert_eq!(undo(Step::Prove), []);
-        assert_eq!(undo(Step::Stop), []);
-        assert_eq!(undo(Step::Clear), [Undo::PutDataBack]);
-        assert_eq!(undo(Step::Promote), [Undo::StopTarget, Undo::PutDataBack, Undo::DropSlot]);
-        assert_eq!(undo(Step::CleanUp), [], "the node is active by then");
+        assert_eq!(undo(Step::Prove, RAN), []);
+        assert_eq!(undo(Step::Stop, STOOD), []);
+        assert_eq!(undo(Step::Clear, STOOD), [Undo::PutDataBack]);
+        assert_eq!(undo(Step::Promote, STOOD), [Undo::StopTarget, Undo::PutDataBack, Undo::DropSlot]);
+        assert_eq!(undo(Step::CleanUp, RAN), [], "the node is active by then");
+    }
+
+    #[test]
+    fn a_server_that_ran_before_is_started_again_where_it_has_its_data_still() {
+        assert_eq!(undo(Step::Stop, RAN), [Undo::StartAgain]);
+        assert_eq!(undo(Step::Backup, RAN), [Undo::PutDataBack, Undo::StartAgain, Undo::DropSlot]);
+        assert_eq!(undo(Step::Stop, OVERWRITTEN), [Undo::StartAgain]);
+        assert_eq!(undo(Step::Backup, OVERWRITTEN), [Undo::PutDataBack, Undo::DropSlot]);
+    }
+
+    #[test]
+    fn it_is_said_how_the_target_is_left() {
+        assert_eq!(RAN.left(Step::Prove), None);
+        assert!(RAN.left(Step::Backup).unwrap().contains("runs on it again"));
+        assert!(STOOD.left(Step::Backup).unwrap().contains("as before"));
+        assert!(OVERWRITTEN.left(Step::Backup).unwrap().contains("is gone"));
     }
 
     #[test]

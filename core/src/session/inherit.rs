@@ -113,6 +113,7 @@ impl Session {
         self.untold.clear();
         self.portals.clear();
         (self.block, self.told_block, self.status) = (Block::Explicit, Block::Explicit, Status::InTransaction);
+        self.heed_cancel();
         true
     }
 

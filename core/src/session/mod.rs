@@ -54,6 +54,7 @@
 //! | `waive` | statements that are not exact and allowed |
 //! | `watch` | text that functions run |
 //! | `takeover` | another leader |
+//! | `cancel` | a CancelRequest where the leader has nothing to cancel |
 //! | `rest` | between two segments: held, idle |
 //! | `inherit` | an open unit goes on under it |
 //! | `locks` | advisory locks of the session, which it is asked for |
@@ -80,6 +81,7 @@ mod action;
 mod answer;
 mod begin;
 mod byname;
+mod cancel;
 mod capture;
 mod client;
 mod commit;

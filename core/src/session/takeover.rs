@@ -38,6 +38,8 @@ pub(super) struct Lost {
     pub ended: bool,
     /// It was at its COMMIT, with which it is over either way.
     pub at_commit: bool,
+    /// The client wants its statement cancelled, of which it is not known yet whether it is run again.
+    pub cancelled: bool,
 }
 
 /// How a transaction is brought over.
@@ -118,6 +120,7 @@ impl Session {
             goes_on: None,
             ended: self.is_ended(),
             at_commit: false,
+            cancelled: false,
         });
         self.leader_in.clear();
         self.leader_out.clear();
@@ -288,7 +291,7 @@ impl Session {
             self.client_in.extend_from_slice(&rest);
             self.segment = Segment::default();
             self.untold.clear();
-            return;
+            return self.heed_cancel();
         }
         if !self.segment.failed {
             self.untold.clear();

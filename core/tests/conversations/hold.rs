@@ -92,3 +92,79 @@ fn a_transaction_that_was_idle_for_too_long_ends_with_its_session() {
     assert!(stage.closed);
     assert_eq!(stage.events, []);
 }
+
+fn cancels(stage: &mut Stage) -> String {
+    assert!(stage.session.cancel_waiting());
+    let told = stage.holds(stage.held);
+    assert_eq!(String::from_utf8_lossy(&told).contains("57014"), !told.is_empty());
+    tags(&told)
+}
+
+#[test]
+fn a_held_statement_is_given_up_when_it_is_cancelled_and_those_behind_it_wait_on() {
+    let mut stage = Stage::new();
+    stage.holds(true);
+    assert_eq!(cancels(&mut stage), "", "nothing waits");
+    stage.sends(query("INSERT INTO tree VALUES (1)")).sends(query("SELECT 1"));
+    stage.settle();
+    assert_eq!(cancels(&mut stage), "EZ");
+    assert!(stage.session.stands_still());
+    assert_eq!(tags(&stage.holds(false)), "TDCZ");
+    assert_eq!(stage.events, []);
+}
+
+#[test]
+fn of_a_held_pipeline_that_is_cancelled_nothing_is_run_up_to_its_sync() {
+    let mut stage = Stage::new();
+    stage.holds(true);
+    let pipeline = |out: &mut bytes::BytesMut| {
+        frontend::parse(out, b"", b"INSERT INTO tree VALUES (1)", &[]);
+        frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, &[]);
+        frontend::execute(out, b"", 0);
+    };
+    stage.sends(pipeline).sends(frontend::sync);
+    stage.settle();
+    assert_eq!(cancels(&mut stage), "EZ");
+    stage.sends(pipeline);
+    stage.settle();
+    assert_eq!(cancels(&mut stage), "E", "its Sync has not come yet");
+    assert_eq!(tags(&stage.sends(pipeline).sends(frontend::sync).settle()), "Z");
+    assert!(stage.session.stands_still());
+    stage.sends(query("SELECT 1"));
+    assert_eq!(tags(&stage.holds(false)), "TDCZ");
+    assert_eq!(stage.events, []);
+}
+
+/// A commit that waits for the commit lock.
+fn waits_for_the_lock(statements: &[&'static str]) -> Stage {
+    let mut stage = Stage::new();
+    for statement in statements {
+        stage.settle();
+        stage.sends(query(statement));
+    }
+    let steps = [Step::ClientSends, Step::LeaderReads, Step::LeaderAnswers];
+    while steps.iter().any(|step| stage.step(*step, usize::MAX)) {}
+    assert!(stage.session.is_committing());
+    stage
+}
+
+#[test]
+fn a_commit_that_waits_for_the_commit_lock_is_rolled_back_when_it_is_cancelled() {
+    let block = ["BEGIN", "INSERT INTO tree VALUES (1)", "COMMIT"];
+    for statements in [&["INSERT INTO tree VALUES (1)"][..], &block] {
+        let mut stage = waits_for_the_lock(statements);
+        assert_eq!(cancels(&mut stage), "EZ");
+        assert_eq!(stage.told.last(), Some(&b'I'));
+        assert_eq!(stage.events, []);
+        assert_eq!(tags(&stage.sends(query("INSERT INTO tree VALUES (2)")).settle()), "CZ");
+        assert_eq!(stage.events.len(), 2);
+    }
+}
+
+#[test]
+fn a_commit_that_has_been_sent_to_a_follower_is_not_cancelled() {
+    let mut stage = waits_for_the_lock(&["INSERT INTO tree VALUES (1)"]);
+    assert!(stage.step(Step::WorldAnswers, usize::MAX));
+    assert!(!stage.session.cancel_waiting() && !stage.session.cancellable());
+    assert_eq!(tags(&stage.settle()), "CZ");
+}

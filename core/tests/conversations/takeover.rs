@@ -392,3 +392,41 @@ proptest! {
         prop_assert!(told.matches('E').count() <= 1, "{}", told);
     }
 }
+
+fn is_cancelled(told: &[u8]) -> bool {
+    String::from_utf8_lossy(told).contains("57014")
+}
+
+#[test]
+fn a_statement_that_is_cancelled_while_it_has_no_leader_is_not_run_on_the_next_one() {
+    let mut stage = Stage::new();
+    stage.sends(query("INSERT INTO tree VALUES (1)")).sends(query("SELECT 1"));
+    assert!(stage.step(Step::ClientSends, usize::MAX));
+    stage.leader_dies();
+    assert!(stage.session.cancel_waiting());
+    let told = stage.settle();
+    assert!(is_cancelled(&told));
+    assert_eq!(tags(&told), "EZTDCZ");
+    goes_on(&mut stage);
+}
+
+#[test]
+fn a_transaction_whose_statement_is_cancelled_while_it_has_no_leader_has_failed() {
+    let mut stage = Stage::new();
+    for statement in ["BEGIN", "INSERT INTO tree VALUES (1)"] {
+        stage.sends(query(statement)).settle();
+    }
+    stage.sends(query("INSERT INTO tree VALUES (2)"));
+    assert!(stage.step(Step::ClientSends, usize::MAX));
+    stage.leader_dies();
+    assert!(stage.session.cancel_waiting());
+    let told = stage.settle();
+    assert!(is_cancelled(&told));
+    assert_eq!((tags(&told).as_str(), told.last()), ("EZ", Some(&b'E')));
+    assert_eq!(tags(&stage.sends(query("INSERT INTO tree VALUES (3)")).settle()), "EZ");
+    let before = stage.events.len();
+    let told = stage.sends(query("ROLLBACK")).settle();
+    assert_eq!((tags(&told).as_str(), told.last()), ("CZ", Some(&b'I')));
+    assert_eq!(stage.events.len(), before);
+    goes_on(&mut stage);
+}

@@ -160,6 +160,7 @@ pub fn status(shared: &Shared) -> Status {
         pause: shared.intake.pausing().map(|_| PauseStatus { since: shared.intake.held_since().map(clock::rfc3339) }),
         unsafe_statements: shared.waived.load(Ordering::Relaxed),
         elsewhere: shared.intake.elsewhere(),
+        unwritten: shared.unwritten.load_full().map(|why| (*why).clone()),
         nodes: membership.ids().map(|node| node_status(&membership, node)).collect(),
         comparing: shared.admission.now(),
         scrub: shared.scrubbed.load_full().map(|scrubbed| (*scrubbed).clone()),

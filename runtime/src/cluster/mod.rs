@@ -152,6 +152,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         utilities: Arc::default(),
         vacated: tokio::sync::broadcast::Sender::new(VACATED),
         journal,
+        unwritten: registry.unwritten().clone(),
         cluster: client,
         login_secret,
         clients: AtomicUsize::new(0),

@@ -39,6 +39,7 @@ impl Cluster {
     pub(super) async fn look_after(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
+            self.registry.look_after_files().await;
             self.registry.complete_lineage().await;
             let membership = self.shared.membership.load_full();
             if membership.current().next().is_none() {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::join_all;
 use lockstep_core::cluster::{Event, Lineage, MemberState, Membership, Record, Refusal};
 use lockstep_core::id::NodeId;
@@ -41,6 +41,8 @@ pub struct Registry {
     lineage: Mutex<Option<Lineage>>,
     membership: Arc<ArcSwap<Membership>>,
     published: watch::Sender<Arc<Membership>>,
+    /// Why a change cannot be written down, for which commits wait.
+    unwritten: Arc<ArcSwapOption<String>>,
 }
 
 impl Registry {
@@ -54,7 +56,12 @@ impl Registry {
         let membership = Arc::new(ArcSwap::new(first.clone()));
         let published = watch::Sender::new(first);
         let (record, lineage) = (Mutex::new(None), Mutex::new(None));
-        Self { config, state, leveller, journal, record, lineage, membership, published }
+        let unwritten = Arc::default();
+        Self { config, state, leveller, journal, record, lineage, membership, published, unwritten }
+    }
+
+    pub fn unwritten(&self) -> &Arc<ArcSwapOption<String>> {
+        &self.unwritten
     }
 
     pub fn membership(&self) -> &Arc<ArcSwap<Membership>> {
@@ -199,6 +206,23 @@ impl Registry {
         }
     }
 
+    /// Writes again what has been removed of the state directory while the proxy runs.
+    pub async fn look_after_files(&self) {
+        self.journal.look_after();
+        let held = self.record.lock().await;
+        let Some(record) = held.as_ref().filter(|_| !self.state.is_there()) else { return };
+        let written = match self.save_once(record).await {
+            Ok(()) => self.state.lock_again().map_err(|fault| fault.to_string()),
+            Err(fault) => Err(fault),
+        };
+        match written {
+            Ok(()) => tracing::error!(
+                "files were removed from the state directory while the proxy runs; they are written anew"
+            ),
+            Err(fault) => tracing::debug!(fault, "what was removed from the state directory cannot be written anew"),
+        }
+    }
+
     async fn write_lineage(&self, lineage: &Lineage, nodes: &[NodeId], over: Over) -> Written {
         join_all(nodes.iter().map(|node| async { (*node, lineage::write(&self.config, *node, lineage, over).await) }))
             .await
@@ -240,11 +264,13 @@ impl Registry {
             let Err(fault) = self.save_once(record).await else { break };
             if told.as_ref() != Some(&fault) {
                 tracing::error!(fault, "the state file cannot be written; commits wait until it can");
+                self.unwritten.store(Some(Arc::new(fault.clone())));
                 told = Some(fault);
             }
             tokio::time::sleep(SAVE_PAUSE).await;
         }
         if told.is_some() {
+            self.unwritten.store(None);
             tracing::info!("the state file has been written; commits go on");
         }
     }

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use lockstep_core::cluster::{ClusterId, Member, MemberState, Membership, Record};
 use lockstep_core::id::Epoch;
@@ -19,6 +20,7 @@ const FORMAT: u32 = 1;
 const NAME: &str = "membership.json";
 /// The file as it was before a takeover.
 const BEFORE: &str = "membership.before-takeover.json";
+const LOCK: &str = "lock";
 const SECRET: &str = "login_secret";
 
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +40,7 @@ pub enum StateFault {
 #[derive(Debug)]
 pub struct StateDirectory {
     directory: PathBuf,
-    _lock: nix::fcntl::Flock<File>,
+    lock: Mutex<nix::fcntl::Flock<File>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,15 +78,21 @@ struct Entry {
 impl StateDirectory {
     /// Makes the directory if there is none.
     pub fn open(directory: &Path) -> Result<Self, StateFault> {
-        let fault = |source| StateFault::Io { path: directory.to_owned(), source };
-        fs::create_dir_all(directory).map_err(fault)?;
-        let path = directory.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(path).map_err(fault)?;
-        match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateFault::InUse { path: directory.to_owned() }),
-            Err((_, errno)) => Err(fault(errno.into())),
+        fs::create_dir_all(directory).map_err(|source| StateFault::Io { path: directory.to_owned(), source })?;
+        Ok(Self { directory: directory.to_owned(), lock: Mutex::new(lock(directory)?) })
+    }
+
+    /// Whether nobody has removed what outlives the proxy.
+    pub fn is_there(&self) -> bool {
+        [NAME, LOCK].iter().all(|name| self.directory.join(name).exists())
+    }
+
+    /// The file that was locked may not be in the directory any more.
+    pub fn lock_again(&self) -> Result<(), StateFault> {
+        if !self.directory.join(LOCK).exists() {
+            *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock(&self.directory)?;
         }
+        Ok(())
     }
 
     /// `fresh` has the nodes as configured, all new; what the file knows of them is put in. `None`: there is no file.
@@ -133,12 +141,24 @@ impl StateDirectory {
     }
 
     fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
         let aside = path.with_extension("new");
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
         File::open(&self.directory)?.sync_all()
+    }
+}
+
+fn lock(directory: &Path) -> Result<nix::fcntl::Flock<File>, StateFault> {
+    let fault = |source| StateFault::Io { path: directory.to_owned(), source };
+    let path = directory.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(fault)?;
+    match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateFault::InUse { path: directory.to_owned() }),
+        Err((_, errno)) => Err(fault(errno.into())),
     }
 }
 

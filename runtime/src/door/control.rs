@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// After a failed accept (out of descriptors, say) there is no hurry.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// From one look at whether the socket is still in its place to the next.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Only the proxy's own user and root get in. A socket that a dead proxy has left is replaced.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     match fs::symlink_metadata(path) {
@@ -48,7 +51,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
+pub async fn serve(mut listener: UnixListener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(OPERATORS));
     let (mut crowded, mut seldom) = (Seldom::default(), Seldom::default());
     loop {
@@ -56,7 +59,16 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
             tracing::warn!(operators = OPERATORS, "the control socket is crowded; more operators wait");
         }
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = tokio::time::sleep(LOOK) => {
+                if let Some(anew) = bind_again(&shared.config.control.socket) {
+                    listener = anew;
+                }
+                continue;
+            }
+        };
+        match accepted {
             Ok((stream, _)) if is_ours(&stream) => {
                 let shared = shared.clone();
                 tokio::spawn(async move {
@@ -75,6 +87,19 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
             }
         }
     }
+}
+
+/// Nobody finds a socket that has been removed.
+fn bind_again(path: &Path) -> Option<UnixListener> {
+    if path.exists() {
+        return None;
+    }
+    let bound = bind(path);
+    match &bound {
+        Ok(_) => tracing::error!(path = %path.display(), "the control socket had been removed; it is there again"),
+        Err(error) => tracing::debug!(%error, "the control socket has been removed and cannot be made anew"),
+    }
+    bound.ok()
 }
 
 /// Between bind and chmod the socket's mode is the umask's: the peer's user is what counts.

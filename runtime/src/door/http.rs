@@ -67,6 +67,10 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     if let Some(why) = shared.intake.elsewhere() {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("clients are not served here: {why}\n"));
     }
+    if let Some(why) = &*shared.unwritten.load() {
+        let waits = format!("commits wait, for the state file cannot be written: {why}\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, waits);
+    }
     match membership.leader() {
         Some(leader) => {
             let held = if shared.intake.pausing().is_some() { ", and clients are held by an operator" } else { "" };
@@ -88,8 +92,12 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let text = format!(
         "# HELP lockstep_unsafe_statements_total Statements that could not be replicated exactly and were let through.\n\
          # TYPE lockstep_unsafe_statements_total counter\n\
-         lockstep_unsafe_statements_total {}\n",
-        shared.waived.load(Ordering::Relaxed)
+         lockstep_unsafe_statements_total {}\n\
+         # HELP lockstep_state_unwritten 1 while commits wait because the state file cannot be written.\n\
+         # TYPE lockstep_state_unwritten gauge\n\
+         lockstep_state_unwritten {}\n",
+        shared.waived.load(Ordering::Relaxed),
+        u8::from(shared.unwritten.load().is_some())
     );
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -70,6 +70,9 @@ pub struct Status {
     /// Why clients are not served here, by `[guard]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<String>,
+    /// Why a change of the membership cannot be written down, for which commits wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<String>,
     pub nodes: Vec<NodeStatus>,
     /// Who is being compared before it may come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]

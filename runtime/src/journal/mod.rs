@@ -162,6 +162,17 @@ impl Journal {
         }
     }
 
+    /// Puts a new file in the place of one that somebody has removed: what is written to that one is nowhere.
+    pub fn look_after(&self) {
+        let mut state = self.state();
+        if state.file.is_some() && !self.place.path.exists() {
+            tracing::error!(file = %self.place.path.display(), "the journal has been removed; it is begun anew");
+            (state.file, state.stale) = (None, true);
+            // An error has been told.
+            let _ = state.anew(&self.place);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked here leaves at worst a unit open that is closed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -62,6 +62,8 @@ pub struct Driver {
     seat: Seat,
     /// When the client has had its turn for too long, in an open transaction.
     pub(super) idle_until: Option<Pin<Box<Sleep>>>,
+    /// When the client has not taken what it was sent for too long, while the session is to end.
+    pub(super) deaf_until: Option<Pin<Box<Sleep>>>,
     leaving: Leave,
     pub(super) closing: bool,
     /// A statement that draws from a sequence may go on at the leader when the session has ended.
@@ -119,6 +121,7 @@ impl Driver {
             _place: place,
             seat,
             idle_until: None,
+            deaf_until: None,
             leaving: Leave::No,
             closing: false,
             draws: false,
@@ -186,8 +189,12 @@ impl Driver {
 
     /// Writes what the sockets take.
     fn flush(&mut self) {
+        let waits = self.session.client_out.len();
         if self.client_open && self.client.write(&mut self.session.client_out).is_err() {
             self.client_gone();
+        }
+        if self.session.client_out.len() < waits {
+            self.deaf_until = None;
         }
         if let (Some(leader), Some(out)) = (&self.leader, self.session.to_leader())
             && let Err(error) = leader.peer.write(out)
@@ -202,6 +209,11 @@ impl Driver {
         while let Some(action) = self.session.poll_action() {
             self.act(action);
         }
+    }
+
+    /// Whether its client is all that the end of the session waits for.
+    pub(super) fn waits_for_client_to_leave(&self) -> bool {
+        self.leaving != Leave::No && self.client_open && !self.session.client_out.is_empty()
     }
 
     pub(super) fn leader_lost(&mut self, why: String) {
@@ -225,6 +237,7 @@ impl Driver {
             Control::Drain if self.leaving == Leave::Now => {}
             Control::Drain => self.leaving = Leave::WhenIdle,
             Control::End => self.leaving = Leave::Now,
+            Control::Cancel if self.session.cancel_waiting() => {}
             Control::Cancel if self.session.cancellable() => {
                 if let Some(Leader { pid, cancel_key, .. }) = &self.leader {
                     let (server, node, pid, key) =

@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -12,10 +13,14 @@ use tokio::sync::mpsc;
 use super::drive::Driver;
 use super::peer::Read;
 
+/// How long a client that does not take what it is sent may keep us, when the proxy stops.
+const DEAF: Duration = Duration::from_secs(5);
+
 impl Driver {
     /// Waits until something happens, and tells the core.
     pub(super) async fn wait(&mut self) {
         self.mind_idleness();
+        self.mind_deafness();
         poll_fn(|context| self.poll(context)).await;
     }
 
@@ -40,6 +45,14 @@ impl Driver {
             self.session.idled_too_long();
             return Poll::Ready(());
         }
+        if let Some(until) = &mut self.deaf_until
+            && until.as_mut().poll(context).is_ready()
+        {
+            self.deaf_until = None;
+            tracing::warn!(after = ?DEAF, "a client that takes nothing is cut off, for the proxy stops");
+            self.client_gone();
+            return Poll::Ready(());
+        }
         if let Poll::Ready(Some(control)) = self.inbox.poll(context, mpsc::Receiver::poll_recv) {
             self.control(control);
             return Poll::Ready(());
@@ -55,6 +68,15 @@ impl Driver {
             && let Some(limit) = self.server.config().limits.now().idle_in_transaction_timeout
         {
             self.idle_until = Some(Box::pin(tokio::time::sleep(limit)));
+        }
+    }
+
+    /// Its time begins anew with all that the client takes.
+    fn mind_deafness(&mut self) {
+        if !self.waits_for_client_to_leave() {
+            self.deaf_until = None;
+        } else if self.deaf_until.is_none() {
+            self.deaf_until = Some(Box::pin(tokio::time::sleep(DEAF)));
         }
     }
 

@@ -53,3 +53,68 @@ fn a_cancel_while_a_followers_batch_hangs_is_answered_at_once_and_changes_nothin
     assert_eq!(client.value("SELECT count(*) FROM t"), "2");
     cluster.relays[1].mend();
 }
+
+fn asks(client: &mut Client, sql: &str) {
+    client.put(|out| frontend::query(out, sql.as_bytes())).flush();
+}
+
+/// It waits, is cancelled, and is told so.
+fn waits_and_is_cancelled(client: &mut Client) {
+    assert!(client.is_silent_for(Duration::from_millis(300)));
+    client.cancel();
+    assert_eq!(client.answer().expect_err("it is cancelled").state(), "57014");
+}
+
+fn with_a_table(cluster: &Cluster) -> Client {
+    cluster.create_database("cancel");
+    let mut client = cluster.connect("cancel");
+    client.query("CREATE TABLE t (id int PRIMARY KEY)");
+    client
+}
+
+#[test]
+fn a_statement_that_is_held_in_a_pause_is_cancelled_and_its_session_goes_on() {
+    let cluster = Cluster::start(2);
+    let mut client = with_a_table(&cluster);
+    assert!(cluster.proxy.run(&["pause"]).status.success());
+    asks(&mut client, "INSERT INTO t VALUES (1)");
+    waits_and_is_cancelled(&mut client);
+    asks(&mut client, "SELECT count(*) FROM t");
+    assert!(client.is_silent_for(Duration::from_millis(300)), "clients are held still");
+    assert!(cluster.proxy.run(&["resume"]).status.success());
+    assert_eq!(client.answer().expect("it goes on").rows[0][0].as_deref(), Some("0"));
+}
+
+#[test]
+fn a_statement_that_waits_for_the_last_server_is_cancelled_and_its_session_goes_on() {
+    let mut cluster = Cluster::start(1);
+    let mut client = with_a_table(&cluster);
+    cluster.nodes[0].kill9();
+    cluster.proxy.wait_for_states(&["unreachable"], SOON);
+    asks(&mut client, "INSERT INTO t VALUES (1)");
+    waits_and_is_cancelled(&mut client);
+    cluster.nodes[0].start();
+    assert_eq!(client.value("SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn a_commit_that_waits_for_anothers_command_is_cancelled_and_is_nowhere() {
+    let cluster = Cluster::start(2);
+    let mut client = with_a_table(&cluster);
+    let mut other = cluster.connect("cancel");
+    other.query("CREATE TABLE busy (id int PRIMARY KEY)");
+    let mut stranger = cluster.nodes[1].connect("cancel");
+    stranger.query("BEGIN; LOCK TABLE busy");
+    asks(&mut other, "ALTER TABLE busy ADD COLUMN v int");
+    wait::until(SOON, "the follower waits for the table", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        (stranger.value(sql) == "1").then_some(())
+    });
+    asks(&mut client, "INSERT INTO t VALUES (1)");
+    waits_and_is_cancelled(&mut client);
+    stranger.query("COMMIT");
+    other.answer().expect("it goes on");
+    assert_eq!(client.value("SELECT count(*) FROM t"), "0");
+    client.query("INSERT INTO t VALUES (1)");
+    assert_eq!(cluster.nodes[1].connect("cancel").value("SELECT count(*) FROM t"), "1");
+}

@@ -254,3 +254,42 @@ fn operators_who_say_nothing_keep_nobody_out_for_long() {
     assert!(status.status.success(), "{}", process::said(&status));
     assert!(cluster.proxy.log().contains("the control socket is crowded"), "{}", cluster.proxy.log());
 }
+
+#[test]
+fn a_change_that_cannot_be_written_down_is_seen_by_whoever_asks() {
+    let mut cluster = Cluster::start(2);
+    let aside = cluster.proxy.config_path().with_file_name("state").join("membership.new");
+    std::fs::create_dir_all(&aside).expect("be in the way of the state file");
+    cluster.nodes[1].kill9();
+    let unwell = || cluster.proxy.http("/healthz").starts_with("HTTP/1.1 503").then_some(());
+    wait::until(SOON, "health tells it", unwell);
+    assert!(cluster.proxy.http("/healthz").contains("the state file cannot be written"));
+    assert!(cluster.proxy.http("/metrics").contains("lockstep_state_unwritten 1"));
+    let status = cluster.proxy.run(&["status"]);
+    let said = process::said(&status);
+    assert!(status.status.code() == Some(1) && said.contains("the state file cannot be written"), "{said}");
+    std::fs::remove_dir(aside).expect("make way");
+    cluster.proxy.wait_for_states(&["active", "degraded"], SOON);
+    wait::until(SOON, "health is good", || cluster.proxy.http("/healthz").starts_with("HTTP/1.1 200").then_some(()));
+    assert!(cluster.proxy.http("/metrics").contains("lockstep_state_unwritten 0"));
+}
+
+#[test]
+fn a_state_directory_that_is_removed_while_the_proxy_runs_is_filled_again() {
+    let mut cluster = Cluster::start(2);
+    cluster.create_database("shop");
+    let mut client = cluster.connect("shop");
+    client.query("CREATE TABLE t (id int PRIMARY KEY)");
+    let state = cluster.proxy.config_path().with_file_name("state");
+    std::fs::remove_dir_all(&state).expect("remove the state directory");
+    std::fs::create_dir(&state).expect("make it again");
+    wait::until(SOON, "operators get in", || cluster.proxy.status());
+    let whole = || ["membership.json", "journal", "lock"].iter().all(|name| state.join(name).exists()).then_some(());
+    wait::until(SOON, "it is filled again", whole);
+    assert!(cluster.proxy.log().contains("files were removed from the state directory"), "{}", cluster.proxy.log());
+    client.query("INSERT INTO t VALUES (1)");
+    cluster.proxy.kill9();
+    cluster.proxy.restart();
+    cluster.proxy.wait_for_states(&["active", "active"], SOON);
+    assert!(cluster.proxy.log().contains("the journal has settled"), "{}", cluster.proxy.log());
+}

@@ -1,6 +1,6 @@
 //! More is asked of the proxy, of its disk or of a server than there is: whoever asks is told, and no node is blamed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_core::wire::frontend;
 use lockstep_tests::cluster::Cluster;
@@ -85,10 +85,8 @@ fn a_reload_changes_how_many_clients_there_may_be_and_disturbs_nobody() {
     assert_eq!(inside.answer().expect_err("it is left idle").state(), "25P03");
 }
 
-#[test]
-fn a_client_that_never_reads_keeps_its_place_and_nothing_of_anybody_elses() {
-    let cluster = Cluster::start(2);
-    let mut client = furnish(&cluster);
+/// A client that has asked for much and reads nothing of it.
+fn deaf(cluster: &Cluster, client: &mut Client) -> Client {
     client.query("INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) AS n");
     let mut deaf = cluster.connect("shop");
     deaf.put(|out| frontend::query(out, b"SELECT * FROM t AS one, generate_series(1, 100)")).flush();
@@ -97,8 +95,54 @@ fn a_client_that_never_reads_keeps_its_place_and_nothing_of_anybody_elses() {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite'";
         (observer.value(sql) == "1").then_some(())
     });
+    deaf
+}
+
+#[test]
+fn a_client_that_never_reads_keeps_its_place_and_nothing_of_anybody_elses() {
+    let cluster = Cluster::start(2);
+    let mut client = furnish(&cluster);
+    let _deaf = deaf(&cluster, &mut client);
     let memory = cluster.proxy.memory();
     client.query("UPDATE t SET v = 'short'");
     assert_eq!(cluster.connect("shop").value("SELECT count(*) FROM t"), "20000");
     assert!(cluster.proxy.memory() < memory + (64 << 20));
+}
+
+#[test]
+fn a_stop_does_not_wait_long_for_a_client_that_never_reads() {
+    let mut cluster = Cluster::start(2);
+    let mut client = furnish(&cluster);
+    let _deaf = deaf(&cluster, &mut client);
+    drop(client);
+    let asked = Instant::now();
+    assert!(cluster.proxy.terminate().success());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    assert!(cluster.proxy.log().contains("a client that takes nothing is cut off"), "{}", cluster.proxy.log());
+    cluster.proxy.restart();
+    assert!(!cluster.proxy.log().contains("after an unclean stop"), "{}", cluster.proxy.log());
+}
+
+/// What is left of 160 open files for clients, of which each may take three.
+const FEW: usize = 21;
+
+#[test]
+fn clients_beyond_the_limit_of_open_files_are_told_53300() {
+    let cluster = Cluster::builder(1).open_files(160).start();
+    assert!(cluster.proxy.log().contains("fewer clients than max_clients"), "{}", cluster.proxy.log());
+    let tries = || Client::try_connect(&cluster.proxy.address(), &APP, "postgres", &[]);
+    let mut inside = Vec::new();
+    let refused = loop {
+        match tries() {
+            Ok(client) => inside.push(client),
+            Err(refused) => break refused,
+        }
+        assert!(inside.len() <= FEW, "there are no files for so many");
+    };
+    assert_eq!((refused.state(), inside.len()), ("53300", FEW));
+    let again = [(); 40].map(|()| tries().expect_err("it is full").state().to_owned());
+    assert!(again.iter().all(|state| state == "53300"), "{again:?}");
+    inside.pop();
+    wait::until(SOON, "there is room", || tries().ok());
+    assert_eq!(inside[0].value("SELECT 1"), "1");
 }

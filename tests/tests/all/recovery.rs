@@ -122,3 +122,16 @@ fn a_killed_server_whose_number_somebody_else_has_by_now_is_recovered_and_the_ot
     assert_eq!(read(0), others, "the leader has not been started again");
     assert_identical(&cluster.nodes);
 }
+
+#[test]
+fn a_server_that_ran_before_a_recovery_that_fails_runs_again_on_the_data_that_it_had() {
+    let cluster = Cluster::builder(2).proxy_setting("node.recovery", "backup = \"echo no tape >&2; exit 1\"").start();
+    assert!(cluster.proxy.run(&["detach", "node1"]).status.success());
+    cluster.nodes[1].connect("postgres").query("CREATE TABLE its_own (id int)");
+    let failed = cluster.proxy.run(&["recover", "node1"]);
+    let said = process::said(&failed);
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("no tape") && said.contains("its server runs on it again"), "{said}");
+    assert_eq!(cluster.nodes[1].connect("postgres").value("SELECT count(*) FROM its_own"), "0");
+    assert_ne!(cluster.proxy.node_states()[1], "active");
+}

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use lockstep_core::cluster::recovery::{self, Step, Undo};
+use lockstep_core::cluster::recovery::{self, Before, Step, Undo};
 use lockstep_core::cluster::{Event, Kinship, MemberState};
 use lockstep_core::id::{Epoch, NodeId};
 
@@ -48,6 +48,8 @@ struct Recovery<'a> {
     /// Replication slot on the source, so that it keeps what the standby has yet to read.
     slot: String,
     step: Cell<Step>,
+    /// `None` until it has been looked at.
+    before: Cell<Option<Before>>,
 }
 
 impl Cluster {
@@ -66,8 +68,8 @@ impl Cluster {
             .map_err(|refusal| Trouble::new(refusal.to_string()))?;
         self.standings[usize::from(node.0)].leave().await;
         let slot = format!("lockstep_recover_{}", node.0);
-        let step = Cell::new(Step::Inspect);
-        let recovery = Recovery { cluster: self, report, node, source, settings, slot, step };
+        let (step, before) = (Cell::new(Step::Inspect), Cell::new(None));
+        let recovery = Recovery { cluster: self, report, node, source, settings, slot, step, before };
         recovery.carry_out().await
     }
 
@@ -117,12 +119,7 @@ impl Recovery<'_> {
                 Ok(format!("{name} is active; but {} failed: {}", step.get().name(), failure.0))
             }
             Err(failure) => {
-                let mut left = Vec::new();
-                for undo in recovery::undo(step.get()) {
-                    if let Err(also) = self.undo(&target, undo).await {
-                        left.push(also.0);
-                    }
-                }
+                let left = self.undo_all(&target).await;
                 Err(self.give_up(failure, left).await)
             }
         }
@@ -130,13 +127,14 @@ impl Recovery<'_> {
 
     async fn run(&self, target: &Target<'_>) -> Result<(), Failure> {
         self.enter(Step::Inspect, "looking at the data directory");
-        let room = target.inspect(&self.measure_source().await?).await?;
+        let before = target.inspect(&self.measure_source().await?).await?;
+        self.before.set(Some(before));
         self.enter(Step::Prove, "the target reaches the source");
         target.prove().await?;
         self.enter(Step::Stop, "stopping the target's server, if it runs");
         target.stop().await?;
         self.enter(Step::Clear, "setting the old data aside");
-        target.clear(room).await?;
+        target.clear(before.room).await?;
         self.enter(Step::Backup, "copying");
         self.drop_slot().await?;
         target.backup().await?;
@@ -174,10 +172,25 @@ impl Recovery<'_> {
         tracing::info!(node = self.cluster.name(self.node), step = step.name(), text, "recovery");
     }
 
+    /// Gives what could not be undone.
+    async fn undo_all(&self, target: &Target<'_>) -> Vec<String> {
+        let Some(before) = self.before.get() else { return Vec::new() };
+        let mut left = Vec::new();
+        for undo in recovery::undo(self.step.get(), before) {
+            if undo == Undo::StartAgain && !left.is_empty() {
+                left.push("its server is stopped".into());
+            } else if let Err(also) = self.undo(target, undo).await {
+                left.push(also.0);
+            }
+        }
+        left
+    }
+
     async fn undo(&self, target: &Target<'_>, undo: Undo) -> Result<(), Failure> {
         match undo {
             Undo::StopTarget => target.stop().await,
             Undo::PutDataBack => target.put_back().await,
+            Undo::StartAgain => target.start_again().await,
             Undo::DropSlot => self.drop_slot().await,
         }
     }
@@ -188,9 +201,11 @@ impl Recovery<'_> {
         let why = format!("recovery failed at `{step}`: {}", failure.0);
         self.cluster.stays(self.node, why.clone()).await;
         let again = format!("put that right and run again: lockstep recover {name}");
-        let hint = match &left[..] {
-            [] => again,
-            left => format!("this was left behind: {}; {again}", left.join("; ")),
+        let as_it_is = self.before.get().and_then(|before| before.left(self.step.get()));
+        let hint = match (&left[..], as_it_is) {
+            ([], None) => again,
+            ([], Some(as_it_is)) => format!("{as_it_is}; {again}"),
+            (left, _) => format!("this was left behind: {}; {again}", left.join("; ")),
         };
         Trouble::new(why).hint(hint)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_core::cluster::recovery::{self, Contents, Room, Source};
+use lockstep_core::cluster::recovery::{self, Before, Contents, Room, Source};
 
 use super::shell::{Settings, Shell};
 use super::{Failure, Recovery};
@@ -40,7 +40,7 @@ impl<'a> Target<'a> {
     }
 
     /// Is the target fit to be replaced, and how is room made?
-    pub async fn inspect(&self, source: &Source) -> Result<Room, Failure> {
+    pub async fn inspect(&self, source: &Source) -> Result<Before, Failure> {
         let output = self.shell.script("inspect", include_str!("inspect.sh"), |_| {}).await?;
         let facts: BTreeMap<_, _> = output.lines().filter_map(|line| line.split_once('=')).collect();
         let number = |key: &str| facts.get(key).and_then(|value| value.parse::<u64>().ok());
@@ -60,7 +60,8 @@ impl<'a> Target<'a> {
         };
         let port = self.recovery.cluster.shared.config.nodes[usize::from(self.recovery.node.0)].port;
         let own_backup = self.recovery.settings.backup.is_some();
-        Ok(recovery::fit(&target, *source, port, number("old_kb").unwrap_or(0) << 10, own_backup)?)
+        let room = recovery::fit(&target, *source, port, number("old_kb").unwrap_or(0) << 10, own_backup)?;
+        Ok(Before { ran: target.running.is_some(), room })
     }
 
     /// With an own command for the copy, how that reaches its source is its own business.
@@ -99,6 +100,13 @@ impl<'a> Target<'a> {
 
     pub async fn start(&self) -> Result<(), Failure> {
         self.own_or("start", self.recovery.settings.start.as_deref(), include_str!("start.sh")).await
+    }
+
+    /// What could not even be stopped runs still.
+    pub async fn start_again(&self) -> Result<(), Failure> {
+        let script = r#"[ -z "$(running_pid)" ] || echo running"#;
+        let output = self.shell.script("look for a server", script, |_| {}).await?;
+        if output.trim() == "running" { Ok(()) } else { self.start().await }
     }
 
     pub async fn put_back(&self) -> Result<(), Failure> {
