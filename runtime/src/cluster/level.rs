@@ -1,8 +1,7 @@
 //! The sequence leveller: keeps followers' sequences where the leader's are, and moves a new leader's past what the old
 //! one may have given out.
 //!
-//! Units take the sequences of their own inserts along. What is left is for the leveller: values that were drawn and not
-//! committed, `setval`, `ALTER SEQUENCE`. It works on databases that sessions have marked, and stays out of the way: its
+//! No unit takes a sequence along: every draw and `setval` reaches the followers through the leveller alone. It works on databases that sessions have marked, and stays out of the way: its
 //! connections to a database live only as long as that is marked, so that they do not stand against DROP DATABASE.
 
 use std::collections::{BTreeMap, HashMap};
