@@ -105,6 +105,26 @@ pub fn jump(from: Position, counting: Counting, gap: u64) -> Position {
     Position { last, called: from.called || steps > 0 }
 }
 
+/// Where a sequence counts on from when a column that it serves holds `value`, the farthest in its direction. It keeps to
+/// the values that it would give out. One that would have none left stays: such a value was put in by hand, and a
+/// sequence that has come to its end is worse than one value given out twice. One that cycles may repeat values anyway.
+pub fn past(from: Position, value: i64, counting: Counting) -> Position {
+    let Counting { increment, min, max, cycle } = counting;
+    let step = i128::from(increment);
+    let ahead = (i128::from(value) - i128::from(from.last)) * step.signum();
+    if cycle || ahead < 0 || step == 0 {
+        return from;
+    }
+    let size = step.abs();
+    let steps = (ahead + size - 1) / size;
+    let last = i128::from(from.last) + steps * step;
+    let next = last + step;
+    if next < i128::from(min) || next > i128::from(max) {
+        return from;
+    }
+    Position { last: i64::try_from(last).unwrap_or(from.last), called: true }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,5 +195,22 @@ mod tests {
     fn a_cycling_sequence_starts_over() {
         let ring = Counting { max: 100, cycle: true, ..UP };
         assert_eq!(jump(at(90), ring, 1000), Position { last: 1, called: false });
+    }
+
+    #[test]
+    fn a_sequence_counts_on_past_what_its_column_holds() {
+        assert_eq!(past(at(1), 5000, UP), at(5000));
+        assert_eq!(past(at(-1), -10, DOWN), at(-11), "it keeps to its own values");
+        assert_eq!(past(Position { last: 1, called: false }, 1, UP), at(1));
+        assert_eq!(past(at(10), 5, UP), at(10), "it is past that");
+    }
+
+    #[test]
+    fn a_value_at_the_end_of_a_sequence_does_not_exhaust_it() {
+        let small = Counting { max: 100, ..UP };
+        assert_eq!(past(at(10), 100, small), at(10));
+        assert_eq!(past(at(10), i64::MAX, small), at(10));
+        assert_eq!(past(at(10), 99, small), at(99));
+        assert_eq!(past(at(10), 50, Counting { cycle: true, ..small }), at(10));
     }
 }

@@ -1,8 +1,7 @@
 //! The sequence leveller: keeps followers' sequences where the leader's are, and moves a new leader's past what the old
 //! one may have given out.
 //!
-//! Units take the sequences of their own inserts along. What is left is for the leveller: values that were drawn and not
-//! committed, `setval`, `ALTER SEQUENCE`. It works on databases that sessions have marked, and stays out of the way: its
+//! No unit takes a sequence along: every draw and `setval` reaches the followers through the leveller alone. It works on databases that sessions have marked, and stays out of the way: its
 //! connections to a database live only as long as that is marked, so that they do not stand against DROP DATABASE.
 
 use std::collections::{BTreeMap, HashMap};
@@ -129,11 +128,23 @@ impl Leveller {
     pub async fn jump(&self, membership: &Membership, node: NodeId) -> Result<(), ServiceFault> {
         *self.moved_on.lock().unwrap_or_else(PoisonError::into_inner) = membership.epoch;
         let _turn = self.turn(node).await;
+        let mut first = None;
         for (database, _) in self.dirty.all() {
-            let line = self.dial(node, &database).await?;
-            within(PATIENCE, self.jump_database(&database, &line)).await?;
+            match self.jump_in(node, &database).await {
+                Ok(()) => {}
+                Err(fault) if fault.is(&tokio_postgres::error::SqlState::INVALID_CATALOG_NAME) => {}
+                Err(fault) => {
+                    tracing::error!(database, %fault, "the sequences of a database were not moved on");
+                    first.get_or_insert(fault);
+                }
+            }
         }
-        Ok(())
+        first.map_or(Ok(()), Err)
+    }
+
+    async fn jump_in(&self, node: NodeId, database: &str) -> Result<(), ServiceFault> {
+        let line = self.dial(node, database).await?;
+        within(PATIENCE, self.jump_database(database, &line)).await
     }
 
     pub fn is_marked(&self, database: &str) -> bool {
@@ -224,7 +235,16 @@ impl Leveller {
         };
         let gap = pace.saturating_mul(GAP_PACES).max(GAP);
         let counting = sequences::counting(line).await?;
-        let positions = sequences::positions(line, counting.keys()).await?;
+        let mut positions = sequences::positions(line, counting.keys()).await?;
+        let farthest = sequences::farthest(line).await.unwrap_or_else(|fault| {
+            tracing::warn!(database, %fault, "sequences could not be compared with the columns that they serve");
+            Vec::new()
+        });
+        for (name, value) in farthest {
+            if let (Some(position), Some(counting)) = (positions.get_mut(&name), counting.get(&name)) {
+                *position = sequence::past(*position, value, *counting);
+            }
+        }
         let jumped = |(name, position): (&String, &sequence::Position)| {
             Some((name.clone(), sequence::jump(*position, *counting.get(name)?, gap)))
         };

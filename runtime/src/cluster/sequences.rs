@@ -19,6 +19,52 @@ const SET: &str = "SELECT setval(to_regclass(name), last, called) \
     FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS wanted (name, last, called) \
     WHERE to_regclass(name) IS NOT NULL";
 
+/// Whole-numbered columns that a sequence serves, by ownership or by default, where an index makes the ends quick to find.
+const SERVED: &str = "SELECT DISTINCT format('%I.%I', sn.nspname, s.relname), \
+    format('SELECT %s(%I)::bigint FROM %s %I.%I', CASE WHEN q.seqincrement < 0 THEN 'min' ELSE 'max' END, a.attname, \
+        CASE WHEN t.relkind = 'p' THEN '' ELSE 'ONLY' END, tn.nspname, t.relname) \
+    FROM (SELECT objid AS seq, refobjid AS rel, refobjsubid::int AS att FROM pg_depend \
+            WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i') \
+        UNION SELECT d.refobjid, f.adrelid, f.adnum::int FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid \
+            WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass) served \
+    JOIN pg_sequence q ON q.seqrelid = served.seq \
+    JOIN pg_class s ON s.oid = served.seq JOIN pg_namespace sn ON sn.oid = s.relnamespace \
+    JOIN pg_class t ON t.oid = served.rel JOIN pg_namespace tn ON tn.oid = t.relnamespace \
+    JOIN pg_attribute a ON a.attrelid = served.rel AND a.attnum = served.att \
+    WHERE s.relpersistence <> 't' AND sn.nspname <> 'lockstep' AND t.relkind IN ('r', 'p') \
+        AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) \
+        AND EXISTS (SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam \
+            WHERE i.indrelid = t.oid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL \
+                AND (m.amname = 'btree' OR t.relkind = 'p'))";
+
+/// It is in the way of a failover: what does not answer quickly is gone without.
+const HURRY: &str = "SET statement_timeout = '1s'; SET lock_timeout = '200ms'";
+const NO_HURRY: &str = "RESET statement_timeout; RESET lock_timeout";
+
+/// The farthest value, in its sequence's direction, of each column that a sequence serves.
+pub async fn farthest(client: &Client) -> Result<Vec<(String, i64)>, ServiceFault> {
+    client.batch_execute(HURRY).await?;
+    let found = read_farthest(client).await;
+    client.batch_execute(NO_HURRY).await?;
+    found
+}
+
+async fn read_farthest(client: &Client) -> Result<Vec<(String, i64)>, ServiceFault> {
+    let served: Vec<(String, String)> =
+        client.query(SERVED, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut found = Vec::new();
+    for some in served.chunks(AT_ONCE) {
+        let selects: Vec<_> =
+            some.iter().enumerate().map(|(n, (_, value))| format!("SELECT {n}::bigint, ({value})")).collect();
+        for row in client.query(&selects.join(" UNION ALL "), &[]).await? {
+            let served = usize::try_from(row.get::<_, i64>(0)).ok().and_then(|n| some.get(n));
+            let value: Option<i64> = row.get(1);
+            found.extend(served.zip(value).map(|((sequence, _), value)| (sequence.clone(), value)));
+        }
+    }
+    Ok(found)
+}
+
 /// How each sequence of the database counts, by qualified and quoted name.
 pub async fn counting(client: &Client) -> Result<BTreeMap<String, Counting>, ServiceFault> {
     let rows = client.query(LIST, &[]).await?;
