@@ -68,6 +68,27 @@ fn the_other_machine_takes_over_and_the_lost_one_comes_back_through_recovery_alo
     assert!(cluster.proxy.log().contains("another proxy has served since"), "{}", cluster.proxy.log());
 }
 
+/// More at once than sequences are moved past at random, and no time for them to be levelled.
+#[test]
+fn rows_that_were_inserted_in_bulk_are_not_in_the_way_of_the_next_leaders_sequences() {
+    let (mut cluster, mut twin) = stage("bulk");
+    let mut client = cluster.connect("bulk");
+    client.query("CREATE TABLE down (id int GENERATED ALWAYS AS IDENTITY (INCREMENT -2) PRIMARY KEY, note text)");
+    client.query("INSERT INTO t (note) SELECT n::text FROM generate_series(1, 5000) n");
+    client.query("INSERT INTO down (note) SELECT n::text FROM generate_series(1, 5000) n");
+    cluster.nodes[0].kill9();
+    cluster.proxy.kill9();
+    let taken = twin.run(&["takeover", "--yes", "--exit"]);
+    assert!(taken.status.success(), "{}", process::said(&taken));
+    twin.launch();
+    twin.wait_until_it_serves();
+    let mut client = twin.connect_as(&APP, "bulk");
+    client.query("INSERT INTO t (note) VALUES ('next')");
+    client.query("INSERT INTO down (note) VALUES ('next')");
+    assert_eq!(client.value("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM down)"), "5002");
+    assert_eq!(client.value("SELECT note FROM down ORDER BY id LIMIT 1"), "next");
+}
+
 #[test]
 fn a_takeover_is_refused_while_another_proxy_serves_and_where_writes_are_known_to_be_missing() {
     let (mut cluster, twin) = stage("careful");
