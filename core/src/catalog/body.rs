@@ -37,7 +37,7 @@ pub(super) struct Body {
     pub temporal: bool,
     /// Settings that `set_config` changes; `None`: not a plain literal.
     pub settings: Vec<Option<String>>,
-    /// It may lock rows that it does not change, or leave a cursor.
+    /// It may lock rows that it does not change, or leave a cursor, or run one on.
     pub lingers: bool,
 }
 
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
     }
 
     /// FOR UPDATE and its kind, ON CONFLICT DO UPDATE with a condition by which a row may only be locked, and cursors that
-    /// are opened by themselves.
+    /// are opened by themselves, or fetched from.
     fn lingers(&self) -> bool {
         let pairs = || self.tokens.windows(2).enumerate();
         let pair = |pair: &[Token], first: &str, second: &[&str]| {
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
         let rest = |at: usize| self.tokens[at..].iter().take_while(|token| !token.is(self.text, b';'));
         let upserts = pairs().filter(|(_, two)| pair(two, "do", &["update"]));
         let mut ends = upserts.map(|(at, _)| rest(at).any(|token| token.is_word(self.text, "where")));
-        let cursors = self.tokens.iter().any(|token| self.is_one_of(token, &["open", "refcursor"]));
+        let cursors = self.tokens.iter().any(|token| self.is_one_of(token, &["open", "refcursor", "fetch", "move"]));
         locks || ends.any(|conditional| conditional) || cursors
     }
 

@@ -164,12 +164,13 @@ fn declare(scope: &Scope<'_>, declare: &DeclareCursorStmt, facts: &Facts) -> Out
     Ok(Plan { marks: Marks { holdable, ..marks }, leaves, ..Action::Leader.into() })
 }
 
-/// Without ANALYZE nothing is executed.
+/// Without ANALYZE nothing is executed but functions that are not VOLATILE, by the planner; such as write are refused.
 fn explain(scope: &Scope<'_>, statement: &Statement, explain: &ExplainStmt) -> Outcome {
-    if !explain.options.iter().any(is_analyze) {
-        return Ok(Action::Leader.into());
-    }
     let query = explain.query.as_ref().and_then(|q| q.node.as_ref()).ok_or(Stop::Unknown)?;
+    if !explain.options.iter().any(is_analyze) {
+        let marks = calls::look(scope, &Facts::of(query))?.marks;
+        return Ok(Plan { marks: Marks { sequences: marks.sequences, ..Marks::default() }, ..Action::Leader.into() });
+    }
     match node(scope, statement, query)? {
         Plan { action: Action::Leader, marks, .. } => Ok(Plan { marks, ..Action::Leader.into() }),
         Plan { action: Action::Refuse(fault), .. } => Err(fault.into()),

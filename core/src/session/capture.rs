@@ -6,16 +6,19 @@
 
 use std::sync::Arc;
 
+use super::commit::Committing;
+use super::portal::Portal;
 use super::watch::Watching;
 use super::{Action, AfterDrain, Block, Gate, Session};
+use crate::cluster::Membership;
 use crate::effect::capture::{
     APPLY, CaptureKey, CapturedRows, NO_LIMIT, PATIENCE, Triggers, make_triggers, parameters,
 };
 use crate::fault::{Fault, SqlState};
 use crate::limits;
-use crate::plan::{self, Captured, Plan, Planned, Script as Plans};
-use crate::reply::{Execution, Own, What};
-use crate::unit::Outcome;
+use crate::plan::{self, Captured, Leaves, Plan, Planned, Script as Plans, Transaction};
+use crate::reply::{Execution, Note, Own, What};
+use crate::unit::{Commit, Outcome};
 use crate::wire::frontend::{self, Format};
 use crate::wire::notice::Fields;
 use crate::wire::{Frame, Malformed};
@@ -41,7 +44,12 @@ pub(super) struct Capture {
     /// Why they do not have our trigger.
     refused: Option<Fault>,
     pub watching: Watching,
+    /// The leader has told rows while it committed, which are on no other node.
+    pub astray: bool,
 }
+
+/// Why a node cannot stay that lacks such rows.
+const ASTRAY: &str = "rows that were changed while the leader committed a transaction are on the leader alone";
 
 impl Session {
     /// Whether all statements can run as planned. If not, the shell is asked for what is missing, and `then` is handled
@@ -202,7 +210,7 @@ impl Session {
 
     /// A captured statement was sent: behind it our triggers are made to fire.
     pub(super) fn capture_rows(&mut self, captured: &Arc<Captured>) {
-        self.unit.deferrable |= captured.defers;
+        self.may_capture(captured);
         if captured.copies && self.capture.copying.is_none() {
             self.capture.copying = Some(captured.clone());
             return;
@@ -210,7 +218,24 @@ impl Session {
         self.capture.copying = None;
         self.ask(&captured.flush, Own::Flush);
         self.end_watch();
+        self.unit.unflushed = false;
+    }
+
+    /// Rows that this changes, now or when FETCH runs its portal, are captured.
+    pub(super) fn may_capture(&mut self, captured: &Arc<Captured>) {
+        self.unit.deferrable |= captured.defers;
         self.unit.captured = Some(captured.clone());
+    }
+
+    /// A statement that is not known to run nothing but itself may run on a portal whose query runs text: it is looked at as
+    /// if it were that query.
+    pub(super) fn runs_on(&self, action: &plan::Action, leaves: Leaves) -> Option<Arc<Captured>> {
+        let query = |portal: &Portal| match &portal.meaning.plan.action {
+            plan::Action::Captured(captured) if captured.watch.is_some() && !captured.copies => Some(captured.clone()),
+            _ => None,
+        };
+        let may = matches!(action, plan::Action::Leader) && leaves == Leaves::More;
+        may.then(|| self.portals.iter().find_map(|(_, portal)| query(portal))).flatten()
     }
 
     /// The data of a COPY has come.
@@ -223,7 +248,9 @@ impl Session {
     /// Before the commit: what of users was deferred may change rows too.
     pub(super) fn settle_captured(&mut self, captured: &Captured) {
         self.watch();
-        self.ask(SETTLE, Own::Settle);
+        if self.unit.deferrable {
+            self.ask(SETTLE, Own::Settle);
+        }
         self.ask(&captured.flush, Own::Flush);
         self.end_watch();
         frontend::flush(&mut self.leader_out);
@@ -259,12 +286,66 @@ impl Session {
         if !fields.is_info() || !fields.get(b'M').is_some_and(is_row) {
             return Ok(());
         }
-        if self.committing.is_some() {
-            tracing::error!("a row was captured while the leader committed; it is on no other node");
+        if self.leader_commits() {
+            tracing::error!("{ASTRAY}");
+            self.capture.astray = true;
+            return Ok(());
         }
         let why = "this transaction is refused: a message of it looks like a captured row";
         self.doom(Fault::error(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Do not raise such a message."));
         Ok(())
+    }
+
+    /// Whether what the leader does now is the end of a transaction.
+    fn leader_commits(&self) -> bool {
+        match self.owed.front().map(|owed| &owed.what) {
+            Some(What::Ready(_) | What::Own { purpose: Own::Commit, .. }) => true,
+            Some(What::Execution(Execution::Own(Own::Commit))) => true,
+            Some(What::Raw { done, .. } | What::Execution(Execution::Pass { done })) => {
+                matches!(done.note, Note::Transaction(Transaction::Commit { .. }))
+            }
+            _ => false,
+        }
+    }
+
+    /// The leader has committed what no follower was told of: whoever lacks it goes. If no follower was to be told of
+    /// anything, who they are is known when the lock is held.
+    pub(super) fn leader_committed(&mut self) {
+        match &self.committing {
+            Some(committing) if !self.capture.astray => match committing.machine {
+                Some(_) => self.machine(Commit::leader_committed),
+                None => self.conclude(Outcome::Committed { leader_out: false }),
+            },
+            Some(Committing { machine: None, lock, .. }) => self.actions.push_back(Action::Lock(*lock)),
+            Some(_) => {
+                self.capture.astray = false;
+                self.machine(|machine| machine.leader_committed_alone(ASTRAY));
+            }
+            None => {}
+        }
+    }
+
+    /// Takes what [`Self::leader_committed`] has left for when the lock is held.
+    pub(super) fn commits_astray(&mut self, membership: &Membership) -> bool {
+        let leads = membership.leader() == Some(self.leader) && self.lost.is_none();
+        if !leads || !std::mem::take(&mut self.capture.astray) {
+            return false;
+        }
+        if let Some(committing) = &mut self.committing {
+            let mut machine = Commit::new(committing.order, self.leader, membership.followers());
+            machine.leader_committed_alone(ASTRAY);
+            committing.machine = Some(machine);
+        }
+        self.pump();
+        true
+    }
+
+    /// The same where the client's own COMMIT was passed on, for nothing was known that followers would have to be told.
+    pub(super) fn put_out_who_lacks_rows(&mut self, membership: &Membership) {
+        if self.committing.is_none() && std::mem::take(&mut self.capture.astray) && self.leads {
+            let degrade = |node| Action::Degrade { node, why: ASTRAY.to_owned() };
+            self.actions.extend(membership.followers().map(degrade));
+        }
     }
 
     /// Our triggers have fired.
@@ -279,6 +360,7 @@ impl Session {
     pub(super) fn captured_all(&mut self) {
         match self.unit.doomed.take_if(|_| self.committing.is_some()) {
             Some(fault) => self.conclude(Outcome::Aborted(fault)),
+            None if self.committing.is_some() && self.has_nothing_to_send() => self.leader_commit(),
             None => self.ask_for_objects(),
         }
     }

@@ -149,7 +149,7 @@ impl Session {
             (false, false) => LockMode::Shared,
         };
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
-        let empty = self.unit.log.is_empty() && !self.unit.waived && !self.unit.objects.may_have_changed();
+        let empty = self.has_nothing_to_send() && !self.unit.unflushed;
         let batch = Log::default().take_batch();
         self.committing =
             Some(Committing { via, order, lock, batch, settings, machine: None, refusal: None, tag: None, schema });
@@ -159,7 +159,8 @@ impl Session {
         if empty {
             return self.leader_commit();
         }
-        if let Some(captured) = self.unit.captured.take().filter(|_| self.unit.deferrable) {
+        let settles = self.unit.deferrable || self.unit.unflushed;
+        if let Some(captured) = self.unit.captured.take().filter(|_| settles) {
             return self.settle_captured(&captured);
         }
         if self.unit.deferrable {
@@ -167,6 +168,11 @@ impl Session {
             return frontend::flush(&mut self.leader_out);
         }
         self.ask_for_objects();
+    }
+
+    /// Whether followers have nothing to do for the unit, by what is known of it now.
+    pub(super) fn has_nothing_to_send(&self) -> bool {
+        self.unit.log.is_empty() && !self.unit.waived && !self.unit.objects.may_have_changed()
     }
 
     /// Nothing comes into the log any more.
@@ -202,6 +208,9 @@ impl Session {
         self.membership_changed(membership);
         if membership.leader() != Some(self.leader) {
             self.leave_leader();
+        }
+        if self.commits_astray(membership) {
+            return;
         }
         let Some(committing) = &self.committing else { return };
         self.heirs.commits(self.leader, || self.as_journalled(&committing.batch));

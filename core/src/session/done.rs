@@ -122,6 +122,8 @@ impl Session {
                 self.forget_names();
                 self.own_catalog = None;
                 self.unit.objects.rolled_back();
+                // The server has them fire again that had fired in what is rolled back, for what was changed before.
+                self.unit.unflushed |= self.unit.captured.is_some();
                 self.forget_triggers();
                 if let Some((mark, learned)) = self.unit.diary.roll_back_to(name) {
                     self.unit.learned.truncate(learned);

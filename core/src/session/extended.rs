@@ -103,6 +103,9 @@ impl Session {
             None => Given { types: &statement.types, parameters: bind.parameters },
         };
         let keeps = self.keeps(&meaning.plan, given);
+        if let Action::Captured(captured) = &meaning.plan.action {
+            self.may_capture(captured);
+        }
         let portal = Portal { statement, meaning, run: Run::Not, serial: self.portals_made, again, keeps };
         self.portals.insert(bind.portal, portal);
     }
@@ -277,17 +280,33 @@ impl Session {
         if again.is_none() && self.notes(leaves) {
             self.passes_on(Leaves::More);
         }
+        let runs_on = self.runs_on(&plan.action, leaves);
+        if let Some(captured) = &runs_on {
+            self.writes(portal.statement.epoch);
+            self.before_capture(captured);
+        }
         let Keeps { memory, locks } = portal.keeps.clone();
         let (memory, waived, looks) = (remembered(plan, text).or(memory), plan.waived.clone(), locks.is_some());
         let done = Done { note, marks, memory, waived, source: None, again, locks };
         self.execute_on_leader(frame, Execution::Pass { done });
+        if let Some(captured) = &runs_on {
+            self.capture_rows(captured);
+        }
         self.look_at_locks(looks);
     }
 
-    /// A portal that Bind did not make is a cursor, and reads.
+    /// A portal that Bind did not make is a cursor.
     fn execute_cursor(&mut self, frame: &Frame) {
         self.passes_on(Leaves::More);
+        let runs_on = self.runs_on(&Action::Leader, Leaves::More);
+        if let Some(captured) = &runs_on {
+            self.writes(self.planned_in);
+            self.before_capture(captured);
+        }
         self.execute_on_leader(frame, Execution::Pass { done: Done::default() });
+        if let Some(captured) = &runs_on {
+            self.capture_rows(captured);
+        }
     }
 
     fn runs_portal(&mut self, execute: &Execute<&[u8]>, leaves: Leaves) {

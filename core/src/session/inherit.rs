@@ -60,6 +60,7 @@ impl Session {
     /// The unit cannot go on under a new leader.
     pub(super) fn binds(&mut self, why: &'static str) {
         self.unit.bound.get_or_insert(why);
+        self.unit.unflushed |= self.unit.captured.is_some();
         self.unit.heir = None;
     }
 

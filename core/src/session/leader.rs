@@ -18,6 +18,7 @@ use crate::wire::{Frame, Malformed, frame};
 fn settled(frame: &Frame) -> Result<Fields, Malformed> {
     let mut fields = Fields::read(frame.body())?;
     fields.forget_caller("lockstep.settle()", "SET CONSTRAINTS ");
+    fields.forget_caller("lockstep.settle_hidden(", "lockstep.settle_hidden(");
     Ok(fields)
 }
 
@@ -66,6 +67,7 @@ impl Session {
                 self.fail(format!("the leader sent a malformed message of type {:?}: {malformed}", char::from(tag)));
                 return true;
             }
+            self.put_out_who_lacks_rows(world.membership);
         }
         self.values_noted = false;
         if self.owed.is_empty() && self.gate == Gate::Drain {

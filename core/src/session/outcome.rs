@@ -8,7 +8,7 @@ use super::{Action, AfterDrain, Block, Gate, Session};
 use crate::fault::Fault;
 use crate::journal::{Touched, Unknown};
 use crate::reply::Own;
-use crate::unit::{Commit, Order, Outcome};
+use crate::unit::{Order, Outcome};
 use crate::wire::backend::{self, Status};
 use crate::wire::frontend;
 use crate::wire::notice::{self, Fields};
@@ -40,15 +40,15 @@ impl Session {
         let why = error.as_ref().map_or_else(|| "it rolled back".to_owned(), Fields::message);
         committing.refusal = error;
         match (&mut committing.machine, refused) {
-            (None, false) => self.conclude(Outcome::Committed { leader_out: false }),
+            (_, false) => self.leader_committed(),
             (None, true) => self.conclude(Outcome::LeaderRefused),
-            (Some(_), false) => self.machine(Commit::leader_committed),
             (Some(_), true) => self.machine(|m| m.leader_refused(why)),
         }
     }
 
     pub(super) fn conclude(&mut self, outcome: Outcome) {
         let Some(committing) = &self.committing else { return };
+        self.capture.astray = false;
         if let Some(machine) = &committing.machine {
             // A leader that has refused it has shown it to nobody.
             let ahead = committing.order == Order::LeaderFirst && machine.has_sent() && self.lost.is_some();

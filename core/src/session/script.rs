@@ -198,12 +198,20 @@ impl Session {
             self.sent_transaction(transaction);
         }
         let note = self.note_for(plan, text, source.planned_in);
+        let runs_on = self.runs_on(&plan.action, *leaves);
+        if let Some(captured) = &runs_on {
+            self.writes(source.planned_in);
+            self.before_capture(captured);
+        }
         let Keeps { memory, locks } = self.keeps(plan, Given::NOTHING);
         let memory = remembered(plan, text).or(memory);
         let again = self.notes(*leaves).then(|| Retold::new(OWN_NAME, text, &[], frontend::NO_PARAMETERS, &[]));
         let (again, waived, looks) = (again.map(Box::new), plan.waived.clone(), locks.is_some());
         let done = Done { note, marks: *marks, memory, waived, source: None, again, locks };
         self.send(text, &[], Shape::Whole, Execution::Pass { done }, *shift);
+        if let Some(captured) = &runs_on {
+            self.capture_rows(captured);
+        }
         self.look_at_locks(looks);
     }
 

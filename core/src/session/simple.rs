@@ -65,6 +65,7 @@ impl Session {
             if !matches!(plan.action, Action::Leader)
                 || plan.waived.is_some()
                 || plan.memory.is_some() && statements.len() > 1
+                || self.runs_on(&plan.action, plan.leaves).is_some()
             {
                 return None;
             }

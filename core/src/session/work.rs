@@ -23,8 +23,11 @@ pub(super) struct Unit {
     pub diary: Diary,
     /// Deferrable constraints are checked before followers commit.
     pub deferrable: bool,
-    /// Rows of it were captured, by this.
+    /// Rows of it were captured, by this, or a portal was made whose rows are to be.
     pub captured: Option<Arc<Captured>>,
+    /// Since our triggers were last made to fire something ran that may have run such a portal on, or a cursor that a
+    /// function has opened: FETCH, MOVE, a function that fetches.
+    pub unflushed: bool,
     /// A statement of it ran text, and what was deferred may.
     pub watch: Option<Watch>,
     pub modes: Modes,
@@ -73,6 +76,7 @@ impl Default for Unit {
             diary: Diary::default(),
             deferrable: false,
             captured: None,
+            unflushed: false,
             watch: None,
             modes: Modes::default(),
             order: Order::FollowersFirst,
@@ -153,7 +157,11 @@ impl Session {
     /// Whether the unit's COMMIT concerns more than the leader. A failed transaction has none: its COMMIT is a ROLLBACK.
     pub(super) fn has_effects(&self) -> bool {
         let unit = &self.unit;
-        let something = !unit.log.is_empty() || unit.doomed.is_some() || unit.waived || unit.objects.may_have_changed();
+        let something = !unit.log.is_empty()
+            || unit.doomed.is_some()
+            || unit.waived
+            || unit.unflushed
+            || unit.objects.may_have_changed();
         self.status != Status::Failed && something
     }
 

@@ -322,6 +322,16 @@ impl Commit {
         self.advance();
     }
 
+    /// The leader has committed, and with the unit what no follower was told of: who follows lacks it, and goes.
+    pub fn leader_committed_alone(&mut self, why: &str) {
+        self.leader = Leader::Committed;
+        self.tasks.retain(|task| !matches!(task, Task::Reserve { .. } | Task::LeaderCommit));
+        let stays = |member: &&Member| !matches!(member.state, Follower::Out | Follower::Degrading);
+        let nodes: Vec<_> = self.followers.iter().filter(stays).map(|member| member.node).collect();
+        nodes.into_iter().for_each(|node| self.degrade(node, why.to_owned()));
+        self.advance();
+    }
+
     /// The leader answered COMMIT with an error (or ROLLBACK): it has not committed.
     pub fn leader_refused(&mut self, why: String) {
         if self.order == Order::LeaderFirst || self.committed() == 0 {

@@ -363,3 +363,21 @@ fn a_leader_on_which_a_failed_command_cannot_be_undone_is_out() {
     commit.degraded(LEADER);
     assert!(matches!(&drain(&mut commit)[..], [Task::Finished(Outcome::Aborted(_))]));
 }
+
+#[test]
+fn whoever_lacks_what_the_leader_has_committed_alone_is_put_out_before_the_client_is_told() {
+    let mut after = sent_to_both();
+    [A, B].map(|node| after.answered(node, BatchResult::Committed));
+    let mut ahead = Commit::new(Order::LeaderFirst, LEADER, [A, B]);
+    [A, B].map(|node| ahead.reserved(node));
+    let unsent = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
+    for mut commit in [after, ahead, unsent] {
+        drain(&mut commit);
+        commit.leader_committed_alone("rows");
+        assert_eq!(drain(&mut commit), [A, B].map(|node| Task::Degrade { node, why: "rows".into() }));
+        commit.degraded(A);
+        assert_eq!(drain(&mut commit), []);
+        commit.degraded(B);
+        assert_eq!(drain(&mut commit), [Task::Finished(Outcome::Committed { leader_out: false })]);
+    }
+}

@@ -186,14 +186,58 @@ $$;
 -- users run within it: under the settings of the session, and as whoever calls it.
 CREATE OR REPLACE FUNCTION lockstep.settle() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    names constant pg_catalog.text := (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, k.conname), ', ')
-        FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.connamespace
-        WHERE k.condeferrable AND k.conname OPERATOR(pg_catalog.<>) 'lockstep_capture'
-          AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'));
+    names pg_catalog.text;
+    hidden pg_catalog.oid[];
 BEGIN
+    SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', c.place, c.conname), ', ') FILTER (WHERE c.can_be_named),
+        pg_catalog.array_agg(DISTINCT c.connamespace) FILTER (WHERE NOT c.can_be_named) INTO names, hidden
+    FROM (SELECT n.nspname AS place, k.conname, k.connamespace, pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS can_be_named
+          FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.connamespace
+          WHERE k.condeferrable AND k.conname OPERATOR(pg_catalog.<>) 'lockstep_capture') AS c;
     IF names IS NOT NULL THEN
         EXECUTE pg_catalog.concat('SET CONSTRAINTS ', names, ' IMMEDIATE');
     END IF;
+    IF hidden IS NOT NULL THEN
+        PERFORM lockstep.settle_hidden(hidden);
+    END IF;
+END
+$$;
+
+-- The same in schemas that whoever calls has no USAGE on, so that he cannot name what is in them; as far as this transaction
+-- has written to the tables, which its locks tell. Nothing of a user's may run within it: foreign keys are looked up as the
+-- tables' owners, and unique constraints have no expressions. What is more than that is refused. What the caller may not
+-- read is not told.
+CREATE OR REPLACE FUNCTION lockstep.settle_hidden(hidden oid[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    names text;
+    unfit text;
+    state text;
+    complaint text;
+    place text;
+    target text;
+    violated text;
+BEGIN
+    WITH written AS MATERIALIZED (
+        SELECT l.relation FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+            AND l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+    SELECT string_agg(DISTINCT c.name, ', ') FILTER (WHERE c.is_plain), min(c.name) FILTER (WHERE NOT c.is_plain) INTO names, unfit
+    FROM (SELECT format('%I.%I', n.nspname, k.conname) AS name, NOT EXISTS (SELECT FROM pg_constraint o
+              WHERE o.connamespace = k.connamespace AND o.conname = k.conname AND o.condeferrable AND o.contype NOT IN ('f', 'u', 'p')) AS is_plain
+          FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+          WHERE k.condeferrable AND k.conname <> 'lockstep_capture' AND k.connamespace = ANY (hidden)
+            AND (k.conrelid IN (SELECT w.relation FROM written w) OR k.confrelid IN (SELECT w.relation FROM written w))) AS c;
+    IF unfit IS NOT NULL THEN
+        RAISE feature_not_supported USING
+            MESSAGE = format('this transaction is refused: %s may be deferred, and the role cannot have it judged before other servers commit', unfit),
+            HINT = 'GRANT USAGE ON its SCHEMA to the role.';
+    END IF;
+    IF names IS NOT NULL THEN
+        EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', names);
+    END IF;
+EXCEPTION WHEN integrity_constraint_violation OR foreign_key_violation OR unique_violation THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, complaint = MESSAGE_TEXT, place = SCHEMA_NAME, target = TABLE_NAME, violated = CONSTRAINT_NAME;
+    RAISE EXCEPTION USING ERRCODE = state, MESSAGE = complaint, SCHEMA = place, TABLE = target, CONSTRAINT = violated;
 END
 $$;
 

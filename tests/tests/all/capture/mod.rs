@@ -4,7 +4,9 @@
 //! is looked for by name.
 
 mod attacks;
+mod cursors;
 mod functions;
+mod hidden;
 mod own;
 mod text;
 mod triggers;
