@@ -3,8 +3,9 @@
 CREATE SCHEMA IF NOT EXISTS lockstep;
 GRANT USAGE ON SCHEMA lockstep TO PUBLIC;
 
--- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key. Asked for each row, so
--- its catalogs are read by index, whatever is known of their size.
+-- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key; an index under another
+-- collation than its column's is none, for rows that it tells apart may be equal to the operator. Asked for each row, so its
+-- catalogs are read by index, whatever is known of their size.
 CREATE OR REPLACE FUNCTION lockstep.condition(relation oid, "left" text, "right" text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
@@ -17,6 +18,8 @@ BEGIN
         AND x.indpred IS NULL AND x.indexprs IS NULL AND m.amname = 'btree'
         AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation
             AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1]) AND NOT a.attnotnull)
+        AND NOT EXISTS (SELECT FROM unnest(x.indkey, x.indcollation) AS k (attnum, collated) JOIN pg_attribute a
+            ON a.attrelid = relation AND a.attnum = k.attnum AND a.attcollation <> k.collated)
     ORDER BY x.indisprimary DESC, x.indnkeyatts, c.relname LIMIT 1;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -169,6 +172,9 @@ BEGIN
         (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgfoid = 'lockstep.capture()'::regprocedure)) THEN
         RAISE feature_not_supported USING MESSAGE = 'the name "lockstep_capture" belongs to the proxy, and a constraint has it';
     END IF;
+    IF current_setting('session_replication_role') = 'replica' THEN
+        RAISE feature_not_supported USING MESSAGE = 'session_replication_role is replica, so that triggers and foreign keys do nothing';
+    END IF;
     IF names IS NULL THEN
         RETURN;
     END IF;
@@ -263,7 +269,8 @@ FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS
 $$;
 
 -- Followers: rows as they were captured. Triggers of users and foreign keys' actions do not fire: what they did on the
--- leader is among the rows. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
+-- leader is among the rows. Those that would all the same, and as a superuser, are refused before; this is for whoever has
+-- made one past the proxy. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
 CREATE OR REPLACE FUNCTION lockstep.apply(payload text, signature text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
@@ -294,6 +301,12 @@ BEGIN
         FROM net AS d CROSS JOIN generate_series(1, abs(d.n)::bigint) GROUP BY 1, 2) AS u (kind, target, images)
         ORDER BY u.kind COLLATE "C" DESC, u.target
     LOOP
+        -- Bits of tgtype: INSERT, DELETE, UPDATE.
+        IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target::regclass AND t.tgenabled IN ('A', 'R')
+                AND t.tgtype & 28 <> 0 AND t.tgfoid <> 'lockstep.capture()'::regprocedure)
+            OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = target::regclass AND r.ev_enabled IN ('A', 'R')) THEN
+            RAISE feature_not_supported USING MESSAGE = format('%s has a trigger or rule that is ENABLE ALWAYS or REPLICA', target);
+        END IF;
         rows := quote_literal(images::text) || '::' || target || '[]';
         found_by := lockstep.condition(target::regclass, 'x', 'r');
         SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum), string_agg(format('r.%I', a.attname), ', ' ORDER BY a.attnum),
