@@ -25,7 +25,10 @@ pub fn captured(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
     }
     if let Some(what) = &relation.fires_for_copies {
         let reason = format!("{what} of {name} fires also where its rows are applied that were captured");
-        return Err(refuse(reason, format!("ALTER TABLE {name} ENABLE TRIGGER …, or RULE …, without ALWAYS and REPLICA.")));
+        return Err(refuse(
+            reason,
+            format!("ALTER TABLE {name} ENABLE TRIGGER …, or RULE …, without ALWAYS and REPLICA."),
+        ));
     }
     for trigger in relation.triggers.iter().filter(|trigger| trigger.is_about_rows()) {
         if catalog.effect_of(&trigger.function).beyond {

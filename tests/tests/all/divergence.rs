@@ -46,6 +46,13 @@ fn a_delete_of_a_row_that_a_follower_lacks_degrades_it() {
 }
 
 #[test]
+fn a_change_of_a_row_that_a_follower_has_twice_degrades_it() {
+    let twice = "ALTER TABLE t DROP CONSTRAINT t_pkey CASCADE; INSERT INTO t VALUES (3, 0, 'twin')";
+    degraded_by(twice, "UPDATE t SET v = 1 WHERE id = 3");
+    degraded_by(twice, "DELETE FROM t WHERE id = 3");
+}
+
+#[test]
 fn an_insert_of_a_row_that_a_follower_has_degrades_it_and_the_reason_is_the_followers_own() {
     let told = degraded_by("INSERT INTO t VALUES (10, 0, 'other')", "INSERT INTO t VALUES (10, 1, 'm10')");
     assert!(told.contains("23505"), "{told}");
