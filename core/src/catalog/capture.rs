@@ -54,12 +54,13 @@ impl Catalog {
     }
 
     /// Whether rows of this relation go by capture: its own trigger says so, or triggers and rules of users demand it, here or
-    /// on what changes with it.
+    /// on what changes with it; or not everybody who writes to it may do what a follower does with whole rows, and captured
+    /// ones are applied as nobody in particular.
     pub fn is_captured(&self, relation: &Relation) -> bool {
         let demands = |r: &&Relation| {
             r.captured || r.row_security || !r.rules.is_empty() || r.triggers.iter().any(|t| t.is_about_rows())
         };
-        self.reach([relation.oid]).iter().filter_map(|oid| self.relation(*oid)).any(|r| demands(&r))
+        relation.in_part || self.reach([relation.oid]).iter().filter_map(|oid| self.relation(*oid)).any(|r| demands(&r))
     }
 
     /// Those of them that do not have our trigger yet; of a partitioned table only the topmost, which hands it down.

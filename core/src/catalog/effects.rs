@@ -127,7 +127,9 @@ impl Effects<'_> {
 
     fn effect_of(&self, source: &Source, function: &Function, names: &Names) -> (Effect, String) {
         match &source.kind {
-            SourceKind::Unknown => (Effect::WRITES, "has a body that cannot be read here".into()),
+            SourceKind::Unknown => {
+                (Effect::WRITES, "has a body that cannot be read here, or a setting that changes what it means".into())
+            }
             SourceKind::Believed if TEXT_RUNNERS.contains(&function.name.as_str()) => {
                 (Effect::WRITES, "runs text that is not known".into())
             }

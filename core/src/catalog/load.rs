@@ -41,6 +41,7 @@ pub const QUERIES: &[&str] = &[
     queries::DEFERRABLE,
     queries::EVENT_TRIGGERS,
     queries::LENT,
+    queries::IN_PART,
 ];
 
 /// Takes the rows of the catalog queries, in any split, query by query.
@@ -112,6 +113,7 @@ impl Loader {
                 Ok(())
             }
             queries::LENT => self.lent(row),
+            queries::IN_PART => self.in_part(row),
             _ => {
                 row.what = "an event trigger";
                 self.catalog.event_triggers.push(row.text()?);
@@ -197,6 +199,8 @@ impl Loader {
             unique_columns: Some(Vec::new()),
             triggers: Vec::new(),
             captured: false,
+            in_part: false,
+            fires_for_copies: None,
             rules: Vec::new(),
             rule_targets: Vec::new(),
             children: Vec::new(),
@@ -280,13 +284,26 @@ impl Loader {
         let relation: Oid = row.number()?;
         let (name, bits) = (row.text()?, row.number()?);
         let trigger = Trigger::new(name, bits, callee(row)?);
-        let captures = row.bool()?;
+        let (captures, when) = (row.bool()?, row.letter()?);
+        let Some(relation) = self.catalog.relations.get_mut(&relation) else { return Ok(()) };
+        relation.captured |= captures && fires_here(when);
+        if captures {
+            return Ok(());
+        }
+        if fires_for_copies(when) && trigger.is_about_rows() {
+            relation.fires_for_copies.get_or_insert_with(|| format!("the trigger {}", trigger.name));
+        }
+        if fires_here(when) {
+            relation.triggers.push(trigger);
+        }
+        Ok(())
+    }
+
+    fn in_part(&mut self, row: &mut Row<'_>) -> Result<(), CatalogFault> {
+        row.what = "a table that is written to in part";
+        let relation: Oid = row.number()?;
         if let Some(relation) = self.catalog.relations.get_mut(&relation) {
-            if captures {
-                relation.captured = true;
-            } else {
-                relation.triggers.push(trigger);
-            }
+            relation.in_part = true;
         }
         Ok(())
     }
@@ -309,7 +326,12 @@ impl Loader {
             b'4' => Event::Delete,
             _ => return Err(row.fault()),
         };
-        if let Some(relation) = self.catalog.relations.get_mut(&relation) {
+        let when = row.letter()?;
+        let Some(relation) = self.catalog.relations.get_mut(&relation) else { return Ok(()) };
+        if fires_for_copies(when) {
+            relation.fires_for_copies.get_or_insert_with(|| format!("the rule {name}"));
+        }
+        if fires_here(when) {
             relation.rules.push(Rule { name, event });
         }
         Ok(())
@@ -361,4 +383,13 @@ impl Loader {
         }
         Ok(())
     }
+}
+
+/// pg_trigger.tgenabled and pg_rewrite.ev_enabled: `R` waits for `session_replication_role = replica`, `A` for nothing.
+fn fires_here(when: u8) -> bool {
+    when != b'R'
+}
+
+fn fires_for_copies(when: u8) -> bool {
+    matches!(when, b'A' | b'R')
 }

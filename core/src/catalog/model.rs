@@ -37,10 +37,14 @@ pub struct Relation {
     pub keys: Vec<Key>,
     /// Columns of all unique indexes. `None`: not known, for one has expressions, a predicate, or is no plain index.
     pub unique_columns: Option<Vec<String>>,
-    /// Those of users that fire.
+    /// Those of users that fire when a client writes.
     pub triggers: Vec<Trigger>,
     /// Its rows are captured: our own trigger fires on it.
     pub captured: bool,
+    /// Some role may write some of its columns only, or cannot name the type of one: it cannot write whole rows.
+    pub in_part: bool,
+    /// A trigger or rule of users that fires also where captured rows are applied (`ENABLE ALWAYS`, `ENABLE REPLICA`).
+    pub fires_for_copies: Option<String>,
     pub rules: Vec<Rule>,
     /// Relations that its rules name.
     pub rule_targets: Vec<Oid>,

@@ -11,10 +11,11 @@ pub(super) fn single(table: &str, kind: RowKind, columns: &[EffectColumn], overr
         RowKind::Update => {
             let set = assignments(columns, |n| cast(columns, n, n));
             let found = condition(columns, "", |n| cast(columns, n, n));
-            counted_one(&format!("UPDATE {table} SET {set} WHERE {found}"))
+            counted(&format!("UPDATE {table} SET {set} WHERE {found}"), 1)
         }
         RowKind::Delete => {
-            counted_one(&format!("DELETE FROM {table} WHERE {}", condition(columns, "", |n| cast(columns, n, n))))
+            let found = condition(columns, "", |n| cast(columns, n, n));
+            counted(&format!("DELETE FROM {table} WHERE {found}"), 1)
         }
     }
 }
@@ -90,11 +91,6 @@ fn condition(columns: &[EffectColumn], qualifier: &str, value: impl Fn(usize) ->
     terms.collect::<Vec<_>>().join(" AND ")
 }
 
-/// Divides by zero unless one row is changed.
-fn counted_one(sql: &str) -> String {
-    format!("WITH w AS ({sql} RETURNING 1) SELECT 1 OPERATOR(pg_catalog./) pg_catalog.count(*)::pg_catalog.int4 FROM w")
-}
-
 /// Divides by zero unless so many rows are changed.
 fn counted(sql: &str, rows: usize) -> String {
     format!(
@@ -135,7 +131,7 @@ mod tests {
             sql(RowKind::Update),
             "WITH w AS (UPDATE \"s\".\"t\" SET \"a b\"=$2::\"public\".\"mood\" \
              WHERE \"id\" OPERATOR(\"pg_catalog\".=) $1::\"pg_catalog\".\"int4\" RETURNING 1) \
-             SELECT 1 OPERATOR(pg_catalog./) pg_catalog.count(*)::pg_catalog.int4 FROM w"
+             SELECT 1 OPERATOR(pg_catalog./) (pg_catalog.count(*) OPERATOR(pg_catalog.=) 1)::pg_catalog.int4 FROM w"
         );
         assert!(sql(RowKind::Delete).starts_with("WITH w AS (DELETE FROM \"s\".\"t\" WHERE \"id\" OPERATOR"));
     }

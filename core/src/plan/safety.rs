@@ -23,6 +23,13 @@ pub fn captured(catalog: &Catalog, relation: &Relation) -> Result<(), Fault> {
         RelationKind::View => {}
         _ => target(relation, true)?,
     }
+    if let Some(what) = &relation.fires_for_copies {
+        let reason = format!("{what} of {name} fires also where its rows are applied that were captured");
+        return Err(refuse(
+            reason,
+            format!("ALTER TABLE {name} ENABLE TRIGGER …, or RULE …, without ALWAYS and REPLICA."),
+        ));
+    }
     for trigger in relation.triggers.iter().filter(|trigger| trigger.is_about_rows()) {
         if catalog.effect_of(&trigger.function).beyond {
             let why = calls::why(catalog, &trigger.function);

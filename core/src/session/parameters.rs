@@ -13,13 +13,19 @@ pub(super) struct Parameters {
     server_encoding: Bytes,
     /// A backslash in a literal is a backslash.
     standard_strings: bool,
+    as_replica: bool,
 }
 
 impl Parameters {
     pub fn new(reported: Vec<(Bytes, Bytes)>) -> Self {
         let utf8 = Bytes::from_static(b"UTF8");
-        let mut parameters =
-            Self { all: BTreeMap::new(), client_encoding: utf8.clone(), server_encoding: utf8, standard_strings: true };
+        let mut parameters = Self {
+            all: BTreeMap::new(),
+            client_encoding: utf8.clone(),
+            server_encoding: utf8,
+            standard_strings: true,
+            as_replica: false,
+        };
         reported.into_iter().for_each(|(name, value)| parameters.insert(name, value));
         parameters
     }
@@ -46,7 +52,17 @@ impl Parameters {
         &self.server_encoding
     }
 
-    pub fn standard_strings(&self) -> bool {
-        self.standard_strings
+    /// Servers do not report it: it is asked for.
+    pub fn note_replication_role(&mut self, role: &[u8]) {
+        self.as_replica = role == b"replica";
+    }
+
+    /// Why nothing that this session says can be taken for what it seems to be.
+    pub fn unfit(&self) -> Option<&'static str> {
+        match (self.standard_strings, self.as_replica) {
+            (false, _) => Some("standard_conforming_strings is off, so that texts cannot be read reliably"),
+            (_, true) => Some("session_replication_role is replica, so that triggers and foreign keys do nothing"),
+            _ => None,
+        }
     }
 }

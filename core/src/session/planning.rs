@@ -52,11 +52,9 @@ impl Session {
         world: &mut World<'_>,
         then: impl FnOnce() -> AfterDrain,
     ) -> Option<Plans> {
-        if !self.parameters.standard_strings() {
-            let why = "standard_conforming_strings is off, so that texts cannot be read reliably";
-            self.end(
-                &Fault::fatal(SqlState::FEATURE_NOT_SUPPORTED, why).with_hint("Set it on for the role or database."),
-            );
+        if let Some(why) = self.parameters.unfit() {
+            let fault = Fault::fatal(SqlState::FEATURE_NOT_SUPPORTED, why);
+            self.end(&fault.with_hint("Leave it at its default for the role, the database and the connection."));
             return None;
         }
         let fresh = !self.segment.open;
@@ -271,6 +269,7 @@ impl Session {
         self.role = Role::Set(role.ok_or("the role's name is not understood")?);
         // A role and a database may have one, of which nobody says anything here.
         self.serializable_by_default = row.get(3).cloned().flatten().is_some_and(|level| level == "serializable");
+        self.parameters.note_replication_role(row.get(4).and_then(Option::as_deref).unwrap_or_default());
         if self.serializable_by_default {
             self.unit.order = Order::LeaderFirst;
         }

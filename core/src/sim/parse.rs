@@ -245,7 +245,7 @@ impl Parser {
         if self.eat("where") { self.expression().map(Some) } else { Some(None) }
     }
 
-    /// `WITH w AS (… RETURNING 1) SELECT 1 / (count(*) = n)::int4 FROM w`, and the same without `= n` for one row.
+    /// `WITH w AS (… RETURNING 1) SELECT 1 / (count(*) = n)::int4 FROM w`.
     fn counted(&mut self) -> Option<Write> {
         Self::needs(self.eat("w as") && self.sign('('))?;
         let word = self.name()?;
@@ -255,7 +255,6 @@ impl Parser {
         let numbers: Vec<i64> =
             rest.iter().filter_map(|t| if let Token::Number(n) = t { Some(*n) } else { None }).collect();
         write.counted = match numbers[..] {
-            [1] => Some(1),
             [1, rows] => usize::try_from(rows).ok(),
             _ => return None,
         };

@@ -32,9 +32,9 @@ fn rows(more: &[&str]) -> Vec<String> {
         rows.push(format!("6 {oid} 1 id 23 t - - \\N"));
         rows.push(format!("7 {oid} {} t id pg_catalog = t", oid + 1000));
     }
-    rows.push("8 91_001 audit 5 90_002 \\N f".replace('_', ""));
+    rows.push("8 91_001 audit 5 90_002 \\N f O".replace('_', ""));
     // Functions of the common schema write to `heap`.
-    rows.extend([91_001, 91_002, 16_571].map(|oid| format!("8 {oid} lockstep_capture 29 92000 \\N t")));
+    rows.extend([91_001, 91_002, 16_571].map(|oid| format!("8 {oid} lockstep_capture 29 92000 \\N t O")));
     rows.extend(more.iter().map(|row| (*row).to_owned()));
     rows
 }
@@ -87,7 +87,7 @@ fn refusal(plan: &Plan) -> Option<String> {
 
 #[test]
 fn a_statement_that_runs_text_is_watched() {
-    let catalog = catalog(&["8 91003 lockstep_capture 29 92000 \\N t"]);
+    let catalog = catalog(&["8 91003 lockstep_capture 29 92000 \\N t O"]);
     for sql in [
         "SELECT runs('x')",
         "SELECT through()",
@@ -120,7 +120,7 @@ fn tables_that_literals_name_get_their_trigger_beforehand() {
 
 #[test]
 fn text_stays_refused_where_nobody_waits_or_more_than_rows_is_sure() {
-    let catalog = catalog(&["8 91003 lockstep_capture 29 92000 \\N t"]);
+    let catalog = catalog(&["8 91003 lockstep_capture 29 92000 \\N t O"]);
     for (sql, why) in [
         ("SELECT literal_ddl()", "has the word DROP"),
         ("SELECT reads_text('x')", "is not VOLATILE"),
@@ -152,7 +152,7 @@ fn what_nobody_could_see_refuses_all_text() {
         ("19 f 90001", "the rights of its owner"),
         ("19 t 91001", "the rights of its owner"),
     ] {
-        let catalog = catalog(&["8 91003 lockstep_capture 29 92000 \\N t", row]);
+        let catalog = catalog(&["8 91003 lockstep_capture 29 92000 \\N t O", row]);
         let refused = refusal(&planned(&catalog, "SELECT runs('x')")).expect(row);
         assert!(refused.contains(why) && refused.contains("EXECUTE"), "{row}: {refused}");
         assert_eq!(refusal(&planned(&catalog, "SELECT literal()")), None, "{row}");
@@ -165,7 +165,7 @@ fn what_nobody_could_see_refuses_all_text() {
         "19 f 90003",
         "19 t 91002",
     ] {
-        let catalog = catalog(&["8 91003 lockstep_capture 29 92000 \\N t", row]);
+        let catalog = catalog(&["8 91003 lockstep_capture 29 92000 \\N t O", row]);
         assert!(captured(&planned(&catalog, "SELECT runs('x')")).watch.is_some(), "{row}");
     }
 }

@@ -37,7 +37,7 @@ fn an_update_returns_its_key_and_what_it_assigns() {
         &*write.effect.single.sql,
         "WITH w AS (UPDATE \"public\".\"users\" SET \"mood\"=$2::\"public\".\"mood\",\"name\"=$3::\"pg_catalog\".\"text\" \
          WHERE \"id\" OPERATOR(\"pg_catalog\".=) $1::\"pg_catalog\".\"int4\" RETURNING 1) \
-         SELECT 1 OPERATOR(pg_catalog./) pg_catalog.count(*)::pg_catalog.int4 FROM w"
+         SELECT 1 OPERATOR(pg_catalog./) (pg_catalog.count(*) OPERATOR(pg_catalog.=) 1)::pg_catalog.int4 FROM w"
     );
     assert!(!write.effect.chunkable, "name is unique");
 }

@@ -46,6 +46,43 @@ fn a_delete_of_a_row_that_a_follower_lacks_degrades_it() {
 }
 
 #[test]
+fn a_change_of_a_row_that_a_follower_has_twice_degrades_it() {
+    let twice = "ALTER TABLE t DROP CONSTRAINT t_pkey CASCADE; INSERT INTO t VALUES (3, 0, 'twin')";
+    degraded_by(twice, "UPDATE t SET v = 1 WHERE id = 3");
+    degraded_by(twice, "DELETE FROM t WHERE id = 3");
+}
+
+/// A captured row says what it is now, which a follower that lacks it could take for a new one.
+#[test]
+fn an_update_by_capture_of_a_row_that_a_follower_lacks_degrades_it() {
+    let cluster = stage();
+    let mut client = cluster.connect("shop");
+    client.query(
+        "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.v := new.v + 1; RETURN new; END'; \
+         CREATE TRIGGER stamp BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION stamp()",
+    );
+    for sql in [
+        "UPDATE t SET v = 1 WHERE id < 3",
+        "INSERT INTO t VALUES (20, 0, 'new') ON CONFLICT (id) DO UPDATE SET v = 2",
+        "INSERT INTO t VALUES (20, 0, 'new') ON CONFLICT (id) DO UPDATE SET v = 2",
+        "WITH gone AS (DELETE FROM t WHERE id = 20 RETURNING email) INSERT INTO t SELECT 21, 0, email || '2' FROM gone",
+        "UPDATE t SET id = id + 100",
+        "UPDATE t SET id = id - 100",
+        "BEGIN; DELETE FROM t WHERE id = 21; INSERT INTO t VALUES (21, 0, 'again'); UPDATE t SET v = 5 WHERE id = 21; COMMIT",
+        "INSERT INTO t SELECT n, 0, 'w' || n FROM generate_series(1000, 1999) n",
+        "UPDATE t SET v = v + 1 WHERE id >= 1000",
+    ] {
+        client.query(sql);
+        assert_eq!(cluster.proxy.degradations(), Vec::<String>::new(), "{sql}");
+    }
+    assert_identical_database(&cluster.nodes, "shop");
+    cluster.nodes[1].connect("shop").query("SET session_replication_role = replica; DELETE FROM t WHERE id = 3");
+    client.query("UPDATE t SET v = 1 WHERE id IN (2, 3)");
+    assert_eq!(cluster.proxy.node_states(), ["active", "degraded"]);
+    assert!(cluster.proxy.degradations()[0].contains("1 of 2 rows"), "{:?}", cluster.proxy.degradations());
+}
+
+#[test]
 fn an_insert_of_a_row_that_a_follower_has_degrades_it_and_the_reason_is_the_followers_own() {
     let told = degraded_by("INSERT INTO t VALUES (10, 0, 'other')", "INSERT INTO t VALUES (10, 1, 'm10')");
     assert!(told.contains("23505"), "{told}");

@@ -3,8 +3,9 @@
 CREATE SCHEMA IF NOT EXISTS lockstep;
 GRANT USAGE ON SCHEMA lockstep TO PUBLIC;
 
--- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key. Asked for each row, so
--- its catalogs are read by index, whatever is known of their size.
+-- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key; an index under another
+-- collation than its column's is none, for rows that it tells apart may be equal to the operator. Asked for each row, so its
+-- catalogs are read by index, whatever is known of their size.
 CREATE OR REPLACE FUNCTION lockstep.condition(relation oid, "left" text, "right" text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
@@ -17,6 +18,8 @@ BEGIN
         AND x.indpred IS NULL AND x.indexprs IS NULL AND m.amname = 'btree'
         AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation
             AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1]) AND NOT a.attnotnull)
+        AND NOT EXISTS (SELECT FROM unnest(x.indkey, x.indcollation) AS k (attnum, collated) JOIN pg_attribute a
+            ON a.attrelid = relation AND a.attnum = k.attnum AND a.attcollation <> k.collated)
     ORDER BY x.indisprimary DESC, x.indnkeyatts, c.relname LIMIT 1;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -59,36 +62,42 @@ BEGIN
 END
 $$;
 
--- Says of rows that were noted (sign, table, image) what they are now.
+-- Says of rows that were noted (sign, table, image) what they are now, and if these are all that a statement has touched,
+-- which were there before it: of those that are there now, each that went as often as it came. One that came and went in
+-- parts, of which the mark tells, is not judged; nor is one that is gone, for that may be told twice.
 CREATE OR REPLACE FUNCTION lockstep.tell(noted text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
+    whole constant boolean := left(noted, 1) <> '!';
     relation oid;
     target text;
     signs text[];
     images text[];
     sign text;
     image text;
+    was text[];
     found_by text;
 BEGIN
     FOR relation, signs, images IN
         SELECT i.v[2]::oid, array_agg(i.v[1]), array_agg(i.v[3])
         FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
-              FROM unnest(string_to_array(rtrim(noted, ','), ',')) AS p) AS i GROUP BY 1
+              FROM unnest(string_to_array(trim(noted, '!,'), ',')) AS p) AS i GROUP BY 1
     LOOP
         SELECT format('%I.%I', n.nspname, c.relname) INTO target
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
-        found_by := lockstep.condition(relation, 'x', 'r');
+        found_by := lockstep.condition(relation, 'x', '(n.r)');
         IF found_by IS NULL THEN
             FOR sign, image IN SELECT * FROM unnest(signs, images) LOOP
                 RAISE INFO 'lockstep % %', sign, encode(convert_to(ARRAY[sign, target, image]::text, getdatabaseencoding()), 'base64');
             END LOOP;
             CONTINUE;
         END IF;
-        FOR sign, image IN EXECUTE format('SELECT DISTINCT CASE WHEN x.ctid IS NULL THEN ''x'' ELSE ''='' END,
-            CASE WHEN x.ctid IS NULL THEN format(''%%s'', r) ELSE format(''%%s'', x.*) END
-            FROM unnest(%s::%s[]) AS r LEFT JOIN ONLY %2$s AS x ON %s', quote_literal(images::text), target, found_by || lockstep.made_now())
+        FOR sign, image, was IN EXECUTE format('SELECT CASE WHEN x.ctid IS NULL THEN ''x'' ELSE ''='' END,
+            CASE WHEN x.ctid IS NULL THEN format(''%%s'', n.r) ELSE format(''%%s'', x.*) END,
+            CASE WHEN $2 AND x.ctid IS NOT NULL AND count(*) = 2 * count(*) FILTER (WHERE n.sign = ''+'') THEN ARRAY[''was''] END
+            FROM (SELECT unnest($1) AS sign, unnest(%s::%s[]) AS r) AS n LEFT JOIN ONLY %2$s AS x ON %s GROUP BY x.ctid, 1, 2',
+            quote_literal(images::text), target, found_by || lockstep.made_now()) USING signs, whole
         LOOP
-            RAISE INFO 'lockstep = %', encode(convert_to(ARRAY[sign, target, image]::text, getdatabaseencoding()), 'base64');
+            RAISE INFO 'lockstep = %', encode(convert_to((ARRAY[sign, target, image] || was)::text, getdatabaseencoding()), 'base64');
         END LOOP;
     END LOOP;
 END
@@ -122,8 +131,8 @@ BEGIN
             noted := concat(noted, encode(convert_to(ARRAY['-', TG_RELID::text, format('%s', OLD)]::text, getdatabaseencoding()), 'base64'), ',');
         END IF;
         IF length(noted) > 16384 THEN
-            PERFORM lockstep.tell(noted);
-            noted := '';
+            PERFORM lockstep.tell('!' || noted);
+            noted := '!';
         END IF;
         PERFORM set_config('lockstep.noted', noted, true);
         RETURN NULL;
@@ -168,6 +177,9 @@ BEGIN
     IF EXISTS (SELECT FROM pg_constraint k WHERE k.conname = 'lockstep_capture' AND NOT EXISTS
         (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgfoid = 'lockstep.capture()'::regprocedure)) THEN
         RAISE feature_not_supported USING MESSAGE = 'the name "lockstep_capture" belongs to the proxy, and a constraint has it';
+    END IF;
+    IF current_setting('session_replication_role') = 'replica' THEN
+        RAISE feature_not_supported USING MESSAGE = 'session_replication_role is replica, so that triggers and foreign keys do nothing';
     END IF;
     IF names IS NULL THEN
         RETURN;
@@ -299,15 +311,17 @@ WHEN lock_not_available THEN
 END
 $$;
 
--- Captured rows as they were said.
-CREATE OR REPLACE FUNCTION lockstep.said(payload text) RETURNS TABLE (kind text, target text, image text) LANGUAGE sql AS $$
-SELECT i.v[1], i.v[2], i.v[3]
+-- Captured rows as they were said; whether it is known that the row was there before.
+DROP FUNCTION IF EXISTS lockstep.said(text);
+CREATE FUNCTION lockstep.said(payload text) RETURNS TABLE (kind text, target text, image text, was boolean) LANGUAGE sql AS $$
+SELECT i.v[1], i.v[2], i.v[3], coalesce(i.v[4] = 'was', false)
 FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
       FROM unnest(string_to_array(payload, ',')) AS p) AS i
 $$;
 
 -- Followers: rows as they were captured. Triggers of users and foreign keys' actions do not fire: what they did on the
--- leader is among the rows. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
+-- leader is among the rows. Those that would all the same, and as a superuser, are refused before; this is for whoever has
+-- made one past the proxy. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
 CREATE OR REPLACE FUNCTION lockstep.apply(payload text, signature text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
@@ -316,6 +330,8 @@ DECLARE
     kind text;
     target text;
     images text[];
+    -- So many of them were there before.
+    known bigint;
     rows text;
     found_by text;
     columns text;
@@ -323,21 +339,31 @@ DECLARE
     changes text;
     fixed text;
     changed bigint;
+    -- So many rows were there in fact.
+    present bigint;
 BEGIN
     PERFORM lockstep.believe(payload, signature);
-    FOR kind, target, images IN
+    FOR kind, target, images, known IN
         WITH said AS MATERIALIZED (SELECT * FROM lockstep.said(payload)),
         -- Rows without a key that came and went within one statement never were.
         net AS (
             SELECT s.target, s.image, sum(CASE s.kind WHEN '+' THEN 1 ELSE -1 END) AS n
             FROM said AS s WHERE s.kind IN ('+', '-') GROUP BY 1, 2)
-        SELECT u.kind, u.target, u.images FROM (
-        SELECT s.kind, s.target, array_agg(DISTINCT s.image) FROM said AS s WHERE s.kind IN ('x', '=') GROUP BY 1, 2
+        SELECT u.kind, u.target, u.images, u.known FROM (
+        SELECT o.kind, o.target, array_agg(o.image), count(*) FILTER (WHERE o.was)
+        FROM (SELECT s.kind, s.target, s.image, bool_and(s.was) AS was FROM said AS s WHERE s.kind IN ('x', '=') GROUP BY 1, 2, 3) AS o
+        GROUP BY 1, 2
         UNION ALL
-        SELECT CASE WHEN d.n > 0 THEN '+' ELSE '-' END, d.target, array_agg(d.image)
-        FROM net AS d CROSS JOIN generate_series(1, abs(d.n)::bigint) GROUP BY 1, 2) AS u (kind, target, images)
+        SELECT CASE WHEN d.n > 0 THEN '+' ELSE '-' END, d.target, array_agg(d.image), 0
+        FROM net AS d CROSS JOIN generate_series(1, abs(d.n)::bigint) GROUP BY 1, 2) AS u (kind, target, images, known)
         ORDER BY u.kind COLLATE "C" DESC, u.target
     LOOP
+        -- Bits of tgtype: INSERT, DELETE, UPDATE.
+        IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target::regclass AND t.tgenabled IN ('A', 'R')
+                AND t.tgtype & 28 <> 0 AND t.tgfoid <> 'lockstep.capture()'::regprocedure)
+            OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = target::regclass AND r.ev_enabled IN ('A', 'R')) THEN
+            RAISE feature_not_supported USING MESSAGE = format('%s has a trigger or rule that is ENABLE ALWAYS or REPLICA', target);
+        END IF;
         rows := quote_literal(images::text) || '::' || target || '[]';
         found_by := lockstep.condition(target::regclass, 'x', 'r');
         -- A table may have no column that can be given a value.
@@ -353,16 +379,24 @@ BEGIN
                 IF changes IS NOT NULL THEN
                     EXECUTE format('UPDATE ONLY %s AS x SET %s FROM unnest(%s) AS r WHERE %s%s', target, changes, rows, found_by, fixed);
                 END IF;
+                present := 0;
                 IF fixed <> '' THEN
                     EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s AND NOT (true%s)', target, rows, found_by, fixed);
+                    GET DIAGNOSTICS present = ROW_COUNT;
                 END IF;
                 EXECUTE format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
                     WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, values, rows, found_by);
+                GET DIAGNOSTICS changed = ROW_COUNT;
+                present := cardinality(images) - changed + present;
             EXCEPTION WHEN unique_violation OR exclusion_violation THEN
                 -- Rows have swapped what is unique.
                 EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
+                GET DIAGNOSTICS present = ROW_COUNT;
                 EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
             END;
+            IF present < known THEN
+                RAISE no_data_found USING MESSAGE = format('%s of %s rows that were changed were found in %s', present, known, target);
+            END IF;
         ELSIF kind = '+' THEN
             EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
         ELSE

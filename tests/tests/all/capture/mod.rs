@@ -4,6 +4,7 @@
 //! is looked for by name.
 
 mod attacks;
+mod copies;
 mod cursors;
 mod functions;
 mod hidden;

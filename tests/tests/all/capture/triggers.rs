@@ -173,4 +173,17 @@ const REWRITTEN: &[Case] = &[
         when: &["INSERT INTO t VALUES (1)", "UPDATE t SET id = 2", "INSERT INTO t VALUES (3)"],
         then: ("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t", "2 3"),
     },
+    Case {
+        name: "a key under another collation",
+        given: "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+            CREATE TABLE t (name text COLLATE ci NOT NULL, v int); CREATE UNIQUE INDEX ON t (name COLLATE \"C\");
+            INSERT INTO t VALUES ('a', 0), ('A', 0), ('b', 0), ('B', 0);
+            CREATE FUNCTION count_up() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.v := new.v + 1; RETURN new; END';
+            CREATE TRIGGER count_up BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION count_up();",
+        when: &[
+            "UPDATE t SET v = 1 WHERE name COLLATE \"C\" = 'a'",
+            "DELETE FROM t WHERE name COLLATE \"C\" = 'b'",
+        ],
+        then: ("SELECT string_agg(name || v, ' ' ORDER BY name COLLATE \"C\") FROM t", "A0 B0 a2"),
+    },
 ];

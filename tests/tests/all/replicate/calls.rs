@@ -33,6 +33,13 @@ macro_rules! given {
 const HIDDEN: &[Case] = &[
     Case { name: "called by one that says IMMUTABLE", given: WRITER, when: &[Sql("SELECT quiet(1)")], then: NOTHING_NOTED },
     Case {
+        name: "in a body whose strings end elsewhere under a setting of the function",
+        given: given!("CREATE FUNCTION f() RETURNS int LANGUAGE sql SET standard_conforming_strings = off AS
+            $$SELECT length('\\''); INSERT INTO log (v) VALUES (1) RETURNING v --'$$;"),
+        when: &[Sql("SELECT f()")],
+        then: NOTHING_NOTED,
+    },
+    Case {
         name: "in the default of a temporary table",
         given: WRITER,
         when: &[Sql("CREATE TEMP TABLE t (id int, v int DEFAULT note(1))"), Sql("INSERT INTO t (id) VALUES (1)")],

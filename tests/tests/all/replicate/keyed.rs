@@ -149,4 +149,15 @@ const CASES: &[Case] = &[
         when: &[Sql("INSERT INTO wide (id) VALUES (1)"), Sql("UPDATE wide SET c50 = -1, c99 = NULL WHERE id = 1")],
         then: ("SELECT c50 + c100 FROM wide WHERE c99 IS NULL", "99"),
     },
+    Case {
+        name: "a key that tells apart what the column's collation does not",
+        given: "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+            CREATE TABLE person (name text COLLATE ci NOT NULL, v int); CREATE UNIQUE INDEX ON person (name COLLATE \"C\");
+            INSERT INTO person VALUES ('a', 0), ('A', 0), ('b', 0), ('B', 0);",
+        when: &[
+            With("UPDATE person SET v = 1 WHERE name COLLATE \"C\" = $1", &["a"]),
+            Sql("DELETE FROM person WHERE name COLLATE \"C\" = 'b'"),
+        ],
+        then: ("SELECT string_agg(name || v, ' ' ORDER BY name COLLATE \"C\") FROM person", "A0 B0 a1"),
+    },
 ];

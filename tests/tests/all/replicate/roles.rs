@@ -80,3 +80,51 @@ fn an_insert_by_a_role_that_may_not_read_says_what_it_lacks() {
     client.query("INSERT INTO s.log VALUES ('a')");
     assert_identical_database(&cluster.nodes, "unread");
 }
+
+/// Followers write whole rows, and name the types of columns: that takes more than the client needs.
+#[test]
+fn a_role_that_may_write_some_columns_only_or_cannot_name_a_type_costs_no_follower() {
+    let cluster = cluster_with_owner("in_part");
+    for node in &cluster.nodes {
+        let mut client = node.connect_as(&SUPERUSER, "in_part");
+        client.query(
+            "CREATE SCHEMA kept AUTHORIZATION owner; SET ROLE owner; CREATE TYPE kept.mood AS ENUM ('glad', 'sad')",
+        );
+        client
+            .query("CREATE TABLE s.m (id int PRIMARY KEY, mood kept.mood); GRANT SELECT, INSERT, UPDATE ON s.m TO app");
+    }
+    let mut owner = cluster.proxy.connect_as(&SUPERUSER, "in_part");
+    owner.query("GRANT SELECT, INSERT (id), UPDATE (v) ON s.t TO app");
+    let mut client = cluster.proxy.connect_as(&APP, "in_part");
+    assert_eq!(client.try_query("INSERT INTO s.t VALUES (0, 'a')").unwrap_err().state(), "42501");
+    assert_eq!(client.try_query("SELECT 'glad'::kept.mood").unwrap_err().state(), "42501");
+    for sql in [
+        "INSERT INTO s.t (id) VALUES (1), (2)",
+        "UPDATE s.t SET v = 'b' WHERE id = 1",
+        "INSERT INTO s.t (id) VALUES (2) ON CONFLICT (id) DO UPDATE SET v = 'c'",
+        "INSERT INTO s.m VALUES (1, 'glad'), (2, 'glad')",
+        "UPDATE s.m SET mood = 'sad' WHERE id = 1",
+    ] {
+        client.query(sql);
+        assert_eq!(cluster.proxy.degradations(), Vec::<String>::new(), "{sql}");
+    }
+    super::copy(&mut client, "COPY s.t (id) FROM STDIN", "5\n").expect("COPY of one column");
+    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
+    assert_identical_database(&cluster.nodes, "in_part");
+    let mut follower = cluster.nodes[1].connect_as(&SUPERUSER, "in_part");
+    assert_eq!(follower.value("SELECT string_agg(concat(id, v), ' ' ORDER BY id) FROM s.t"), "1b 2c 5");
+    assert_eq!(follower.value("SELECT string_agg(concat(id, mood), ' ' ORDER BY id) FROM s.m"), "1sad 2glad");
+}
+
+#[test]
+fn a_role_for_which_triggers_do_nothing_is_not_served() {
+    let cluster = cluster_with_owner("as_replica");
+    for node in &cluster.nodes {
+        let mut client = node.connect_as(&SUPERUSER, "as_replica");
+        client.query("GRANT SELECT ON s.log TO app; ALTER ROLE app SET session_replication_role = replica");
+    }
+    let mut client = cluster.proxy.connect_as(&APP, "as_replica");
+    assert_eq!(client.try_query("INSERT INTO s.log VALUES ('a')").unwrap_err().state(), "0A000");
+    assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
+    assert_identical_database(&cluster.nodes, "as_replica");
+}
