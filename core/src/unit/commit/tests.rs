@@ -367,9 +367,13 @@ fn a_leader_on_which_a_failed_command_cannot_be_undone_is_out() {
 #[test]
 fn whoever_lacks_what_the_leader_has_committed_alone_is_put_out_before_the_client_is_told() {
     let mut after = sent_to_both();
-    [A, B].map(|node| after.answered(node, BatchResult::Committed));
+    for node in [A, B] {
+        after.answered(node, BatchResult::Committed);
+    }
     let mut ahead = Commit::new(Order::LeaderFirst, LEADER, [A, B]);
-    [A, B].map(|node| ahead.reserved(node));
+    for node in [A, B] {
+        ahead.reserved(node);
+    }
     let unsent = Commit::new(Order::FollowersFirst, LEADER, [A, B]);
     for mut commit in [after, ahead, unsent] {
         drain(&mut commit);
