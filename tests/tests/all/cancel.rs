@@ -103,6 +103,7 @@ fn a_commit_that_waits_for_anothers_command_is_cancelled_and_is_nowhere() {
     let mut client = with_a_table(&cluster);
     let mut other = cluster.connect("cancel");
     other.query("CREATE TABLE busy (id int PRIMARY KEY)");
+    client.query("BEGIN; INSERT INTO t VALUES (1)");
     let mut stranger = cluster.nodes[1].connect("cancel");
     stranger.query("BEGIN; LOCK TABLE busy");
     asks(&mut other, "ALTER TABLE busy ADD COLUMN v int");
@@ -110,7 +111,7 @@ fn a_commit_that_waits_for_anothers_command_is_cancelled_and_is_nowhere() {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
         (stranger.value(sql) == "1").then_some(())
     });
-    asks(&mut client, "INSERT INTO t VALUES (1)");
+    asks(&mut client, "COMMIT");
     waits_and_is_cancelled(&mut client);
     stranger.query("COMMIT");
     other.answer().expect("it goes on");
