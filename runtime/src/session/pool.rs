@@ -101,11 +101,13 @@ impl Pool {
 
 /// What a follower's session must have whatever the role's or the database's own settings are: effects are played under
 /// the same conditions everywhere, and never against a time-out.
-const PINNED: [(&str, &str); 13] = [
+const PINNED: [(&str, &str); 15] = [
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
     ("TimeZone", "UTC"),
     ("extra_float_digits", "3"),
+    ("xmloption", "content"),
+    ("array_nulls", "on"),
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),

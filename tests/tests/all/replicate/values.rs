@@ -34,6 +34,23 @@ fn in_encodings_whose_letters_hide_quotes() {
 const EVENT: &str = "CREATE TABLE event (id int PRIMARY KEY, at timestamptz, r float8, u uuid, t text);
     INSERT INTO event (id) SELECT generate_series(1, 20);";
 
+/// A role's own settings are those of followers' sessions, too.
+#[test]
+fn are_read_by_followers_as_the_leader_has_written_them_whatever_the_role_sets() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("read");
+    for node in &cluster.nodes {
+        node.connect("postgres")
+            .query("ALTER ROLE app SET xmloption = 'document'; ALTER ROLE app SET array_nulls = off");
+    }
+    let mut client = cluster.connect("read");
+    client.query("CREATE TABLE t (id int PRIMARY KEY, x xml, words text[])");
+    client.query("SET xmloption = 'content'");
+    client.query("INSERT INTO t VALUES (1, 'a<b/>', ARRAY['one', NULL])");
+    assert!(cluster.proxy.degradations().is_empty(), "{:?}", cluster.proxy.degradations());
+    assert_identical_database(&cluster.nodes, "read");
+}
+
 #[test]
 fn in_statements() {
     replicated("chosen", STATEMENTS);
