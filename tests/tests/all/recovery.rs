@@ -89,6 +89,28 @@ fn transactions_that_are_open_before_through_and_after_the_switch_commit_on_all_
     assert_identical(&cluster.nodes);
 }
 
+/// They would fire a second time, and as a superuser.
+#[test]
+fn rows_of_unlogged_tables_are_copied_without_setting_off_triggers_that_fire_for_copies_too() {
+    let mut cluster = stage(2, "unlogged");
+    let mut client = cluster.connect("unlogged");
+    client.query("CREATE UNLOGGED TABLE cache (id int PRIMARY KEY); CREATE TABLE log (id serial PRIMARY KEY)");
+    client.query("INSERT INTO cache SELECT generate_series(1, 10)");
+    client.query(
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN INSERT INTO public.log DEFAULT VALUES; RETURN NEW; END';
+         CREATE TRIGGER note AFTER INSERT ON cache FOR EACH ROW EXECUTE FUNCTION note();
+         ALTER TABLE cache ENABLE ALWAYS TRIGGER note",
+    );
+    cluster.nodes[1].kill9();
+    wait_for_state(&cluster, 1, |state| state == "degraded");
+    let recovered = cluster.proxy.run(&["recover", "node1"]);
+    assert!(recovered.status.success(), "{}", process::said(&recovered));
+    let counts = "SELECT (SELECT count(*) FROM cache) || ' ' || (SELECT count(*) FROM log)";
+    assert_eq!(cluster.nodes[1].connect("unlogged").value(counts), "10 0");
+    assert_identical(&cluster.nodes);
+}
+
 #[test]
 fn a_server_that_was_killed_and_whose_parent_has_not_noticed_is_recovered() {
     // PostgreSQL itself would take the socket's lock for held.

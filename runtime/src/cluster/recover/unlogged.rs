@@ -11,10 +11,15 @@ use crate::service::{self, Line, ServiceFault};
 
 const DATABASES: &str = "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0'";
 
-/// Name and columns that hold values of their own.
+/// Name, columns that hold values of their own, and what silences triggers that fire for copies too, and wakes them again.
 const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname), \
         (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute \
-         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '') \
+         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''), \
+        (SELECT coalesce(string_agg(format('ALTER TABLE %I.%I DISABLE TRIGGER %I', n.nspname, c.relname, tgname), '; '), '') \
+         FROM pg_trigger WHERE tgrelid = c.oid AND tgenabled IN ('A', 'R') AND NOT tgisinternal), \
+        (SELECT coalesce(string_agg(format('ALTER TABLE %I.%I ENABLE %s TRIGGER %I', n.nspname, c.relname, \
+            CASE tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, tgname), '; '), '') \
+         FROM pg_trigger WHERE tgrelid = c.oid AND tgenabled IN ('A', 'R') AND NOT tgisinternal) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind = 'r' AND relpersistence = 'u'";
 
 /// Copies all of them from one node to another, while commits are held.
@@ -35,8 +40,11 @@ pub async fn copy(config: &Config, from: NodeId, to: NodeId) -> Result<(), Failu
         // What keeps foreign keys and triggers from running again; the rows have been through them.
         target.batch_execute("SET session_replication_role = replica").await?;
         for table in tables {
+            let (silence, wake): (&str, &str) = (table.get(2), table.get(3));
             if let (name, Some(columns)) = (table.get(0), table.get::<_, Option<&str>>(1)) {
+                target.batch_execute(&format!("BEGIN; {silence}")).await?;
                 copy_table(&source, &target, name, columns).await?;
+                target.batch_execute(&format!("{wake}; COMMIT")).await?;
             }
         }
     }
