@@ -33,10 +33,11 @@ impl Session {
         true
     }
 
-    /// Nothing of its commit has been sent to anybody.
+    /// Nothing of its commit has been sent to anybody. Not so where the leader has committed, and the lock is waited for to
+    /// put out who lacks what it has.
     fn waits_for_lock(&self) -> bool {
         let asked = self.committing.as_ref().is_some_and(|committing| committing.machine.is_none());
-        asked && self.owed.is_empty() && self.gate == Gate::Commit
+        asked && !self.capture.astray && self.owed.is_empty() && self.gate == Gate::Commit
     }
 
     /// The segment is to be run again on the next leader: not if it was cancelled meanwhile.

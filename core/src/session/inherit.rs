@@ -149,7 +149,8 @@ impl Session {
         let sent = committing.machine.as_ref().is_some_and(Commit::has_sent);
         let utility = matches!(committing.via, CommitVia::Utility(_) | CommitVia::UtilityExtended(_));
         let plain = committing.order == Order::FollowersFirst && !committing.schema && !utility;
-        if sent || !plain || !self.replay.is_kept() {
+        // A leader that has told rows while it committed has committed.
+        if sent || !plain || !self.replay.is_kept() || self.capture.astray {
             return false;
         }
         let Some(committing) = self.committing.take() else { return false };

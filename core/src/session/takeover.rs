@@ -319,6 +319,8 @@ impl Session {
             return self.end_without_locks(why);
         }
         let Some(lost) = self.lost.take() else { return };
+        // What another leader had that no follower has is gone with it.
+        self.capture.astray &= node == self.leader;
         self.leader = node;
         self.last_word = None;
         self.forget_names();
