@@ -3,25 +3,29 @@
 CREATE SCHEMA IF NOT EXISTS lockstep;
 GRANT USAGE ON SCHEMA lockstep TO PUBLIC;
 
--- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key; an index under another
--- collation than its column's is none, for rows that it tells apart may be equal to the operator. Asked for each row, so its
+-- The index by whose columns a row is found: unique for what each of its columns tells apart; one under another collation than
+-- its column's is not, for rows that it tells apart may be equal to the operator. All NULL: the table has no key.
+CREATE OR REPLACE FUNCTION lockstep.key_of(relation oid) RETURNS pg_index LANGUAGE sql STABLE AS $$
+SELECT x FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_am m ON m.oid = c.relam
+WHERE x.indrelid = relation AND x.indisunique AND x.indisvalid AND x.indisready AND x.indimmediate
+    AND x.indpred IS NULL AND x.indexprs IS NULL AND m.amname = 'btree'
+    AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation
+        AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1]) AND NOT a.attnotnull)
+    AND NOT EXISTS (SELECT FROM unnest(x.indkey, x.indcollation) AS k (attnum, collated) JOIN pg_attribute a
+        ON a.attrelid = relation AND a.attnum = k.attnum AND a.attcollation <> k.collated)
+ORDER BY x.indisprimary DESC, x.indnkeyatts, c.relname LIMIT 1
+$$;
+
+-- The condition by which a row is found: "left"'s key equals "right"'s. NULL: the table has no key. Asked for often, so its
 -- catalogs are read by index, whatever is known of their size.
 CREATE OR REPLACE FUNCTION lockstep.condition(relation oid, "left" text, "right" text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    i record;
+    i constant pg_index := lockstep.key_of(relation);
     found_by text;
 BEGIN
-    SELECT x.* INTO i FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_am m ON m.oid = c.relam
-    WHERE x.indrelid = relation AND x.indisunique AND x.indisvalid AND x.indisready AND x.indimmediate
-        AND x.indpred IS NULL AND x.indexprs IS NULL AND m.amname = 'btree'
-        AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation
-            AND a.attnum = ANY (x.indkey[0:x.indnkeyatts - 1]) AND NOT a.attnotnull)
-        AND NOT EXISTS (SELECT FROM unnest(x.indkey, x.indcollation) AS k (attnum, collated) JOIN pg_attribute a
-            ON a.attrelid = relation AND a.attnum = k.attnum AND a.attcollation <> k.collated)
-    ORDER BY x.indisprimary DESC, x.indnkeyatts, c.relname LIMIT 1;
-    IF NOT FOUND THEN
+    IF i.indexrelid IS NULL THEN
         RETURN NULL;
     END IF;
     FOR n IN 0 .. i.indnkeyatts - 1 LOOP
@@ -62,44 +66,80 @@ BEGIN
 END
 $$;
 
--- Says of rows that were noted (sign, table, image) what they are now, and if these are all that a statement has touched,
--- which were there before it: of those that are there now, each that went as often as it came. One that came and went in
--- parts, of which the mark tells, is not judged; nor is one that is gone, for that may be told twice.
+-- How many fields of a row's text, from its first, hold its key. 0: too many to compare them; -1: it has none.
+CREATE OR REPLACE FUNCTION lockstep.fields_of_key(relation oid) RETURNS integer LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    i constant pg_index := lockstep.key_of(relation);
+    fields integer;
+BEGIN
+    IF i.indexrelid IS NULL THEN
+        RETURN -1;
+    END IF;
+    SELECT count(*) INTO fields FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+        AND a.attnum <= (SELECT max(k) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS k);
+    RETURN CASE WHEN fields <= 8 THEN fields ELSE 0 END;
+END
+$$;
+
+-- Whether two rows have the same text in the first fields. Not if it is quoted, for commas within it are not told from others.
+CREATE OR REPLACE FUNCTION lockstep.begin_alike(a text, b text, fields integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    field text;
+BEGIN
+    FOR n IN 1 .. fields LOOP
+        field := split_part(a, ',', n);
+        IF field <> split_part(b, ',', n) OR strpos(field, '"') > 0 THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN true;
+END
+$$;
+
+-- Tells what has become of rows that were noted; each as a sign, its table, ":", and what is known of it. "=" and "+": where
+-- a version is that was made of a row; "=" if the row was there before this transaction, which followers then check. One that
+-- is not there any more is of no account, for what has replaced or removed it was noted, too. "-": the image of a version with
+-- which its key may be gone.
 CREATE OR REPLACE FUNCTION lockstep.tell(noted text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    whole constant boolean := left(noted, 1) <> '!';
+    coded constant text := 'SELECT encode(convert_to((ARRAY[%s])::text, getdatabaseencoding()), ''base64'') FROM ';
     relation oid;
+    known tid[];
+    others tid[];
+    gone text[];
     target text;
-    signs text[];
-    images text[];
-    sign text;
-    image text;
-    was text[];
-    found_by text;
+    question text;
+    said text;
+    told text;
 BEGIN
-    FOR relation, signs, images IN
-        SELECT i.v[2]::oid, array_agg(i.v[1]), array_agg(i.v[3])
-        FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
-              FROM unnest(string_to_array(trim(noted, '!,'), ',')) AS p) AS i GROUP BY 1
+    FOR relation, known, others, gone IN
+        SELECT split_part(substr(n, 2), ':', 1)::oid,
+            array_agg(split_part(n, ':', 2)::tid) FILTER (WHERE n LIKE '=%'),
+            array_agg(split_part(n, ':', 2)::tid) FILTER (WHERE n LIKE '+%'),
+            array_agg(convert_from(decode(split_part(n, ':', 2), 'base64'), getdatabaseencoding())) FILTER (WHERE n LIKE '-%')
+        FROM unnest(string_to_array(rtrim(noted), ' ')) AS n GROUP BY 1
     LOOP
         SELECT format('%I.%I', n.nspname, c.relname) INTO target
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
-        found_by := lockstep.condition(relation, 'x', '(n.r)');
-        IF found_by IS NULL THEN
-            FOR sign, image IN SELECT * FROM unnest(signs, images) LOOP
-                RAISE INFO 'lockstep % %', sign, encode(convert_to(ARRAY[sign, target, image]::text, getdatabaseencoding()), 'base64');
-            END LOOP;
-            CONTINUE;
-        END IF;
-        FOR sign, image, was IN EXECUTE format('SELECT CASE WHEN x.ctid IS NULL THEN ''x'' ELSE ''='' END,
-            CASE WHEN x.ctid IS NULL THEN format(''%%s'', n.r) ELSE format(''%%s'', x.*) END,
-            CASE WHEN $2 AND x.ctid IS NOT NULL AND count(*) = 2 * count(*) FILTER (WHERE n.sign = ''+'') THEN ARRAY[''was''] END
-            FROM (SELECT unnest($1) AS sign, unnest(%s::%s[]) AS r) AS n LEFT JOIN ONLY %2$s AS x ON %s GROUP BY x.ctid, 1, 2',
-            quote_literal(images::text), target, found_by || lockstep.made_now()) USING signs, whole
-        LOOP
-            RAISE INFO 'lockstep = %', encode(convert_to((ARRAY[sign, target, image] || was)::text, getdatabaseencoding()), 'base64');
+        question := concat_ws(' UNION ALL ',
+            CASE WHEN known IS NOT NULL THEN format(coded || 'ONLY %s AS x WHERE x.ctid = ANY ($1)',
+                $b$'=', $3, format('%s', x.*), 'was'$b$, target) END,
+            CASE WHEN others IS NOT NULL THEN format(coded || 'ONLY %s AS x WHERE x.ctid = ANY ($2)',
+                $b$'=', $3, format('%s', x.*)$b$, target) END,
+            CASE WHEN gone IS NOT NULL THEN format(coded || '(SELECT unnest(%s::%s[]) AS r) AS n LEFT JOIN ONLY %3$s AS x ON %s',
+                $b$CASE WHEN x.ctid IS NULL THEN 'x' ELSE '=' END, $3, CASE WHEN x.ctid IS NULL THEN format('%s', n.r) ELSE format('%s', x.*) END$b$,
+                quote_literal(gone::text), target, lockstep.condition(relation, 'x', '(n.r)') || lockstep.made_now()) END);
+        FOR said IN EXECUTE question USING known, others, target LOOP
+            told := concat(told || ',', said);
+            IF octet_length(told) > 2048 THEN
+                RAISE INFO 'lockstep = %', told;
+                told := NULL;
+            END IF;
         END LOOP;
     END LOOP;
+    IF told IS NOT NULL THEN
+        RAISE INFO 'lockstep = %', told;
+    END IF;
 END
 $$;
 
@@ -110,47 +150,71 @@ CREATE OR REPLACE FUNCTION lockstep.capture() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     target constant text := format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+    stack text;
+    known text;
+    fields integer;
+    came text;
+    went text;
+    noted text;
     found_by text;
     image text;
     moved boolean := TG_OP = 'DELETE';
-    stack text;
-    noted text;
 BEGIN
     IF TG_NAME <> 'lockstep_capture' THEN
         RETURN NULL;
     END IF;
     GET DIAGNOSTICS stack = PG_CONTEXT;
     -- The end of the stack is its outermost function, so that nobody else can stand there. Nothing of a user's runs while
-    -- it does: what is noted in the setting stays as it is until it is told.
-    IF stack ~ '\nPL/pgSQL function lockstep\.flush\(text\[\]\) line \d+ at EXECUTE$' AND lockstep.is_plain(TG_RELID) THEN
-        noted := current_setting('lockstep.noted');
-        IF TG_OP <> 'DELETE' THEN
-            noted := concat(noted, encode(convert_to(ARRAY['+', TG_RELID::text, format('%s', NEW)]::text, getdatabaseencoding()), 'base64'), ',');
+    -- it does: what is noted in the settings stays as it is until it is told.
+    IF stack LIKE E'%\nPL/pgSQL function lockstep.flush(text[]) line __ at EXECUTE' THEN
+        known := current_setting('lockstep.known');
+        fields := nullif(split_part(split_part(known, concat(' ', TG_RELID, ':'), 2), ' ', 1), '');
+        IF fields IS NULL THEN
+            fields := lockstep.fields_of_key(TG_RELID);
+            PERFORM set_config('lockstep.known', concat(known, ' ', TG_RELID, ':', fields), true);
         END IF;
-        IF TG_OP <> 'INSERT' THEN
-            noted := concat(noted, encode(convert_to(ARRAY['-', TG_RELID::text, format('%s', OLD)]::text, getdatabaseencoding()), 'base64'), ',');
+        IF fields >= 0 THEN
+            IF TG_OP = 'INSERT' THEN
+                noted := concat('+', TG_RELID, ':', NEW.ctid, ' ');
+            ELSIF TG_OP = 'UPDATE' AND lockstep.begin_alike(format('%s', NEW), format('%s', OLD), fields) THEN
+                noted := concat(CASE WHEN age(OLD.xmin) > 0 THEN '=' ELSE '+' END, TG_RELID, ':', NEW.ctid, ' ');
+            ELSIF lockstep.is_plain(TG_RELID) THEN
+                noted := concat('-', TG_RELID, ':', translate(encode(convert_to(format('%s', OLD), getdatabaseencoding()), 'base64'), E'\n', ''), ' ');
+                IF TG_OP = 'UPDATE' THEN
+                    noted := concat(noted, '+', TG_RELID, ':', NEW.ctid, ' ');
+                END IF;
+            END IF;
         END IF;
-        IF length(noted) > 16384 THEN
-            PERFORM lockstep.tell('!' || noted);
-            noted := '!';
+        IF noted IS NOT NULL THEN
+            noted := concat(current_setting('lockstep.noted'), noted);
+            IF octet_length(noted) > 4096 THEN
+                PERFORM lockstep.tell(noted);
+                noted := '';
+            END IF;
+            PERFORM set_config('lockstep.noted', noted, true);
+            RETURN NULL;
         END IF;
-        PERFORM set_config('lockstep.noted', noted, true);
-        RETURN NULL;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        came := format('%s', NEW);
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+        went := format('%s', OLD);
     END IF;
     found_by := lockstep.condition(TG_RELID, 'x', '($1)');
     IF found_by IS NULL THEN
-        IF TG_OP <> 'DELETE' THEN
-            RAISE INFO 'lockstep + %', encode(convert_to(ARRAY['+', target, format('%s', NEW)]::text, getdatabaseencoding()), 'base64');
+        IF came IS NOT NULL THEN
+            RAISE INFO 'lockstep + %', encode(convert_to(ARRAY['+', target, came]::text, getdatabaseencoding()), 'base64');
         END IF;
-        IF TG_OP <> 'INSERT' THEN
-            RAISE INFO 'lockstep - %', encode(convert_to(ARRAY['-', target, format('%s', OLD)]::text, getdatabaseencoding()), 'base64');
+        IF went IS NOT NULL THEN
+            RAISE INFO 'lockstep - %', encode(convert_to(ARRAY['-', target, went]::text, getdatabaseencoding()), 'base64');
         END IF;
         RETURN NULL;
     END IF;
     IF TG_OP <> 'DELETE' THEN
         EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by || lockstep.made_now()) INTO image USING NEW;
         RAISE INFO 'lockstep = %', encode(convert_to(
-            ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, format('%s', NEW))]::text, getdatabaseencoding()), 'base64');
+            ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, came)]::text, getdatabaseencoding()), 'base64');
     END IF;
     IF TG_OP = 'UPDATE' THEN
         EXECUTE format('SELECT NOT EXISTS (SELECT FROM (SELECT ($2).*) AS x WHERE %s)', found_by) INTO moved USING NEW, OLD;
@@ -158,7 +222,7 @@ BEGIN
     IF moved THEN
         EXECUTE format('SELECT format(''%%s'', x.*) FROM ONLY %s AS x WHERE %s', target, found_by || lockstep.made_now()) INTO image USING OLD;
         RAISE INFO 'lockstep = %', encode(convert_to(
-            ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, format('%s', OLD))]::text, getdatabaseencoding()), 'base64');
+            ARRAY[CASE WHEN image IS NULL THEN 'x' ELSE '=' END, target, coalesce(image, went)]::text, getdatabaseencoding()), 'base64');
     END IF;
     RETURN NULL;
 END
@@ -184,7 +248,7 @@ BEGIN
     IF names IS NULL THEN
         RETURN;
     END IF;
-    PERFORM set_config('lockstep.noted', '', true);
+    PERFORM set_config('lockstep.noted', '', true), set_config('lockstep.known', '', true);
     EXECUTE 'SET CONSTRAINTS ' || names || ' IMMEDIATE';
     EXECUTE 'SET CONSTRAINTS ' || names || ' DEFERRED';
     IF current_setting('lockstep.noted') <> '' THEN
@@ -376,18 +440,22 @@ BEGIN
             EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
         ELSIF kind = '=' THEN
             BEGIN
+                present := 0;
                 IF changes IS NOT NULL THEN
                     EXECUTE format('UPDATE ONLY %s AS x SET %s FROM unnest(%s) AS r WHERE %s%s', target, changes, rows, found_by, fixed);
-                END IF;
-                present := 0;
-                IF fixed <> '' THEN
-                    EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s AND NOT (true%s)', target, rows, found_by, fixed);
                     GET DIAGNOSTICS present = ROW_COUNT;
                 END IF;
-                EXECUTE format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
-                    WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, values, rows, found_by);
-                GET DIAGNOSTICS changed = ROW_COUNT;
-                present := cardinality(images) - changed + present;
+                IF present <> cardinality(images) THEN
+                    present := 0;
+                    IF fixed <> '' THEN
+                        EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s AND NOT (true%s)', target, rows, found_by, fixed);
+                        GET DIAGNOSTICS present = ROW_COUNT;
+                    END IF;
+                    EXECUTE format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
+                        WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, values, rows, found_by);
+                    GET DIAGNOSTICS changed = ROW_COUNT;
+                    present := cardinality(images) - changed + present;
+                END IF;
             EXCEPTION WHEN unique_violation OR exclusion_violation THEN
                 -- Rows have swapped what is unique.
                 EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
@@ -455,4 +523,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.carry(regclass), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.carry(regclass), lockstep.key_of(oid), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.fields_of_key(oid), lockstep.begin_alike(text, text, integer), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;
