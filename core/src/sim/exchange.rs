@@ -98,6 +98,7 @@ impl World {
     /// The connection has broken.
     pub(super) fn broken_exchange(&mut self, seat: usize, node: NodeId, exchange: Exchange) {
         let word = exchange.answer.last_word();
+        self.abandon(exchange.follower.link);
         self.exchanged(seat, node, exchange, word.ok_or_else(|| "reset".to_owned()));
     }
 
@@ -105,8 +106,11 @@ impl World {
         let Exchange { of, mut follower, batch, told, .. } = exchange;
         match &result {
             Ok(BatchResult::Committed) => {
-                follower.known.extend(batch.templates());
-                self.pool.push(follower);
+                let backend = self.backend_of(follower.link);
+                if !(backend.abandoned || backend.ended) {
+                    follower.known.extend(batch.templates());
+                    self.pool.push(follower);
+                }
             }
             Ok(BatchResult::Refused { state, message }) => {
                 self.refused_by_follower(seat, node, state, message);
