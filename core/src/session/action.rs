@@ -4,40 +4,42 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::CommitNumber;
 use crate::cluster::Membership;
 use crate::id::NodeId;
 use crate::journal::{Touched, Witness};
 use crate::plan::{Partition, PlanCache};
 use crate::unit::Batch;
 
-/// To be done in order; answers come back as the events that are named.
+/// To be done in order; answers come back as the events that are named, those that have a [`CommitNumber`] through
+/// [`super::Session::answers`].
 #[derive(Debug)]
 pub enum Action {
     /// Append to the unit's file of effects.
     Spill(Bytes),
     /// Cut the unit's file to this length; 0 when the unit is over.
     CutSpill(u64),
-    /// Take the commit lock → [`super::Session::locked`].
-    Lock(LockMode),
+    /// Take the commit lock → [`super::Answers::locked`].
+    Lock { of: CommitNumber, mode: LockMode },
     /// Give the commit lock back, or stop waiting for it.
     Unlock,
     /// Have a connection to a follower ready → `reserved` or `not_reserved`.
-    Reserve { node: NodeId, fresh: bool, settings: Settings },
-    /// Enter the commits in flight ([`crate::inflight`]) and look → [`super::Session::clear`]. It is left with the lock.
-    Look,
+    Reserve { of: CommitNumber, node: NodeId, fresh: bool, settings: Settings },
+    /// Enter the commits in flight ([`crate::inflight`]) and look → [`super::Answers::clear`]. It is left with the lock.
+    Look(CommitNumber),
     /// Send the batch on the reserved connection → `answered` or `broken`.
-    SendBatch { node: NodeId, batch: Batch },
+    SendBatch { of: CommitNumber, node: NodeId, batch: Batch },
     /// Close every idle follower connection to this database, whoever may have used it.
     Vacate(Arc<str>),
     /// The unit needs no follower connections any more.
     Release,
     /// Ask the cluster about a node → `verdict`.
-    Suspect { node: NodeId, why: String },
+    Suspect { of: CommitNumber, node: NodeId, why: String },
     /// Its answer was lost: see to it that nothing of the batch is on its way to the node any more, then look for this
     /// witness → `told`.
-    Ask { node: NodeId, witness: Witness },
+    Ask { of: CommitNumber, node: NodeId, witness: Witness },
     /// Have a node degraded → `degraded`, when that is on disk.
-    Degrade { node: NodeId, why: String },
+    Degrade { of: CommitNumber, node: NodeId, why: String },
     /// Have these tables of the session's database captured on every node → [`super::Session::captured`].
     Capture(Arc<[String]>),
     /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`, but

@@ -316,7 +316,9 @@ impl Session {
                 Some(_) => self.machine(Commit::leader_committed),
                 None => self.conclude(Outcome::Committed { leader_out: false }),
             },
-            Some(Committing { machine: None, lock, .. }) => self.actions.push_back(Action::Lock(*lock)),
+            Some(Committing { machine: None, lock, .. }) => {
+                self.actions.push_back(Action::Lock { of: self.commit_number, mode: *lock });
+            }
             Some(_) => {
                 self.capture.astray = false;
                 self.machine(|machine| machine.leader_committed_alone(ASTRAY));
@@ -343,7 +345,8 @@ impl Session {
     /// The same where the client's own COMMIT was passed on, for nothing was known that followers would have to be told.
     pub(super) fn put_out_who_lacks_rows(&mut self, membership: &Membership) {
         if self.committing.is_none() && std::mem::take(&mut self.capture.astray) && self.leads {
-            let degrade = |node| Action::Degrade { node, why: ASTRAY.to_owned() };
+            let of = self.commit_number;
+            let degrade = |node| Action::Degrade { of, node, why: ASTRAY.to_owned() };
             self.actions.extend(membership.followers().map(degrade));
         }
     }

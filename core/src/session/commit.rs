@@ -7,14 +7,13 @@ use super::client::OWN_NAME;
 use super::done::connection_settings;
 use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::catalog::{Catalog, Cell};
-use crate::cluster::{Membership, Verdict};
+use crate::cluster::Membership;
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::journal::{Touched, Unknown, Witness};
 use crate::plan::Utility;
 use crate::reply::{Execution, Own, Ready, To, Undo, What};
-use crate::unit::batch::BatchResult;
-use crate::unit::commit::{Fate, ReserveFault, Task};
+use crate::unit::commit::{Fate, Task};
 use crate::unit::{Batch, Commit, Log, Order, Outcome};
 use crate::wire::backend::Status;
 use crate::wire::notice::Fields;
@@ -183,7 +182,7 @@ impl Session {
                 log.defer_constraints();
             }
             committing.batch = log.take_batch();
-            self.actions.push_back(Action::Lock(committing.lock));
+            self.actions.push_back(Action::Lock { of: self.commit_number, mode: committing.lock });
         }
     }
 
@@ -203,8 +202,8 @@ impl Session {
         Touched::of(batch)
     }
 
-    /// The commit lock is held; `membership` was read after it was taken.
-    pub fn locked(&mut self, membership: &Membership) {
+    /// The commit lock is held.
+    pub(super) fn locked(&mut self, membership: &Membership) {
         self.membership_changed(membership);
         if membership.leader() != Some(self.leader) {
             self.leave_leader();
@@ -236,13 +235,6 @@ impl Session {
         self.pump();
     }
 
-    /// No commit in flight may have lost its leader connection unnoticed; `membership` was read after the look, for one that
-    /// had lost it may have had the leader put out.
-    pub fn clear(&mut self, membership: &Membership) {
-        self.membership_changed(membership);
-        self.machine(Commit::clear);
-    }
-
     /// Whether all that the leader has said was understood, and does not tell that it has given the unit up, or may have.
     pub fn trusts_leader(&self) -> bool {
         let answered = |what: &What| matches!(what, What::Own { error, tag, .. } if error.is_some() || tag.is_some());
@@ -261,41 +253,6 @@ impl Session {
         }
     }
 
-    pub fn reserved(&mut self, node: NodeId) {
-        self.machine(|m| m.reserved(node));
-    }
-
-    pub fn not_reserved(&mut self, node: NodeId, fault: ReserveFault) {
-        self.machine(|m| m.not_reserved(node, fault));
-    }
-
-    pub fn answered(&mut self, node: NodeId, result: BatchResult) {
-        self.machine(|m| m.answered(node, result));
-    }
-
-    pub fn broken(&mut self, node: NodeId, why: String) {
-        self.machine(|m| m.broken(node, why));
-    }
-
-    pub fn stuck(&mut self, node: NodeId, why: String) {
-        self.machine(|m| m.stuck(node, why));
-    }
-
-    pub fn verdict(&mut self, node: NodeId, verdict: Verdict) {
-        if node == self.leader && self.lost.is_some() {
-            return self.leader_verdict(verdict);
-        }
-        self.machine(|m| m.verdict(node, verdict));
-    }
-
-    pub fn told(&mut self, node: NodeId, fate: Fate) {
-        self.machine(|m| m.told(node, fate));
-    }
-
-    pub fn degraded(&mut self, node: NodeId) {
-        self.machine(|m| m.degraded(node));
-    }
-
     /// The nodes to be degraded if this session is dropped as it is now: its commit has reached them in part.
     pub fn abandoned(&self) -> Vec<NodeId> {
         let machine = self.committing.as_ref().and_then(|committing| committing.machine.as_ref());
@@ -306,23 +263,26 @@ impl Session {
     pub(super) fn pump(&mut self) {
         while let Some(committing) = &mut self.committing {
             let Some(task) = committing.machine.as_mut().and_then(Commit::poll) else { return };
+            let of = self.commit_number;
             let action = match task {
-                Task::Reserve { node, fresh } => Action::Reserve { node, fresh, settings: committing.settings.clone() },
-                Task::Look => Action::Look,
+                Task::Reserve { node, fresh } => {
+                    Action::Reserve { of, node, fresh, settings: committing.settings.clone() }
+                }
+                Task::Look => Action::Look(of),
                 Task::Send { node } => {
-                    let send = Action::SendBatch { node, batch: committing.batch.clone() };
+                    let send = Action::SendBatch { of, node, batch: committing.batch.clone() };
                     self.vacate();
                     send
                 }
-                Task::Suspect { node, why } => Action::Suspect { node, why },
+                Task::Suspect { node, why } => Action::Suspect { of, node, why },
                 Task::Ask { node } => match self.touched().as_ref().and_then(Witness::of) {
-                    Some(witness) => Action::Ask { node, witness },
+                    Some(witness) => Action::Ask { of, node, witness },
                     None => {
-                        self.told(node, Fate::Unknown("no row of it tells".into()));
+                        self.machine(|machine| machine.told(node, Fate::Unknown("no row of it tells".into())));
                         continue;
                     }
                 },
-                Task::Degrade { node, why } => Action::Degrade { node, why },
+                Task::Degrade { node, why } => Action::Degrade { of, node, why },
                 Task::LeaderCommit => {
                     self.leader_commit();
                     continue;

@@ -157,7 +157,7 @@ impl Session {
         if committing.machine.is_some() {
             self.actions.push_back(Action::Release);
         }
-        self.actions.push_back(Action::Unlock);
+        self.unlock();
         if self.unit.log.is_empty() {
             match committing.batch.log() {
                 Some(log) => self.unit.log = log,

@@ -48,6 +48,7 @@
 //! | `begin` | a BEGIN that waits for what follows it |
 //! | `unsent` | messages of the client that the leader has not been given yet |
 //! | `commit`, `outcome` | the end of a unit: what is sent for it, what comes of it |
+//! | `answers` | of the shell to what a commit asks for |
 //! | `leftover` | what a command that failed halfway leaves |
 //! | `capture` | rows that triggers of ours tell |
 //! | `objects` | large objects |
@@ -79,6 +80,7 @@ use crate::wire::{Frame, frontend};
 
 mod action;
 mod answer;
+mod answers;
 mod begin;
 mod byname;
 mod cancel;
@@ -115,6 +117,7 @@ mod watch;
 mod work;
 
 pub use action::{Action, LockMode, Settings, World};
+pub use answers::{Answers, CommitNumber};
 use byname::ByName;
 use capture::Capture;
 use commit::Committing;
@@ -155,6 +158,7 @@ pub struct Session {
     status: Status,
     unit: Unit,
     committing: Option<Committing>,
+    commit_number: CommitNumber,
     statements: ByName<Arc<Statement>>,
     portals: ByName<Portal>,
     portals_made: u64,
@@ -247,6 +251,7 @@ impl Session {
             status: Status::Idle,
             unit: Unit::default(),
             committing: None,
+            commit_number: CommitNumber::default(),
             statements: ByName::default(),
             portals: ByName::default(),
             portals_made: 0,

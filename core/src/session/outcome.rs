@@ -67,7 +67,7 @@ impl Session {
             }
             self.actions.push_back(Action::Release);
         }
-        self.actions.push_back(Action::Unlock);
+        self.unlock();
         match outcome {
             Outcome::Committed { leader_out } => self.committed(leader_out),
             Outcome::LeaderRefused => self.refused(),

@@ -111,7 +111,7 @@ impl Session {
         }
         self.gate = Gate::Leaderless;
         self.heir_broke();
-        self.actions.push_back(Action::Suspect { node: self.leader, why });
+        self.actions.push_back(Action::Suspect { of: self.commit_number, node: self.leader, why });
     }
 
     pub(super) fn lose_leader(&mut self) {

@@ -9,6 +9,7 @@ use super::node::Link;
 use super::world::World;
 use crate::effect::TemplateId;
 use crate::id::NodeId;
+use crate::session::CommitNumber;
 use crate::unit::Batch;
 use crate::unit::batch::{Answer, BatchResult};
 use crate::wire::frontend;
@@ -21,6 +22,7 @@ pub(super) struct Follower {
 
 #[derive(Debug)]
 pub(super) struct Exchange {
+    of: CommitNumber,
     pub follower: Follower,
     batch: Batch,
     answer: Answer,
@@ -30,19 +32,19 @@ pub(super) struct Exchange {
 }
 
 impl World {
-    pub(super) fn send_batch(&mut self, seat: usize, node: NodeId, batch: Batch) {
+    pub(super) fn send_batch(&mut self, seat: usize, of: CommitNumber, node: NodeId, batch: Batch) {
         let Some(follower) = self.seats[seat].reserved.remove(&node) else {
-            return self.seats[seat].session.broken(node, "its connection was not there any more".into());
+            return self.answers(seat, of, |a| a.broken(node, "its connection was not there any more".into()));
         };
         self.seats[seat].sent_to.insert(node, follower.link.backend);
         let bytes = self.batch_bytes(seat, &batch, &follower);
         let backend = self.backend(follower.link);
         backend.inbox.extend_from_slice(&bytes);
         let told = self.fault == Some(Fault::AllAtOnce);
-        let exchange = Exchange { follower, batch, answer: Answer::default(), input: BytesMut::new(), told };
+        let exchange = Exchange { of, follower, batch, answer: Answer::default(), input: BytesMut::new(), told };
         self.seats[seat].exchanges.push(exchange);
         if told {
-            self.seats[seat].session.answered(node, BatchResult::Committed);
+            self.answers(seat, of, |answers| answers.answered(node, BatchResult::Committed));
         }
     }
 
@@ -96,15 +98,19 @@ impl World {
     /// The connection has broken.
     pub(super) fn broken_exchange(&mut self, seat: usize, node: NodeId, exchange: Exchange) {
         let word = exchange.answer.last_word();
+        self.abandon(exchange.follower.link);
         self.exchanged(seat, node, exchange, word.ok_or_else(|| "reset".to_owned()));
     }
 
     fn exchanged(&mut self, seat: usize, node: NodeId, exchange: Exchange, result: Result<BatchResult, String>) {
-        let Exchange { mut follower, batch, told, .. } = exchange;
+        let Exchange { of, mut follower, batch, told, .. } = exchange;
         match &result {
             Ok(BatchResult::Committed) => {
-                follower.known.extend(batch.templates());
-                self.pool.push(follower);
+                let backend = self.backend_of(follower.link);
+                if !(backend.abandoned || backend.ended) {
+                    follower.known.extend(batch.templates());
+                    self.pool.push(follower);
+                }
             }
             Ok(BatchResult::Refused { state, message }) => {
                 self.refused_by_follower(seat, node, state, message);
@@ -122,11 +128,10 @@ impl World {
             }
             _ => {}
         }
-        let session = &mut self.seats[seat].session;
-        match result {
-            Ok(result) => session.answered(node, result),
-            Err(why) => session.broken(node, why),
-        }
+        self.answers(seat, of, |answers| match result {
+            Ok(result) => answers.answered(node, result),
+            Err(why) => answers.broken(node, why),
+        });
         self.turn(seat);
     }
 }

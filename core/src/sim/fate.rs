@@ -5,10 +5,11 @@ use super::rows::Keys;
 use super::world::World;
 use crate::id::NodeId;
 use crate::journal::{Touch, Witness};
+use crate::session::CommitNumber;
 use crate::unit::commit::Fate;
 
 impl World {
-    pub(super) fn tell_fate(&mut self, seat: usize, node: NodeId, witness: Witness) {
+    pub(super) fn tell_fate(&mut self, seat: usize, of: CommitNumber, node: NodeId, witness: Witness) {
         let number = usize::from(node.0);
         let asked = &mut self.nodes[number];
         let fate = if !asked.up {
@@ -24,7 +25,7 @@ impl World {
             }
         };
         self.note(|| format!("s{seat}: {node} is asked what became of its batch: {fate:?}"));
-        self.seats[seat].session.told(node, fate);
+        self.answers(seat, of, |answers| answers.told(node, fate));
     }
 
     fn is_there(&mut self, node: usize, row: &Touch) -> bool {

@@ -9,42 +9,43 @@ use super::node::Link;
 use super::seat::{Asked, Bell};
 use super::world::World;
 use crate::inflight::{Flight, InFlight};
+use crate::session::CommitNumber;
 
 impl World {
     /// The session's unit is about to send its batches.
-    pub(super) fn enter_flight(&mut self, seat: usize) {
+    pub(super) fn enter_flight(&mut self, seat: usize, of: CommitNumber) {
         let Some(link) = self.seats[seat].leader else { return };
         let trusted = self.seats[seat].session.trusts_leader();
         match self.fault {
-            Some(Fault::NoLook) => return self.clear(seat),
+            Some(Fault::NoLook) => return self.clear(seat, of),
             Some(Fault::LookedFirst) if self.is_clear(seat, &self.in_flight.enter(link, trusted), Waker::noop()) => {
-                return self.seats[seat].asked.push(Asked::EnterAfterLook);
+                return self.seats[seat].asked.push(Asked::EnterAfterLook(of));
             }
             _ => {}
         }
         let registry = if self.fault == Some(Fault::OwnOnly) { InFlight::new() } else { self.in_flight.clone() };
         self.seats[seat].flight = Some(registry.enter(link, trusted));
-        self.seats[seat].looks = Some(Arc::new(Bell::rung()));
+        self.seats[seat].looks = Some((of, Arc::new(Bell::rung())));
         self.look(seat);
     }
 
     /// By one who has looked before: a fault of ours.
-    pub(super) fn enter_after_look(&mut self, seat: usize) {
+    pub(super) fn enter_after_look(&mut self, seat: usize, of: CommitNumber) {
         let Some(link) = self.seats[seat].leader else { return };
         let trusted = self.seats[seat].session.trusts_leader();
         self.seats[seat].flight = Some(self.in_flight.enter(link, trusted));
-        self.clear(seat);
+        self.clear(seat, of);
     }
 
     /// It may be clear now.
     pub(super) fn look(&mut self, seat: usize) {
-        let Some(bell) = self.seats[seat].looks.clone() else { return };
+        let Some((of, bell)) = self.seats[seat].looks.clone() else { return };
         bell.0.store(false, Ordering::SeqCst);
         let Some(flight) = self.seats[seat].flight.take() else { return };
         let clear = self.is_clear(seat, &flight, &Waker::from(bell));
         self.seats[seat].flight = Some(flight);
         if clear {
-            return self.clear(seat);
+            return self.clear(seat, of);
         }
         self.note(|| format!("s{seat}: waits for a commit whose leader connection is not quiet"));
     }
@@ -56,12 +57,15 @@ impl World {
         flight.poll_clear(&Context::from_waker(waker), is_quiet).is_ready()
     }
 
-    fn clear(&mut self, seat: usize) {
+    fn clear(&mut self, seat: usize, of: CommitNumber) {
         self.hear_out_if_out(seat);
-        let of = &mut self.seats[seat];
-        of.looks = None;
-        let membership = if self.fault == Some(Fault::MembersNotReread) { &of.seen } else { &self.cluster.membership };
-        of.session.clear(membership);
+        let seated = &mut self.seats[seat];
+        seated.looks = None;
+        let membership =
+            if self.fault == Some(Fault::MembersNotReread) { &seated.seen } else { &self.cluster.membership };
+        if let Some(answers) = seated.session.answers(of) {
+            answers.clear(membership);
+        }
     }
 
     /// Something is about to be taken off the session's leader connection, or it is lost.

@@ -17,7 +17,7 @@ use crate::commitlock::{CommitLock, Pass};
 use crate::id::NodeId;
 use crate::inflight::Flight;
 use crate::journal::{UnitNumber, Witness};
-use crate::session::{LockMode, Session};
+use crate::session::{CommitNumber, LockMode, Session};
 
 pub(super) struct Seat {
     pub client: Client,
@@ -34,12 +34,14 @@ pub(super) struct Seat {
     pub asked: Vec<Asked>,
     pub exchanges: Vec<Exchange>,
     pub lock: Lock,
+    /// The commit that has asked for the lock.
+    pub lock_of: CommitNumber,
     /// Its unit in the journal.
     pub unit: Option<UnitNumber>,
     /// Its unit is among the commits in flight.
     pub flight: Option<Flight<Link>>,
     /// Its unit waits for a clear look; rung when it is worth looking again.
-    pub looks: Option<Arc<Bell>>,
+    pub looks: Option<(CommitNumber, Arc<Bell>)>,
     pub seen: Membership,
     pub spill: BytesMut,
     pub closed: bool,
@@ -61,6 +63,7 @@ impl Seat {
             asked: Vec::new(),
             exchanges: Vec::new(),
             lock: Lock::None,
+            lock_of: CommitNumber::default(),
             unit: None,
             flight: None,
             looks: None,
@@ -75,17 +78,17 @@ impl Seat {
 /// What the session wants to know or to have done, and has no answer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asked {
-    Reserve(NodeId),
-    Verdict(NodeId),
-    Fate(NodeId, Witness),
-    Degraded(NodeId, String),
+    Reserve(CommitNumber, NodeId),
+    Verdict(CommitNumber, NodeId),
+    Fate(CommitNumber, NodeId, Witness),
+    Degraded(CommitNumber, NodeId, String),
     Dial,
     /// All units that may have been brought over to this leader.
     Gathered(NodeId),
     /// What captured rows are signed with.
     Key,
     /// A fault of ours.
-    EnterAfterLook,
+    EnterAfterLook(CommitNumber),
 }
 
 /// The session's place at the commit lock.

@@ -20,7 +20,7 @@ use crate::effect::capture::Triggers;
 use crate::fault::{Fault as Error, SqlState};
 use crate::id::{NodeId, SessionId};
 use crate::plan::Policy;
-use crate::session::{Action, Birth, LockMode, Session, World as Sight};
+use crate::session::{Action, Answers, Birth, CommitNumber, LockMode, Session, World as Sight};
 use crate::unit::commit::ReserveFault;
 
 /// Bytes of plans that are kept.
@@ -104,28 +104,28 @@ impl World {
         match action {
             Action::Spill(bytes) => of.spill.extend_from_slice(&bytes),
             Action::CutSpill(length) => of.spill.truncate(usize::try_from(length).unwrap_or(0)),
-            Action::Lock(mode) => self.take_lock(seat, mode),
+            Action::Lock { of, mode } => self.take_lock(seat, of, mode),
             Action::Unlock => {
                 (of.lock, of.flight, of.looks) = (Lock::None, None, None);
                 of.unit.take().into_iter().for_each(|unit| self.paper.close(unit));
-                of.asked.retain(|asked| *asked != Asked::EnterAfterLook);
+                of.asked.retain(|asked| !matches!(asked, Asked::EnterAfterLook(_)));
             }
-            Action::Reserve { node, fresh, .. } => self.reserve(seat, node, fresh),
-            Action::Look => self.enter_flight(seat),
-            Action::SendBatch { node, batch } => {
+            Action::Reserve { of, node, fresh, .. } => self.reserve(seat, of, node, fresh),
+            Action::Look(of) => self.enter_flight(seat, of),
+            Action::SendBatch { of, node, batch } => {
                 self.note(|| format!("s{seat}: batch to {node}"));
-                self.send_batch(seat, node, batch);
+                self.send_batch(seat, of, node, batch);
             }
             Action::Release => {
                 let reserved = std::mem::take(&mut of.reserved);
                 self.pool.extend(reserved.into_values());
             }
-            Action::Suspect { node, why } => {
-                of.asked.push(Asked::Verdict(node));
+            Action::Suspect { of, node, why } => {
+                self.seats[seat].asked.push(Asked::Verdict(of, node));
                 self.note(|| format!("s{seat}: suspects {node}: {why}"));
             }
-            Action::Ask { node, witness } => of.asked.push(Asked::Fate(node, witness)),
-            Action::Degrade { node, why } => self.degrade(seat, node, why),
+            Action::Ask { of, node, witness } => self.seats[seat].asked.push(Asked::Fate(of, node, witness)),
+            Action::Degrade { of, node, why } => self.degrade(seat, of, node, why),
             Action::Dial => {
                 self.drop_leader(seat);
                 self.seats[seat].asked.push(Asked::Dial);
@@ -148,7 +148,8 @@ impl World {
         }
     }
 
-    fn take_lock(&mut self, seat: usize, mode: LockMode) {
+    fn take_lock(&mut self, seat: usize, of: CommitNumber, mode: LockMode) {
+        self.seats[seat].lock_of = of;
         self.note(|| format!("s{seat}: wants the lock {mode:?}"));
         if self.fault == Some(Fault::LockIgnored) {
             return self.locked(seat, Lock::Held { _pass: None });
@@ -166,7 +167,17 @@ impl World {
             self.write_down(seat);
         }
         self.hear_out_if_out(seat);
-        self.seats[seat].session.locked(&self.cluster.membership);
+        let seated = &mut self.seats[seat];
+        if let Some(answers) = seated.session.answers(seated.lock_of) {
+            answers.locked(&self.cluster.membership);
+        }
+    }
+
+    /// The session is told something that its commit of this number has asked for.
+    pub(super) fn answers(&mut self, seat: usize, of: CommitNumber, tell: impl FnOnce(Answers<'_>)) {
+        if let Some(answers) = self.seats[seat].session.answers(of) {
+            tell(answers);
+        }
     }
 
     /// Before anything of its commit is sent, the unit is in the journal.
@@ -206,45 +217,49 @@ impl World {
         }
     }
 
-    fn reserve(&mut self, seat: usize, node: NodeId, fresh: bool) {
+    fn reserve(&mut self, seat: usize, of: CommitNumber, node: NodeId, fresh: bool) {
         let idle = |follower: &Follower| follower.link.node == usize::from(node.0);
         let fresh = fresh || self.rng.one_in(4);
         while let Some(at) = self.pool.iter().rposition(idle).filter(|_| !fresh) {
             let follower = self.pool.remove(at);
             if !self.backend_of(follower.link).ended {
                 self.seats[seat].reserved.insert(node, follower);
-                return self.seats[seat].session.reserved(node);
+                return self.answers(seat, of, |answers| answers.reserved(node));
             }
         }
-        self.seats[seat].asked.push(Asked::Reserve(node));
+        self.seats[seat].asked.push(Asked::Reserve(of, node));
     }
 
     /// Something that was asked for is there.
     pub(super) fn answer(&mut self, seat: usize, number: usize) {
         let asked = self.seats[seat].asked.remove(number);
         match asked {
-            Asked::Reserve(node) if std::mem::take(&mut self.full) => {
-                self.seats[seat].session.not_reserved(node, ReserveFault::Full("too many clients".into()));
+            Asked::Reserve(of, node) if std::mem::take(&mut self.full) => {
+                self.answers(seat, of, |a| a.not_reserved(node, ReserveFault::Full("too many clients".into())));
             }
-            Asked::Reserve(node) if self.nodes[usize::from(node.0)].up => {
-                let link = self.connect(node);
-                self.seats[seat].reserved.insert(node, Follower { link, known: HashSet::new() });
-                self.seats[seat].session.reserved(node);
+            Asked::Reserve(of, node) if self.nodes[usize::from(node.0)].up => {
+                let follower = Follower { link: self.connect(node), known: HashSet::new() };
+                match self.seats[seat].session.answers(of) {
+                    Some(answers) => {
+                        answers.reserved(node);
+                        self.seats[seat].reserved.insert(node, follower);
+                    }
+                    None => self.pool.push(follower),
+                }
             }
-            Asked::Reserve(node) => {
-                let fault = ReserveFault::Broken("connection refused".into());
-                self.seats[seat].session.not_reserved(node, fault);
+            Asked::Reserve(of, node) => {
+                self.answers(seat, of, |a| a.not_reserved(node, ReserveFault::Broken("connection refused".into())));
             }
-            Asked::Verdict(node) => match (self.cluster.is_active(node), self.nodes[usize::from(node.0)].up) {
-                (false, _) => self.seats[seat].session.verdict(node, Verdict::Out),
-                (true, true) => self.seats[seat].session.verdict(node, Verdict::Alive),
+            Asked::Verdict(of, node) => match (self.cluster.is_active(node), self.nodes[usize::from(node.0)].up) {
+                (false, _) => self.answers(seat, of, |answers| answers.verdict(node, Verdict::Out)),
+                (true, true) => self.answers(seat, of, |answers| answers.verdict(node, Verdict::Alive)),
                 (true, false) => {
                     self.lost(node);
-                    self.seats[seat].asked.push(Asked::Verdict(node));
+                    self.seats[seat].asked.push(Asked::Verdict(of, node));
                 }
             },
-            Asked::Fate(node, witness) => self.tell_fate(seat, node, witness),
-            Asked::Degraded(node, why) => self.degraded(seat, node, why),
+            Asked::Fate(of, node, witness) => self.tell_fate(seat, of, node, witness),
+            Asked::Degraded(of, node, why) => self.degraded(seat, of, node, why),
             Asked::Dial => self.dial(seat),
             Asked::Gathered(node) => {
                 if self.fault != Some(Fault::NoBarrier) && self.leads(node) {
@@ -253,31 +268,31 @@ impl World {
                 self.seats[seat].session.gathered(node);
             }
             Asked::Key => self.seats[seat].session.captured(Ok((KEY.clone(), Triggers::Made))),
-            Asked::EnterAfterLook => self.enter_after_look(seat),
+            Asked::EnterAfterLook(of) => self.enter_after_look(seat, of),
         }
         self.turn(seat);
     }
 
-    fn degrade(&mut self, seat: usize, node: NodeId, why: String) {
+    fn degrade(&mut self, seat: usize, of: CommitNumber, node: NodeId, why: String) {
         if !self.disturbed {
             self.fail(format!("s{seat} has {node} degraded, and nothing has happened to it: {why}"));
         }
         self.note(|| format!("s{seat}: has {node} degraded: {why}"));
         if self.fault == Some(Fault::DegradedLate) {
-            self.seats[seat].session.degraded(node);
+            self.answers(seat, of, |answers| answers.degraded(node));
         }
-        self.seats[seat].asked.push(Asked::Degraded(node, why));
+        self.seats[seat].asked.push(Asked::Degraded(of, node, why));
     }
 
-    fn degraded(&mut self, seat: usize, node: NodeId, why: String) {
+    fn degraded(&mut self, seat: usize, of: CommitNumber, node: NodeId, why: String) {
         if self.cluster.is_active(node) {
             self.change(Event::Diverged { node, why: why.clone() });
             if self.cluster.changing.is_some() {
-                return self.seats[seat].asked.push(Asked::Degraded(node, why));
+                return self.seats[seat].asked.push(Asked::Degraded(of, node, why));
             }
         }
         if self.fault != Some(Fault::DegradedLate) {
-            self.seats[seat].session.degraded(node);
+            self.answers(seat, of, |answers| answers.degraded(node));
         }
     }
 

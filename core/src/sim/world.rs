@@ -240,7 +240,7 @@ impl World {
             if seat.lock.is_called() {
                 steps.push(Step::Enter(number));
             }
-            if seat.looks.as_ref().is_some_and(|bell| bell.has_rung()) {
+            if seat.looks.as_ref().is_some_and(|(_, bell)| bell.has_rung()) {
                 steps.push(Step::Look(number));
             }
             if seat.seen != self.cluster.membership {
@@ -288,8 +288,8 @@ impl World {
 
     fn can_answer(&self, asked: &Asked) -> bool {
         match asked {
-            Asked::Reserve(_) | Asked::Fate(..) | Asked::Key | Asked::EnterAfterLook => true,
-            Asked::Verdict(_) | Asked::Degraded(..) => self.cluster.changing.is_none(),
+            Asked::Reserve(..) | Asked::Fate(..) | Asked::Key | Asked::EnterAfterLook(_) => true,
+            Asked::Verdict(..) | Asked::Degraded(..) => self.cluster.changing.is_none(),
             Asked::Dial => self.cluster.changing.is_none() && self.is_settled(),
             // Or they have been waited for as long as one may.
             Asked::Gathered(node) => {

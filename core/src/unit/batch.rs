@@ -104,7 +104,8 @@ fn command(out: &mut BytesMut, sql: &[u8]) {
 /// Reads a follower's answer up to the ReadyForQuery that ends it.
 #[derive(Debug, Default)]
 pub struct Answer {
-    error: Option<Fields>,
+    /// What the server has said first of what has become of the batch.
+    word: Option<BatchResult>,
     /// Bytes of a message that is passed over and has not arrived whole.
     skip: usize,
 }
@@ -138,30 +139,38 @@ impl Answer {
             input.advance(step);
             self.skip -= step;
             let Some((tag, size)) = frame::peek(input, limits::MESSAGE)? else { return Ok(None) };
-            if !matches!(tag, backend::ERROR_RESPONSE | backend::READY_FOR_QUERY) {
+            if !matches!(tag, backend::COMMAND_COMPLETE | backend::ERROR_RESPONSE | backend::READY_FOR_QUERY) {
                 self.skip = size;
                 continue;
             }
             if input.len() < size {
                 return Ok(None);
             }
+            if tag == backend::COMMAND_COMPLETE {
+                if &input[frame::HEADER..size] == b"COMMIT\0" {
+                    self.word.get_or_insert(BatchResult::Committed);
+                }
+                self.skip = size;
+                continue;
+            }
             let body = Frame { tag, raw: input.split_to(size).freeze() }.body();
             if tag == backend::ERROR_RESPONSE {
                 let fields = Fields::read(body)?;
-                self.error.get_or_insert(fields);
+                self.word.get_or_insert_with(|| refused(&fields));
                 continue;
             }
-            return match (Status::read(body)?, self.error.take()) {
-                (_, Some(fields)) => Ok(Some(refused(&fields))),
-                (Status::Idle, None) => Ok(Some(BatchResult::Committed)),
-                (status, None) => Err(AnswerFault::Status(status)),
+            return match (Status::read(body)?, self.last_word()) {
+                (_, Some(refused @ BatchResult::Refused { .. })) => Ok(Some(refused)),
+                (Status::Idle, _) => Ok(Some(BatchResult::Committed)),
+                (status, _) => Err(AnswerFault::Status(status)),
             };
         }
     }
 
-    /// The error that came before the connection ended, if one did: the server's word that nothing was committed.
+    /// What the server had said before the connection ended, if it had: that it has committed, which nothing after that can
+    /// change (it may be ended between its COMMIT and the Sync), or why nothing was.
     pub fn last_word(&self) -> Option<BatchResult> {
-        self.error.as_ref().map(refused)
+        self.word.clone()
     }
 }
 
@@ -198,6 +207,29 @@ mod tests {
             let result = reader.feed(&mut input).unwrap().unwrap();
             assert_eq!(result, BatchResult::Refused { state: "XX000".into(), message: "no".into() });
         }
+    }
+
+    #[test]
+    fn a_batch_whose_commit_was_answered_is_committed_whatever_the_server_says_after_it() {
+        let ended = Fault::fatal(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command");
+        let mut out = BytesMut::new();
+        backend::command_complete(&mut out, "COMMIT");
+        notice::error(&mut out, &ended);
+        let mut reader = Answer::default();
+        assert_eq!(reader.feed(&mut out.clone()), Ok(None));
+        assert_eq!(reader.last_word(), Some(BatchResult::Committed));
+        backend::ready_for_query(&mut out, Status::Idle);
+        assert_eq!(Answer::default().feed(&mut out), Ok(Some(BatchResult::Committed)));
+    }
+
+    #[test]
+    fn an_error_before_the_commit_is_the_servers_word_that_nothing_was_committed() {
+        let mut out = BytesMut::new();
+        backend::command_complete(&mut out, "UPDATE 1");
+        notice::error(&mut out, &Fault::fatal(SqlState::ADMIN_SHUTDOWN, "terminating"));
+        let mut reader = Answer::default();
+        assert_eq!(reader.feed(&mut out), Ok(None));
+        assert!(matches!(reader.last_word(), Some(BatchResult::Refused { .. })));
     }
 
     #[test]

@@ -167,8 +167,7 @@ impl Commit {
         self.followers.iter().filter(differs).map(|member| member.node).collect()
     }
 
-    /// Whether this commit waits for such an answer. One that does not may be meant for a commit before it, which was over
-    /// before it came: the node was out, or the unit aborted.
+    /// Whether this commit waits for such an answer. It does not when it is over, or the node is out or going.
     fn awaits(&self, node: NodeId, answer: impl Fn(Follower) -> bool) -> bool {
         !self.finished && self.followers.iter().any(|member| member.node == node && answer(member.state))
     }

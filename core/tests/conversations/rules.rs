@@ -1,5 +1,6 @@
 //! What holds in conversations of one kind each.
 
+use lockstep_core::cluster::MemberState;
 use lockstep_core::wire::frontend::{self, Target};
 use lockstep_core::wire::take_frame;
 
@@ -231,4 +232,20 @@ fn what_a_former_leader_still_says_in_a_commit_is_passed_over() {
     stage.loses_its_leader_in_commit();
     stage.settle();
     assert!(stage.told.ends_with(b"COMMIT\0Z\0\0\0\x05I"), "{:?}", stage.told);
+}
+
+#[test]
+fn what_a_follower_says_to_a_commit_that_is_over_is_not_its_answer_to_the_next() {
+    let mut stage = Stage::new();
+    stage.sends(query("INSERT INTO tree VALUES (1)"));
+    let first = stage.until_a_batch_is_sent();
+    stage.follower_becomes(MemberState::Degraded);
+    assert_eq!(tags(&stage.settle()), "CZ");
+    stage.follower_becomes(MemberState::Active);
+    stage.sends(query("INSERT INTO tree VALUES (2)"));
+    let second = stage.until_a_batch_is_sent();
+    stage.follower_has_committed(first);
+    assert_eq!(tags(&stage.settle()), "", "it has said nothing of the second");
+    stage.follower_has_committed(second);
+    assert_eq!(tags(&stage.settle()), "CZ");
 }

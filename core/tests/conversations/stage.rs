@@ -9,7 +9,7 @@ use lockstep_core::cluster::{Member, MemberState, Membership, Verdict};
 use lockstep_core::heirs::Heirs;
 use lockstep_core::id::{Epoch, NodeId, SessionId};
 use lockstep_core::plan::{PlanCache, Policy};
-use lockstep_core::session::{Action, Birth, Session, World};
+use lockstep_core::session::{Action, Answers, Birth, CommitNumber, Session, World};
 use lockstep_core::unit::batch::BatchResult;
 
 use super::leader::Leader;
@@ -168,8 +168,50 @@ impl Stage {
     pub fn loses_its_leader(&mut self) {
         self.leader = Leader::default();
         self.session.leader_lost("reset".into());
-        self.session.verdict(LEADER, Verdict::Out);
+        self.leader_is_judged(Verdict::Out);
+    }
+
+    /// What the session has asked about its leader is answered.
+    pub fn leader_is_judged(&mut self, verdict: Verdict) {
         self.turn();
+        let leader = self.session.leader();
+        let asked = |action: &Action| match action {
+            Action::Suspect { of, node, .. } if *node == leader => Some(*of),
+            _ => None,
+        };
+        let of = self.wanted.iter().rev().find_map(asked).expect("it has asked");
+        self.answers(of, |answers| answers.verdict(leader, verdict));
+        self.turn();
+    }
+
+    /// A follower's answer to the batch of a commit.
+    pub fn follower_has_committed(&mut self, of: CommitNumber) {
+        self.answers(of, |answers| answers.answered(FOLLOWER, BatchResult::Committed));
+        self.turn();
+    }
+
+    /// Lets things happen until the follower is to be sent a batch, which it does not answer by itself; of which commit?
+    pub fn until_a_batch_is_sent(&mut self) -> CommitNumber {
+        loop {
+            if let Some(Action::SendBatch { of, .. }) = self.wanted.front() {
+                let of = *of;
+                self.wanted.pop_front();
+                return of;
+            }
+            assert!(STEPS.iter().any(|step| self.step(*step, usize::MAX)), "a batch is sent");
+        }
+    }
+
+    pub fn follower_becomes(&mut self, state: MemberState) {
+        self.membership.members[usize::from(FOLLOWER.0)].state = state;
+        self.session.membership_changed(&self.membership);
+        self.turn();
+    }
+
+    fn answers(&mut self, of: CommitNumber, tell: impl FnOnce(Answers<'_>)) {
+        if let Some(answers) = self.session.answers(of) {
+            tell(answers);
+        }
     }
 
     /// The same while the session commits: the node is put out, and another one leads.
@@ -177,7 +219,13 @@ impl Stage {
         self.leader = Leader::default();
         self.session.leader_lost("reset".into());
         self.turn();
-        self.session.degraded(LEADER);
+        let asked = |action: &Action| match action {
+            Action::Degrade { of, node: LEADER, .. } => Some(*of),
+            _ => None,
+        };
+        if let Some(of) = self.wanted.iter().find_map(asked) {
+            self.answers(of, |answers| answers.degraded(LEADER));
+        }
         self.session.dialled(NodeId(1), Vec::new());
         self.turn();
     }
@@ -264,8 +312,8 @@ impl Stage {
         match action {
             Action::Close { .. } => self.closed = true,
             Action::Orphaned { leader, touched } => self.heirs.orphaned(leader, touched),
-            Action::Lock(_)
-            | Action::Look
+            Action::Lock { .. }
+            | Action::Look(_)
             | Action::Reserve { .. }
             | Action::SendBatch { .. }
             | Action::Suspect { .. }
@@ -280,21 +328,22 @@ impl Stage {
     }
 
     fn answer(&mut self) {
+        let membership = self.membership.clone();
         match self.wanted.pop_front() {
-            Some(Action::Lock(_)) => self.session.locked(&self.membership),
-            Some(Action::Reserve { node, .. }) => self.session.reserved(node),
-            Some(Action::Look) => self.session.clear(&self.membership),
-            Some(Action::SendBatch { node, batch }) => {
+            Some(Action::Lock { of, .. }) => self.answers(of, |answers| answers.locked(&membership)),
+            Some(Action::Reserve { of, node, .. }) => self.answers(of, |answers| answers.reserved(node)),
+            Some(Action::Look(of)) => self.answers(of, |answers| answers.clear(&membership)),
+            Some(Action::SendBatch { of, node, batch }) => {
                 self.events.push(Event::FollowerCommitted(batch.tail().clone()));
-                self.session.answered(node, BatchResult::Committed);
+                self.answers(of, |answers| answers.answered(node, BatchResult::Committed));
             }
-            Some(Action::Suspect { node, .. }) => {
+            Some(Action::Suspect { of, node, .. }) => {
                 self.follower_takes_over();
-                self.session.verdict(node, Verdict::Out);
+                self.answers(of, |answers| answers.verdict(node, Verdict::Out));
             }
-            Some(Action::Degrade { node, .. }) => {
+            Some(Action::Degrade { of, node, .. }) => {
                 self.follower_takes_over();
-                self.session.degraded(node);
+                self.answers(of, |answers| answers.degraded(node));
             }
             Some(Action::Gather(node)) => {
                 self.heirs.give_up(node);

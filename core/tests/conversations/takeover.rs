@@ -306,7 +306,7 @@ fn a_session_ends_with_locks_that_cannot_be_taken_again() {
         } else {
             // Its connection alone has broken, and the server may have let go of them.
             stage.session.leader_lost("reset".into());
-            stage.session.verdict(LEADER, Verdict::Alive);
+            stage.leader_is_judged(Verdict::Alive);
             stage.is_led_again();
         }
         let told = String::from_utf8_lossy(&stage.settle()).into_owned();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use futures_util::stream::FuturesUnordered;
 use lockstep_core::cluster::Membership;
 use lockstep_core::id::{NodeId, SessionId};
-use lockstep_core::session::{Birth, Session, World};
+use lockstep_core::session::{Birth, CommitNumber, Session, World};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
@@ -48,12 +48,10 @@ pub struct Driver {
     pub(super) reserved: HashMap<NodeId, Follower>,
     pub(super) pending: OnCall<FuturesUnordered<Pending>>,
     pub(super) held: Held,
-    /// Whether the unit waits for a clear look.
-    pub(super) looks: bool,
+    /// The commit that waits for a clear look.
+    pub(super) looks: Option<CommitNumber>,
     /// Whether others wait for what the leader's connection says.
     pub(super) busy: bool,
-    /// Counts requests for the commit lock: the answer to one that was taken back is let go.
-    pub(super) lock_request: u64,
     pub(super) spill: Option<Rc<Spill>>,
     pub(super) inbox: OnCall<mpsc::Receiver<Control>>,
     pub(super) seen: Arc<Membership>,
@@ -112,9 +110,8 @@ impl Driver {
             reserved: HashMap::new(),
             pending: OnCall::new(FuturesUnordered::new()),
             held: Held::default(),
-            looks: false,
+            looks: None,
             busy: false,
-            lock_request: 0,
             spill: None,
             inbox: OnCall::new(inbox),
             seen,

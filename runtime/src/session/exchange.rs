@@ -34,7 +34,7 @@ pub async fn exchange(mut follower: Follower, batch: Batch, spill: Option<Rc<Spi
         }
         Ok(refused) => Exchanged::Answered(refused, None),
         Err(why) => match answer.last_word() {
-            Some(refused) => Exchanged::Answered(refused, None),
+            Some(word) => Exchanged::Answered(word, None),
             None => Exchanged::Broken(why),
         },
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::BytesMut;
 use lockstep_core::inflight::Flight;
 use lockstep_core::limits;
+use lockstep_core::session::CommitNumber;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
@@ -53,22 +54,24 @@ impl Lookout {
 
 impl Driver {
     /// The unit is about to send its batches.
-    pub(super) fn enter_flight(&mut self) {
+    pub(super) fn enter_flight(&mut self, of: CommitNumber) {
         let Some(leader) = &self.leader else { return };
         let trusted = self.session.trusts_leader();
         self.held.flight = Some(self.server.shared().in_flight.enter(leader.peer.lookout(), trusted));
         self.busy = !trusted;
-        self.looks = true;
+        self.looks = Some(of);
         let _ = self.poll_look(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Goes on with the unit when it is clear.
     pub(super) fn poll_look(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(flight) = self.held.flight.as_ref().filter(|_| self.looks) else { return Poll::Pending };
+        let (Some(of), Some(flight)) = (self.looks, self.held.flight.as_ref()) else { return Poll::Pending };
         ready!(flight.poll_clear(context, Lookout::is_quiet));
-        self.looks = false;
+        self.looks = None;
         let membership = self.server.shared().membership.load_full();
-        self.session.clear(&membership);
+        if let Some(answers) = self.session.answers(of) {
+            answers.clear(&membership);
+        }
         Poll::Ready(())
     }
 

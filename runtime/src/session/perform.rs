@@ -2,6 +2,7 @@
 //! [`Event`] that the driver finds when it waits.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use lockstep_core::id::NodeId;
 use lockstep_core::inflight::Flight;
 use lockstep_core::journal::{Outlives, UnitNumber};
 use lockstep_core::plan::Partition;
-use lockstep_core::session::{Action, Attachment, LockMode, Settings};
+use lockstep_core::session::{Action, Attachment, CommitNumber, LockMode, Settings};
 use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::{Fate, ReserveFault};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit};
@@ -37,18 +38,23 @@ const JOURNAL_PAUSE: Duration = Duration::from_millis(250);
 
 /// The answer to something that was asked for.
 pub(super) enum Event {
-    Locked(u64, Held),
-    Reserved(NodeId, Result<Box<Follower>, LinkFault>),
-    Exchanged(NodeId, Exchanged),
-    Verdict(NodeId, Verdict),
-    Told(NodeId, Fate),
-    Degraded(NodeId),
+    OfCommit(CommitNumber, Answer),
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
     Captured(Result<(CaptureKey, Triggers), Fault>),
     Gathered(NodeId),
     Reattached(Result<Attachment, String>),
     /// The membership, or whether clients are held.
     WorldChanged,
+}
+
+/// The answer to something that a commit has asked for.
+pub(super) enum Answer {
+    Locked(Held),
+    Reserved(NodeId, Result<Box<Follower>, LinkFault>),
+    Exchanged(NodeId, Exchanged),
+    Verdict(NodeId, Verdict),
+    Told(NodeId, Fate),
+    Degraded(NodeId),
 }
 
 /// What a commit holds of what the sessions share; all of it is let go by dropping it.
@@ -80,42 +86,41 @@ impl Driver {
                     self.session.spill_failed(&error.to_string());
                 }
             }
-            Action::Lock(mode) => self.lock(mode),
+            Action::Lock { of, mode } => self.lock(of, mode),
             Action::Unlock => {
                 if let Some(unit) = self.held.unit.take() {
                     self.server.shared().journal.close(unit);
                 }
                 self.held = Held::default();
-                self.looks = false;
-                self.lock_request += 1;
+                self.looks = None;
             }
-            Action::Reserve { node, fresh, settings } => self.reserve(node, fresh, settings),
+            Action::Reserve { of, node, fresh, settings } => self.reserve(of, node, fresh, settings),
             // Only fails when no arbiter listens any more.
             Action::Vacate(database) => drop(self.server.shared().vacated.send(database)),
-            Action::Look => self.enter_flight(),
-            Action::SendBatch { node, batch } => self.send(node, batch),
+            Action::Look(of) => self.enter_flight(of),
+            Action::SendBatch { of, node, batch } => self.send(of, node, batch),
             Action::Release => {
                 let mut pool = self.local.pool();
                 self.reserved.drain().for_each(|(_, follower)| pool.put(follower));
             }
-            Action::Suspect { node, why } => {
+            Action::Suspect { of, node, why } => {
                 let server = self.server.clone();
-                self.ask(Box::pin(async move { Event::Verdict(node, server.cluster().suspect(node, why).await) }));
+                self.ask_of(of, async move { Answer::Verdict(node, server.cluster().suspect(node, why).await) });
             }
-            Action::Ask { node, witness } => {
+            Action::Ask { of, node, witness } => {
                 let (server, database) = (self.server.clone(), self.identity.database.clone());
                 let backend = self.held.sent.get(&node).copied();
-                self.ask(Box::pin(async move {
+                self.ask_of(of, async move {
                     let fate = fate::find_out(server.config(), node, &database, backend, witness).await;
-                    Event::Told(node, fate)
-                }));
+                    Answer::Told(node, fate)
+                });
             }
-            Action::Degrade { node, why } => {
+            Action::Degrade { of, node, why } => {
                 let server = self.server.clone();
-                self.ask(Box::pin(async move {
+                self.ask_of(of, async move {
                     server.cluster().diverged(node, why).await;
-                    Event::Degraded(node)
-                }));
+                    Answer::Degraded(node)
+                });
             }
             Action::Capture(tables) => self.capture(tables),
             Action::Dial => self.dial(),
@@ -136,6 +141,10 @@ impl Driver {
         self.pending.source().push(answer);
     }
 
+    fn ask_of(&mut self, of: CommitNumber, answer: impl Future<Output = Answer> + 'static) {
+        self.ask(Box::pin(async move { Event::OfCommit(of, answer.await) }));
+    }
+
     fn spill(&mut self) -> std::io::Result<Rc<Spill>> {
         if self.spill.is_none() {
             self.spill = Some(Rc::new(Spill::create(&self.server.config().cluster.state_dir)?));
@@ -143,47 +152,50 @@ impl Driver {
         self.spill.clone().ok_or_else(|| std::io::ErrorKind::NotFound.into())
     }
 
-    fn lock(&mut self, mode: LockMode) {
+    fn lock(&mut self, of: CommitNumber, mode: LockMode) {
         let shared = self.server.shared();
         let (lock, slots) = (shared.commit_lock.clone(), self.local.slots.clone());
         if mode == LockMode::Shared
             && let Ok(slot) = slots.clone().try_acquire_owned()
             && let Some(pass) = lock.try_shared()
         {
-            return self.locked(Held { _slot: Some(slot), _pass: Some(pass), ..Held::default() });
+            let held = Held { _slot: Some(slot), _pass: Some(pass), ..Held::default() };
+            return self.answered(of, Answer::Locked(held));
         }
-        let (request, utilities) = (self.lock_request, shared.utilities.clone());
-        self.ask(Box::pin(async move {
+        let utilities = shared.utilities.clone();
+        self.ask_of(of, async move {
             if mode == LockMode::Utility {
                 let held = Held { _utility: Some(utilities.read_owned().await), ..Held::default() };
-                return Event::Locked(request, held);
+                return Answer::Locked(held);
             }
             let slot = slots.acquire_owned().await.ok();
             let pass = if mode == LockMode::Exclusive { lock.exclusive().await } else { lock.shared().await };
-            Event::Locked(request, Held { _slot: slot, _pass: Some(pass), ..Held::default() })
-        }));
+            Answer::Locked(Held { _slot: slot, _pass: Some(pass), ..Held::default() })
+        });
     }
 
     /// Goes on with the commit when it is in the journal.
-    fn locked(&mut self, mut held: Held) {
+    fn locked(&mut self, of: CommitNumber, mut held: Held) {
         if held.unit.is_none()
             && let Some(touched) = self.session.touched()
         {
             let opened = self.server.shared().journal.open(&self.identity.database, touched);
             held.unit = opened.ok();
             if held.unit.is_none() || self.server.config().journal.outlives == Outlives::Machine {
-                return self.wait_for_journal(held);
+                return self.wait_for_journal(of, held);
             }
         }
         self.held = held;
         self.hear_out_if_out();
         let membership = self.server.shared().membership.load();
-        self.session.locked(&membership);
+        if let Some(answers) = self.session.answers(of) {
+            answers.locked(&membership);
+        }
     }
 
-    fn wait_for_journal(&mut self, held: Held) {
-        let (request, server) = (self.lock_request, self.server.clone());
-        self.ask(Box::pin(async move {
+    fn wait_for_journal(&mut self, of: CommitNumber, held: Held) {
+        let server = self.server.clone();
+        self.ask_of(of, async move {
             let pause = || tokio::time::sleep(JOURNAL_PAUSE);
             match held.unit {
                 None => pause().await,
@@ -193,11 +205,11 @@ impl Driver {
                     }
                 }
             }
-            Event::Locked(request, held)
-        }));
+            Answer::Locked(held)
+        });
     }
 
-    fn reserve(&mut self, node: NodeId, fresh: bool, settings: Settings) {
+    fn reserve(&mut self, of: CommitNumber, node: NodeId, fresh: bool, settings: Settings) {
         let kind = Kind {
             node,
             database: self.identity.database.clone(),
@@ -207,30 +219,30 @@ impl Driver {
         };
         let pooled = if fresh { None } else { self.local.pool().take(&kind) };
         if let Some(follower) = pooled {
-            self.reserved.insert(node, follower);
-            return self.session.reserved(node);
+            return self.answered(of, Answer::Reserved(node, Ok(Box::new(follower))));
         }
         let (server, local, identity) = (self.server.clone(), self.local.clone(), self.identity.clone());
-        self.ask(Box::pin(async move {
+        self.ask_of(of, async move {
             let dialled = pool::dial(server.node(node), kind, &identity.key, local.keys()).await;
-            Event::Reserved(node, dialled.map(Box::new))
-        }));
+            Answer::Reserved(node, dialled.map(Box::new))
+        });
     }
 
-    fn send(&mut self, node: NodeId, batch: Batch) {
+    fn send(&mut self, of: CommitNumber, node: NodeId, batch: Batch) {
         let Some(follower) = self.reserved.remove(&node) else {
-            return self.session.broken(node, "its connection was not there any more".into());
+            let gone = Exchanged::Broken("its connection was not there any more".into());
+            return self.answered(of, Answer::Exchanged(node, gone));
         };
         let (server, spill, pid) = (self.server.clone(), self.spill.clone(), follower.link.pid);
         self.held.sent.insert(node, pid);
-        self.ask(Box::pin(async move {
+        self.ask_of(of, async move {
             let exchanged = tokio::select! {
                 biased;
                 exchanged = exchange(follower, batch, spill) => exchanged,
                 why = watch(server, node, pid) => Exchanged::Stuck(why),
             };
-            Event::Exchanged(node, exchanged)
-        }));
+            Answer::Exchanged(node, exchanged)
+        });
     }
 
     fn capture(&mut self, tables: Arc<[String]>) {
@@ -283,33 +295,49 @@ impl Driver {
         }
     }
 
-    pub(super) fn happened(&mut self, event: Event) {
-        match event {
-            Event::Locked(request, held) if request == self.lock_request => self.locked(held),
-            Event::Locked(_, held) => {
-                // Nothing of it was sent.
-                held.unit.into_iter().for_each(|unit| self.server.shared().journal.close(unit));
-            }
-            Event::Reserved(node, Ok(follower)) => {
+    /// Something that this commit has asked for.
+    fn answered(&mut self, of: CommitNumber, answer: Answer) {
+        let Some(answers) = self.session.answers(of) else { return self.came_too_late(answer) };
+        match answer {
+            Answer::Locked(held) => self.locked(of, held),
+            Answer::Reserved(node, Ok(follower)) => {
                 self.reserved.insert(node, *follower);
-                self.session.reserved(node);
+                answers.reserved(node);
             }
-            Event::Reserved(node, Err(fault)) => {
+            Answer::Reserved(node, Err(fault)) => {
                 let why = fault.to_string();
                 let fault = if fault.is_shortage() { ReserveFault::Full(why) } else { ReserveFault::Broken(why) };
-                self.session.not_reserved(node, fault);
+                answers.not_reserved(node, fault);
             }
-            Event::Exchanged(node, Exchanged::Answered(result, follower)) => {
+            Answer::Exchanged(node, Exchanged::Answered(result, follower)) => {
                 if let Some(follower) = follower {
                     self.local.pool().put(*follower);
                 }
-                self.session.answered(node, result);
+                answers.answered(node, result);
             }
-            Event::Exchanged(node, Exchanged::Broken(why)) => self.session.broken(node, why),
-            Event::Exchanged(node, Exchanged::Stuck(why)) => self.session.stuck(node, why),
-            Event::Verdict(node, verdict) => self.session.verdict(node, verdict),
-            Event::Told(node, fate) => self.session.told(node, fate),
-            Event::Degraded(node) => self.session.degraded(node),
+            Answer::Exchanged(node, Exchanged::Broken(why)) => answers.broken(node, why),
+            Answer::Exchanged(node, Exchanged::Stuck(why)) => answers.stuck(node, why),
+            Answer::Verdict(node, verdict) => answers.verdict(node, verdict),
+            Answer::Told(node, fate) => answers.told(node, fate),
+            Answer::Degraded(node) => answers.degraded(node),
+        }
+    }
+
+    /// The commit is over. What was given to it is given back.
+    fn came_too_late(&self, answer: Answer) {
+        match answer {
+            // Nothing of it was sent.
+            Answer::Locked(held) => held.unit.into_iter().for_each(|unit| self.server.shared().journal.close(unit)),
+            Answer::Reserved(_, Ok(follower)) | Answer::Exchanged(_, Exchanged::Answered(_, Some(follower))) => {
+                self.local.pool().put(*follower);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn happened(&mut self, event: Event) {
+        match event {
+            Event::OfCommit(of, answer) => self.answered(of, answer),
             Event::Dialled(Ok(dialled)) => {
                 let (node, link) = *dialled;
                 self.session.leader_in = link.rest;
