@@ -194,11 +194,11 @@ fn special(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &Fa
         },
         NodeEnum::CreateStmt(s) => create_table(scope, s).and(none),
         NodeEnum::CreateTableAsStmt(s) => match s.into.as_deref() {
-            Some(into) if !into.skip_data => Ok(Special::Image(image::view(scope, into.rel.as_ref(), false)?)),
+            Some(into) if !into.skip_data => Ok(Special::Image(image::view(scope, into.rel.as_ref(), false, false)?)),
             _ => none,
         },
         NodeEnum::RefreshMatViewStmt(s) if !s.skip_data => {
-            Ok(Special::Image(image::view(scope, s.relation.as_ref(), true)?))
+            Ok(Special::Image(image::view(scope, s.relation.as_ref(), true, s.concurrent)?))
         }
         NodeEnum::IndexStmt(_) => {
             evaluated::stored(facts)?;

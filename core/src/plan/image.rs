@@ -38,7 +38,7 @@ enum Kind {
     /// `optional`: IF EXISTS.
     Altered { optional: bool, computed: Computed },
     /// A materialized view, made or filled again.
-    View,
+    View { concurrently: bool },
     /// A DO block of DDL.
     Block(Block),
 }
@@ -57,6 +57,14 @@ pub struct Carried {
     pub texts: Vec<String>,
     /// How the leader's rows are read, and applied.
     pub rows: Option<(String, Arc<Write>)>,
+    /// What the leader does besides, so that followers read what it has read.
+    pub held: Option<String>,
+}
+
+impl Carried {
+    pub fn of(texts: Vec<String>) -> Self {
+        Self { texts, rows: None, held: None }
+    }
 }
 
 /// Rows of the answer to [`Image::question`].
@@ -87,11 +95,11 @@ pub fn altered(scope: &Scope<'_>, range: &RangeVar, optional: bool, computed: Co
 }
 
 /// CREATE or REFRESH MATERIALIZED VIEW. A new one is where the session makes new relations, an old one where it is found.
-pub fn view(scope: &Scope<'_>, range: Option<&RangeVar>, exists: bool) -> Outcome<Image> {
+pub fn view(scope: &Scope<'_>, range: Option<&RangeVar>, exists: bool, concurrently: bool) -> Outcome<Image> {
     let range = range.ok_or(Stop::Unknown)?;
     let found = if exists { scope.relation_of(range)?.map(|relation| relation.schema.clone()) } else { None };
     let schema = found.or_else(|| Some(range.schemaname.clone()).filter(|schema| !schema.is_empty()));
-    Ok(Image { schema, name: range.relname.clone(), kind: Kind::View })
+    Ok(Image { schema, name: range.relname.clone(), kind: Kind::View { concurrently } })
 }
 
 /// What stands behind the name and the columns of `CREATE TABLE … AS`, up to its AS.
@@ -149,7 +157,7 @@ impl Image {
         let expected: &[&[u8]] = match self.kind {
             Kind::Made { .. } => &[b"SELECT "],
             Kind::Altered { .. } => &[b"ALTER "],
-            Kind::View => &[b"SELECT ", b"REFRESH "],
+            Kind::View { .. } => &[b"SELECT ", b"REFRESH "],
             Kind::Block(_) => &[b"DO"],
         };
         !expected.iter().any(|start| tag.starts_with(start))
@@ -159,7 +167,7 @@ impl Image {
     pub fn question(&self) -> String {
         let schema = self.schema.as_deref().map_or("pg_catalog.current_schema()".into(), quote_literal);
         match self.kind {
-            Kind::View => return materialized::question(&schema, &self.name),
+            Kind::View { .. } => return materialized::question(&schema, &self.name),
             Kind::Block(_) => return "SELECT pg_catalog.current_setting('lockstep.done')".to_owned(),
             Kind::Made { .. } | Kind::Altered { .. } => {}
         }
@@ -170,7 +178,7 @@ impl Image {
     pub fn carried(&self, text: &str, found: &Found, catalog: &Catalog, converts: bool) -> Result<Carried, Fault> {
         let Some(first) = found.first() else {
             return match self.kind {
-                Kind::Altered { optional: true, .. } => Ok(Carried { texts: vec![text.to_owned()], rows: None }),
+                Kind::Altered { optional: true, .. } => Ok(Carried::of(vec![text.to_owned()])),
                 _ => Err(refuse(
                     format_args!("{} is not found after it", self.name),
                     "Give the table's name with its schema.",
@@ -179,11 +187,13 @@ impl Image {
         };
         if let Kind::Block(block) = &self.kind {
             let texts = block.done(&field(first, 0)).ok_or_else(|| refuse("its marks are lost", "Run it again."))?;
-            return Ok(Carried { texts, rows: None });
+            return Ok(Carried::of(texts));
         }
-        if self.kind == Kind::View {
+        if let Kind::View { concurrently } = self.kind {
             materialized::check(found.iter().skip(1).map(|row| field(row, 0)))?;
-            return Ok(Carried { texts: vec![text.to_owned()], rows: None });
+            let (tables, view) = (field(first, 0), field(first, 2));
+            let held = (!tables.is_empty()).then(|| materialized::hold(&tables, &view, concurrently));
+            return Ok(Carried { held, ..Carried::of(vec![text.to_owned()]) });
         }
         let schema = field(first, 0);
         let relation = catalog.relation_in(&schema, &self.name).filter(|r| !r.temporary);
@@ -198,7 +208,7 @@ impl Image {
         }
         let table = quote_qualified(&relation.schema, &relation.name);
         let (texts, write) = match &self.kind {
-            Kind::View | Kind::Block(_) => return Err(refuse("it takes no rows", "Use a table.")),
+            Kind::View { .. } | Kind::Block(_) => return Err(refuse("it takes no rows", "Use a table.")),
             Kind::Made { unlogged, options } => {
                 fillable(catalog, relation)?;
                 let unlogged = if *unlogged { "UNLOGGED " } else { "" };
@@ -220,7 +230,7 @@ impl Image {
         let list: Vec<String> = write.effect.columns.iter().map(|c| c.returned("t")).collect();
         let only = if relation.kind == RelationKind::Table { "ONLY " } else { "" };
         let select = format!("SELECT {} FROM {only}{table} AS t", list.join(", "));
-        Ok(Carried { texts, rows: Some((select, Arc::new(write))) })
+        Ok(Carried { rows: Some((select, Arc::new(write))), ..Carried::of(texts) })
     }
 }
 

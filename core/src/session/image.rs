@@ -8,6 +8,9 @@
 //! SELECT … FROM the table           its rows
 //! ```
 //!
+//! For a materialized view, whose rows followers make themselves, the last step is a lock on what it reads, and to fill it
+//! again.
+//!
 //! The client is told that its command is done when all of that is. Nothing more is sent to the leader meanwhile.
 
 use std::sync::Arc;
@@ -43,8 +46,8 @@ enum Stage {
     Run,
     /// The leader has been asked about the table.
     Asked(Vec<Vec<Option<Bytes>>>),
-    /// The table's rows are being read, or there are none to read.
-    Reading,
+    /// The table's rows are being read, or what a view reads is being locked, or neither is needed.
+    Last,
 }
 
 impl Session {
@@ -96,12 +99,12 @@ impl Session {
         let Some(imaging) = &mut self.imaging else { return };
         let tag = backend::read_command_complete(frame.body()).unwrap_or_default();
         imaging.complete = frame.raw.clone();
-        imaging.stage = if imaging.image.was_passed_over(&tag) { Stage::Reading } else { Stage::Run };
+        imaging.stage = if imaging.image.was_passed_over(&tag) { Stage::Last } else { Stage::Run };
     }
 
     /// The leader has told about the table.
     pub(super) fn image_found(&mut self, rows: Vec<Vec<Option<Bytes>>>) {
-        if let Some(imaging) = &mut self.imaging {
+        if let Some(imaging) = self.imaging.as_mut().filter(|imaging| matches!(imaging.stage, Stage::Run)) {
             imaging.stage = Stage::Asked(rows);
         }
     }
@@ -136,7 +139,7 @@ impl Session {
                     self.drain(AfterDrain::Image);
                 }
             },
-            Stage::Running | Stage::Reading => self.image_done(imaging, world),
+            Stage::Running | Stage::Last => self.image_done(imaging, world),
         }
     }
 
@@ -150,7 +153,7 @@ impl Session {
                 }
                 waived => {
                     imaging.waived = waived.map(Arc::new);
-                    Carried { texts: vec![imaging.text.to_string()], rows: None }
+                    Carried::of(vec![imaging.text.to_string()])
                 }
             },
         };
@@ -162,7 +165,10 @@ impl Session {
             let formats = self.result_formats(&write, &[]);
             self.run_own(select.as_bytes(), &formats, Execution::ImageRows(execution));
         }
-        imaging.stage = Stage::Reading;
+        if let Some(held) = carried.held {
+            self.ask(&held, Own::Image);
+        }
+        imaging.stage = Stage::Last;
         self.imaging = Some(imaging);
         self.drain(AfterDrain::Image);
     }

@@ -237,6 +237,7 @@ SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET 
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     names constant text := (SELECT string_agg(format('%I.lockstep_capture', s), ', ') FROM unnest(schemas) AS s);
+    place name;
 BEGIN
     IF EXISTS (SELECT FROM pg_constraint k WHERE k.conname = 'lockstep_capture' AND NOT EXISTS
         (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgfoid = 'lockstep.capture()'::regprocedure)) THEN
@@ -249,8 +250,23 @@ BEGIN
         RETURN;
     END IF;
     PERFORM set_config('lockstep.noted', '', true), set_config('lockstep.known', '', true);
-    EXECUTE 'SET CONSTRAINTS ' || names || ' IMMEDIATE';
-    EXECUTE 'SET CONSTRAINTS ' || names || ' DEFERRED';
+    BEGIN
+        EXECUTE 'SET CONSTRAINTS ' || names || ' IMMEDIATE';
+        EXECUTE 'SET CONSTRAINTS ' || names || ' DEFERRED';
+    EXCEPTION WHEN undefined_object OR invalid_schema_name THEN
+        -- In one of them the last table with our trigger is gone, and what it had to tell with it.
+        FOREACH place IN ARRAY schemas LOOP
+            BEGIN
+                EXECUTE format('SET CONSTRAINTS %I.lockstep_capture IMMEDIATE', place);
+                EXECUTE format('SET CONSTRAINTS %I.lockstep_capture DEFERRED', place);
+            EXCEPTION WHEN undefined_object OR invalid_schema_name THEN
+                IF EXISTS (SELECT FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+                    WHERE k.conname = 'lockstep_capture' AND n.nspname = place) THEN
+                    RAISE;
+                END IF;
+            END;
+        END LOOP;
+    END;
     IF current_setting('lockstep.noted') <> '' THEN
         PERFORM lockstep.tell(current_setting('lockstep.noted'));
         PERFORM set_config('lockstep.noted', '', true);
@@ -330,6 +346,10 @@ DECLARE
     secret text;
 BEGIN
     SELECT a.rolpassword INTO secret FROM pg_authid a WHERE a.rolname = 'lockstep_capture' AND a.rolsuper AND NOT a.rolcanlogin;
+    IF secret IS NULL AND current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE serialization_failure USING MESSAGE = 'this database became captured after the transaction began',
+            HINT = 'Run the transaction again.';
+    END IF;
     IF secret IS NULL OR signature IS DISTINCT FROM lockstep.sign(secret, message) THEN
         RAISE insufficient_privilege USING MESSAGE = 'only the proxy may call this';
     END IF;

@@ -40,6 +40,10 @@ const MAKE_KEEPER: &str = "CREATE ROLE lockstep_capture SUPERUSER NOLOGIN";
 const KEEP: &str = "UPDATE pg_catalog.pg_authid SET rolpassword = $1, rolsuper = true, rolcanlogin = false \
     WHERE rolname = 'lockstep_capture' AND (rolpassword, rolsuper, rolcanlogin) IS DISTINCT FROM ($1, true, false)";
 
+/// Whether the functions are there, with this key. A database may have been made anew since they were asked for.
+const KNOWS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_authid WHERE rolname = 'lockstep_capture' AND rolpassword = $1) \
+    AND pg_catalog.to_regprocedure('lockstep.capture_here(text, text, text)') IS NOT NULL";
+
 /// Whether a session has a lock on one of these tables, or on a part of them, with which the trigger cannot be made.
 const HOLDS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE pid = $1 AND granted AND locktype = 'relation' \
     AND relation IN (WITH RECURSIVE family AS (SELECT pg_catalog.to_regclass(name)::oid AS member \
@@ -54,6 +58,8 @@ pub struct Capturing {
     keys: HashMap<String, CaptureKey>,
     /// Tables that were in use, and when.
     busy: HashMap<(String, Vec<String>), Instant>,
+    /// Tables that got the trigger, and when: who has waited for that meanwhile has it, too.
+    made: HashMap<(String, Vec<String>), Instant>,
 }
 
 /// Who wants rows of which tables captured.
@@ -69,11 +75,16 @@ pub struct Wish {
 impl Cluster {
     pub(super) async fn capture(&self, wish: &Wish) -> Result<(CaptureKey, Triggers), Fault> {
         let (database, tables) = (&wish.database, &wish.tables);
+        let asked = clock::now();
         let mut capturing = self.capturing.lock().await;
         if let Some(key) = capturing.keys.get(database).filter(|_| tables.is_empty()) {
             return Ok((key.clone(), Triggers::Made));
         }
         let wanted = (database.clone(), tables.to_vec());
+        let since = capturing.made.get(&wanted).is_some_and(|made| *made > asked);
+        if let Some(key) = capturing.keys.get(database).filter(|_| since) {
+            return Ok((key.clone(), Triggers::Made));
+        }
         let spared = capturing.busy.get(&wanted).is_some_and(|since| since.elapsed() < RESPITE);
         let (mut tried, waiting) = if spared { (TRIES, Waiting::Not) } else { (1, Waiting::InQueue) };
         loop {
@@ -81,6 +92,8 @@ impl Cluster {
                 Ok(key) => {
                     tracing::info!(database, tables = tables.join(", "), "rows are captured from now on");
                     capturing.keys.insert(database.to_owned(), key.clone());
+                    capturing.made.retain(|_, made| made.elapsed() < RESPITE);
+                    capturing.made.insert(wanted, clock::now());
                     return Ok((key, Triggers::Made));
                 }
                 Err(Trouble::Asker) => {
@@ -104,18 +117,30 @@ impl Cluster {
         }
     }
 
-    /// The functions and the key, for a session that makes the triggers itself. The database may have been made anew since
-    /// they were asked for.
+    /// The functions and the key, for a session that makes the triggers itself. They are not made again where they are: that
+    /// counts as a change of the schema, after which a transaction with an old snapshot has to run again.
     async fn key_alone(&self, wish: &Wish, capturing: &mut Capturing) -> Result<CaptureKey, Fault> {
-        let wish = Wish { tables: Arc::new([]), ..wish.clone() };
-        match self.try_to_capture(&wish, Waiting::Not).await {
+        let refusal = |fault: &ServiceFault| refusal(&wish.tables, fault);
+        if let Some(key) = capturing.keys.get(&wish.database)
+            && self.knows(&wish.database, key).await.map_err(|fault| refusal(&fault))?
+        {
+            return Ok(key.clone());
+        }
+        let alone = Wish { tables: Arc::new([]), ..wish.clone() };
+        match self.try_to_capture(&alone, Waiting::Not).await {
             Ok(key) => {
-                capturing.keys.insert(wish.database, key.clone());
+                capturing.keys.insert(alone.database, key.clone());
                 Ok(key)
             }
             Err(Trouble::Asker) => Err(in_use(&wish.tables)),
-            Err(Trouble::Fault(fault)) => Err(refusal(&wish.tables, &fault)),
+            Err(Trouble::Fault(fault)) => Err(refusal(&fault)),
         }
+    }
+
+    async fn knows(&self, database: &str, key: &CaptureKey) -> Result<bool, ServiceFault> {
+        let leader = self.shared.membership.load().leader().ok_or(ServiceFault::NobodyLeads)?;
+        let line = self.begin_on(leader, database).await?;
+        within(PATIENCE, async { Ok(line.query_one(KNOWS, &[&key.to_text()]).await?.get(0)) }).await
     }
 
     async fn try_to_capture(&self, wish: &Wish, waiting: Waiting) -> Result<CaptureKey, Trouble> {

@@ -58,7 +58,8 @@ BEGIN
         paged := written OR locked AND object = ANY (made || opened);
         IF NOT is_new THEN
             PERFORM pg_advisory_xact_lock((1282368363::bigint << 32) | object::bigint % 1024);
-            IF paged AND old_view THEN
+            -- One that is gone has nothing to show; of others the old snapshot may show pages, owners and comments of before.
+            IF old_view AND (paged OR EXISTS (SELECT FROM pg_largeobject_metadata m WHERE m.oid = object)) THEN
                 RAISE feature_not_supported USING
                     MESSAGE = format('this transaction is refused: what others have written to large object %s is newer than its snapshot', object),
                     HINT = 'Write to large objects that were there before at READ COMMITTED.';

@@ -215,3 +215,40 @@ fn only_the_proxy_has_triggers_made_by_a_transaction() {
     }
     assert_identical_database(&cluster.nodes, "own");
 }
+
+#[test]
+fn a_table_that_its_transaction_drops_again_takes_its_trigger_along() {
+    let cluster = Cluster::start(2);
+    for (n, last) in ["DROP TABLE pair", "DROP TABLE pair; SELECT 1", "ROLLBACK TO s"].into_iter().enumerate() {
+        let database = format!("dropped{n}");
+        cluster.create_database(&database);
+        let mut client = cluster.connect(&database);
+        client.query("CREATE TABLE t (id int PRIMARY KEY)");
+        client.query("BEGIN; INSERT INTO t VALUES (1); SAVEPOINT s");
+        client.query("CREATE TABLE pair (a int, b int)");
+        client.query("INSERT INTO pair VALUES (1, 1)");
+        client.query("UPDATE pair SET b = 2");
+        client.query(last);
+        client.query("INSERT INTO t VALUES (2)");
+        client.query("COMMIT");
+        assert_eq!(cluster.nodes[1].connect(&database).value("SELECT count(*) FROM t"), "2", "{last}");
+        assert_identical_database(&cluster.nodes, &database);
+    }
+}
+
+/// Its snapshot does not show by what the proxy is known.
+#[test]
+fn a_transaction_that_is_older_than_capture_is_to_run_again() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("older");
+    let mut client = cluster.connect("older");
+    client.query("CREATE TABLE pair (a int, b int)");
+    client.query("BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE pair; INSERT INTO pair VALUES (1, 1)");
+    let failure = client.try_query("UPDATE pair SET b = 2").unwrap_err();
+    assert_eq!(failure.state(), "40001", "{failure}");
+    client.query("ROLLBACK");
+    client.query("BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE pair; INSERT INTO pair VALUES (1, 1)");
+    client.query("UPDATE pair SET b = 2");
+    client.query("COMMIT");
+    assert_identical_database(&cluster.nodes, "older");
+}

@@ -11,6 +11,7 @@ mod keyed;
 mod objects;
 mod overtaken;
 mod prepared;
+mod refreshed;
 mod refused;
 mod roles;
 mod rows;

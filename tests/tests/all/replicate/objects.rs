@@ -426,6 +426,21 @@ fn an_older_view_of_an_object_is_not_written_to() {
     assert_identical_database(&cluster.nodes, "old_view");
 }
 
+/// It would show the comment of the object that there was before.
+#[test]
+fn an_older_view_of_an_object_tells_no_comment() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("old_comment");
+    let (mut ann, mut bob) = (cluster.connect("old_comment"), cluster.connect("old_comment"));
+    bob.query("SELECT lo_create(5); COMMENT ON LARGE OBJECT 5 IS 'before'");
+    ann.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    bob.query("SELECT lo_unlink(5); SELECT lo_create(5); COMMENT ON LARGE OBJECT 5 IS 'bob'");
+    ann.query("COMMENT ON LARGE OBJECT 5 IS 'ann'");
+    let refused = ann.try_query("COMMIT").err().map(|refused| refused.state().to_owned());
+    assert_identical_database(&cluster.nodes, "old_comment");
+    assert_eq!(refused.as_deref(), Some("0A000"));
+}
+
 #[test]
 fn a_large_one_goes_over_in_pieces() {
     let cluster = Cluster::start(2);
