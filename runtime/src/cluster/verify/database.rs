@@ -11,15 +11,15 @@ use tokio_postgres::SimpleQueryRow;
 use tokio_postgres::error::SqlState;
 
 use super::Verification;
-use super::look::{Lines, Look};
+use super::look::{Lanes, Look};
 use super::table::Outcome;
 use crate::cluster::command::Trouble;
 use crate::cluster::compare::inventory;
 use crate::service::ServiceFault;
 
 pub(super) const TABLES: &str = include_str!("tables.sql");
-/// Tables that are read at the same time, each over a connection of its own to every node.
-const READERS: usize = 2;
+/// Questions that a node has at the same time: about two tables, or two pieces of one.
+pub(super) const READERS: usize = 2;
 /// A look holds back VACUUM and CREATE INDEX CONCURRENTLY: after this time there is a new one.
 pub(super) const LOOK_AGE: Duration = Duration::from_secs(60);
 /// How often a table is begun anew whose definition changes under the reading.
@@ -71,27 +71,28 @@ impl Verification<'_> {
     }
 
     async fn whole(&self, database: &str) -> Result<(), Trouble> {
-        let mut readers = Vec::new();
+        let mut lines = Vec::new();
         for _ in 0..READERS {
             match self.dial(database).await {
-                Ok(lines) => readers.push(lines),
+                Ok(dialled) => lines.push(dialled),
                 Err((_, fault)) if fault.is(&SqlState::INVALID_CATALOG_NAME) => return Ok(()),
                 Err(failed) => return Err(self.cannot_look(failed)),
             }
         }
-        let first = &readers[0];
+        let lanes = Lanes::new(lines);
         let look = self.look(database).await.map_err(|failed| self.cannot_look(failed))?;
         if self.scope.tables.is_empty() {
             self.report.phase("compare", format!("definitions and sequences of database {database}"));
-            self.definitions(Some(database), first, &look, inventory::DATABASE).await?;
-            self.sequences(database, first).await?;
+            let lines = lanes.take().await;
+            self.definitions(Some(database), &lines, &look, inventory::DATABASE).await?;
+            self.sequences(database, &lines).await?;
         }
-        let tables = self.tables(first, &look).await?;
+        let tables = self.tables(&lanes, &look).await?;
         let begin = |name: &String| Todo { name: name.clone(), after: None, tries: 0 };
         let mut todo: VecDeque<_> = tables.keys().filter(|name| self.is_wanted(name)).map(begin).collect();
         let mut work = Work::new(database, look, tables, todo);
         loop {
-            try_join_all(readers.iter().map(|reader| self.read(&work, reader))).await?;
+            try_join_all((0..READERS).map(|_| self.read(&work, &lanes))).await?;
             todo = work.again.take();
             if todo.is_empty() {
                 break;
@@ -99,7 +100,7 @@ impl Verification<'_> {
             let done = work.done.take();
             drop(work);
             let look = self.look(database).await.map_err(|failed| self.cannot_look(failed))?;
-            let tables = self.tables(first, &look).await?;
+            let tables = self.tables(&lanes, &look).await?;
             work = Work::new(database, look, tables, todo);
             work.done.set(done);
         }
@@ -107,7 +108,7 @@ impl Verification<'_> {
         Ok(())
     }
 
-    async fn read(&self, work: &Work<'_>, reader: &Lines) -> Result<(), Trouble> {
+    async fn read(&self, work: &Work<'_>, lanes: &Lanes) -> Result<(), Trouble> {
         loop {
             let Some(todo) = work.queue.borrow_mut().pop_front() else { return Ok(()) };
             let Some(on_nodes) = work.tables.get(&todo.name) else { continue };
@@ -121,7 +122,7 @@ impl Verification<'_> {
                 continue;
             };
             self.tell(|| format!("{}: {}", work.database, todo.name), work.done.get(), work.total);
-            match self.table(&subject, &work.look, reader, &tables, todo.after.clone()).await? {
+            match self.table(&subject, &work.look, lanes, &tables, todo.after.clone()).await? {
                 Outcome::Done => {
                     work.done.set(work.done.get() + tables[0].bytes);
                     self.tally.borrow_mut().tables += usize::from(todo.name != LARGE_OBJECTS);
@@ -150,8 +151,9 @@ impl Verification<'_> {
         self.tally.borrow_mut().tables += 1;
     }
 
-    async fn tables(&self, lines: &Lines, look: &Look) -> Result<Tables, Trouble> {
-        let answers = look.ask_all(lines, TABLES).await.map_err(|(node, fault)| self.unreadable(node, &fault))?;
+    async fn tables(&self, lanes: &Lanes, look: &Look) -> Result<Tables, Trouble> {
+        let lines = lanes.take().await;
+        let answers = look.ask_all(&lines, TABLES).await.map_err(|(node, fault)| self.unreadable(node, &fault))?;
         let mut tables = Tables::new();
         for (node, rows) in answers.iter().enumerate() {
             for table in rows.iter().filter_map(table_of) {

@@ -3,10 +3,13 @@
 //! While commits are held every active node holds the same rows. Each exports a snapshot of that moment, and commits go
 //! on; whoever takes the snapshot over sees the moment, for as long as the look lives.
 
+use std::cell::RefCell;
+use std::ops::Deref;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use std::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::Verification;
@@ -28,6 +31,23 @@ const EXPORT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg
 
 /// One connection to each node, to the same database.
 pub struct Lines(pub Vec<Line>);
+
+/// Lines that are lent to whoever has a question: so many questions are asked of a node at the same time.
+pub struct Lanes {
+    idle: RefCell<Vec<Lines>>,
+    free: Semaphore,
+}
+
+/// Goes back by itself.
+pub struct Lane<'a> {
+    lanes: &'a Lanes,
+    /// Always there, until it goes back.
+    lines: Option<Lines>,
+    _permit: SemaphorePermit<'a>,
+}
+
+/// Rows from each node, or the first that has none to give.
+pub type Answers = Result<Vec<Vec<SimpleQueryRow>>, (usize, ServiceFault)>;
 
 pub struct Look {
     /// The snapshots live as long as the transactions of these.
@@ -112,9 +132,43 @@ impl Look {
     }
 
     /// The same question to every node.
-    pub async fn ask_all(&self, lines: &Lines, sql: &str) -> Result<Vec<Vec<SimpleQueryRow>>, (usize, ServiceFault)> {
-        let answers = join_all((0..lines.0.len()).map(|node| self.ask(lines, node, sql))).await;
+    pub async fn ask_all(&self, lines: &Lines, sql: &str) -> Answers {
+        self.ask_each(lines, |_| Some(sql.to_owned())).await
+    }
+
+    /// To each node a question of its own; to some perhaps none, and no rows are their answer.
+    pub async fn ask_each(&self, lines: &Lines, question: impl Fn(usize) -> Option<String>) -> Answers {
+        let ask = async |node| match question(node) {
+            Some(sql) => self.ask(lines, node, &sql).await,
+            None => Ok(Vec::new()),
+        };
+        let answers = join_all((0..lines.0.len()).map(ask)).await;
         answers.into_iter().enumerate().map(|(node, answer)| answer.map_err(|fault| (node, fault))).collect()
+    }
+}
+
+impl Lanes {
+    pub fn new(lines: Vec<Lines>) -> Self {
+        Self { free: Semaphore::new(lines.len()), idle: RefCell::new(lines) }
+    }
+
+    pub async fn take(&self) -> Lane<'_> {
+        let permit = self.free.acquire().await.expect("it is never closed");
+        Lane { lanes: self, lines: self.idle.borrow_mut().pop(), _permit: permit }
+    }
+}
+
+impl Deref for Lane<'_> {
+    type Target = Lines;
+
+    fn deref(&self) -> &Lines {
+        self.lines.as_ref().expect("one for each permit")
+    }
+}
+
+impl Drop for Lane<'_> {
+    fn drop(&mut self) {
+        self.lanes.idle.borrow_mut().extend(self.lines.take());
     }
 }
 

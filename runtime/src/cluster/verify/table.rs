@@ -1,15 +1,18 @@
 //! One table: piece by piece, and where a piece differs, down to its rows.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use lockstep_core::cluster::pieces::{
     self, BUCKETS, Blocks, Key, Keyed, NARROW_ROWS, PIECE_BLOCKS, Range, Size, Sums, Table, Wrong,
 };
+use tokio::sync::Mutex;
 use tokio_postgres::SimpleQueryRow;
 
 use super::Verification;
-use super::database::{LOOK_AGE, TABLES, is_an_answer};
-use super::look::{Lines, Look};
+use super::database::{LOOK_AGE, READERS, TABLES, is_an_answer};
+use super::look::{Lanes, Look};
 use crate::cluster::command::Trouble;
 use crate::service::ServiceFault;
 
@@ -42,13 +45,13 @@ type Read<T> = Result<T, Stopped>;
 struct Reading<'a> {
     verification: &'a Verification<'a>,
     look: &'a Look,
-    lines: &'a Lines,
+    lanes: &'a Lanes,
     /// One for each node.
     tables: &'a [Table],
     /// Rows of the leader.
-    rows: u64,
+    rows: Cell<u64>,
     /// By follower, from 1.
-    found: BTreeMap<usize, Found>,
+    found: RefCell<BTreeMap<usize, Found>>,
 }
 
 /// What is wrong with the table on one follower.
@@ -63,11 +66,12 @@ impl Verification<'_> {
         &self,
         subject: &str,
         look: &Look,
-        lines: &Lines,
+        lanes: &Lanes,
         tables: &[Table],
         after: Option<Key>,
     ) -> Result<Outcome, Trouble> {
-        let mut reading = Reading { verification: self, look, lines, tables, rows: 0, found: BTreeMap::new() };
+        let (rows, found) = (Cell::default(), RefCell::default());
+        let reading = Reading { verification: self, look, lanes, tables, rows, found };
         let read = match tables[0].key.is_empty() {
             true => reading.blocks().await,
             false => reading.keys(after).await,
@@ -80,11 +84,12 @@ impl Verification<'_> {
             }
             Err(Stopped::Failed(node, fault)) => return Err(self.unreadable(node, &fault)),
         };
-        if !reading.found.is_empty() && reading.has_another_shape().await {
+        let found = reading.found.take();
+        if !found.is_empty() && reading.has_another_shape().await {
             return Ok(Outcome::Changed { why: "its definition changed again and again".into() });
         }
-        self.tally.borrow_mut().rows += reading.rows;
-        for (follower, found) in &reading.found {
+        self.tally.borrow_mut().rows += reading.rows.get();
+        for (follower, found) in &found {
             self.differs(*follower, found.sentence(subject));
         }
         Ok(outcome)
@@ -92,33 +97,55 @@ impl Verification<'_> {
 }
 
 impl Reading<'_> {
-    /// By key: the leader says where a piece ends, all nodes say what is in it.
-    async fn keys(&mut self, mut after: Option<Key>) -> Read<()> {
-        let mut size = Size::default();
-        loop {
-            if self.look.taken.elapsed() > LOOK_AGE {
-                return Err(Stopped::OldLook(after));
+    /// By key: the leader says where a piece ends, all nodes say what is in it, while the next piece begins.
+    async fn keys(&self, after: Option<Key>) -> Read<()> {
+        let ahead = Mutex::new(Some(after));
+        let size = Cell::new(Size::default());
+        let reader = async || {
+            while let Some((after, to)) = self.next_piece(&ahead, size.get()).await? {
+                match self.piece(Range { after: after.as_ref(), to: to.as_ref() }).await {
+                    Ok(sums) => size.set(size.get().after(sums)),
+                    Err(stopped) => {
+                        *ahead.lock().await = None;
+                        return Err(stopped);
+                    }
+                }
             }
-            let to = self.boundary(Range { after: after.as_ref(), to: None }, size.0).await?;
-            let range = Range { after: after.as_ref(), to: to.as_ref() };
-            let sums = self.sums(range).await?;
-            self.rows += sums[0].rows;
-            for follower in unequal(&sums) {
-                self.narrow(follower, range, &sums).await?;
-            }
-            self.verification.paced(sums[0]).await;
-            size = size.after(sums[0]);
-            match to {
-                Some(_) => after = to,
-                None => return Ok(()),
-            }
+            Ok(())
+        };
+        all_of(join_all((0..READERS).map(|_| reader())).await)
+    }
+
+    /// From `ahead` to where a piece of that size ends. None is left after the last one, nor when the reading stops.
+    async fn next_piece(
+        &self,
+        ahead: &Mutex<Option<Option<Key>>>,
+        size: Size,
+    ) -> Read<Option<(Option<Key>, Option<Key>)>> {
+        let mut ahead = ahead.lock().await;
+        let Some(after) = ahead.take() else { return Ok(None) };
+        if self.look.taken.elapsed() > LOOK_AGE {
+            return Err(Stopped::OldLook(after));
         }
+        let to = self.boundary(Range { after: after.as_ref(), to: None }, size.0).await?;
+        *ahead = to.clone().map(Some);
+        Ok(Some((after, to)))
+    }
+
+    async fn piece(&self, range: Range<'_>) -> Read<Sums> {
+        let sums = self.sums(range).await?;
+        self.rows.set(self.rows.get() + sums[0].rows);
+        for follower in unequal(&sums) {
+            self.narrow(follower, range, &sums).await?;
+        }
+        self.verification.paced(sums[0]).await;
+        Ok(sums[0])
     }
 
     /// Names the rows that differ in a range, or the range when it holds too many.
-    async fn narrow(&mut self, follower: usize, range: Range<'_>, sums: &[Sums]) -> Read<()> {
-        if self.found.get(&follower).is_some_and(|found| found.named.len() >= NAMED) {
-            self.found.entry(follower).or_default().more += 1;
+    async fn narrow(&self, follower: usize, range: Range<'_>, sums: &[Sums]) -> Read<()> {
+        if let Some(found) = self.found.borrow_mut().get_mut(&follower).filter(|found| found.named.len() >= NAMED) {
+            found.more += 1;
             return Ok(());
         }
         if sums[0].rows.max(sums[follower].rows) <= NARROW_ROWS {
@@ -142,12 +169,13 @@ impl Reading<'_> {
         }
     }
 
-    async fn name_rows(&mut self, follower: usize, range: Range<'_>) -> Read<()> {
+    async fn name_rows(&self, follower: usize, range: Range<'_>) -> Read<()> {
         let sql = self.tables[0].keys(range);
         let here = keyed(&self.ask(0, &sql).await?);
         let there = keyed(&self.ask(follower, &sql).await?);
         let (leader, name) = self.verification.names(follower);
-        let found = self.found.entry(follower).or_default();
+        let mut found = self.found.borrow_mut();
+        let found = found.entry(follower).or_default();
         for (key, wrong) in pieces::part(&here, &there) {
             let key = self.tables[0].describe(&key);
             found.add(match wrong {
@@ -159,54 +187,63 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn name_range(&mut self, follower: usize, range: Range<'_>, sums: &[Sums]) {
+    fn name_range(&self, follower: usize, range: Range<'_>, sums: &[Sums]) {
         let (leader, name) = self.verification.names(follower);
         let table = &self.tables[0];
         let from = range.after.map_or("the beginning".into(), |key| format!("after {}", table.describe(key)));
         let to = range.to.map_or("the end".into(), |key| table.describe(key));
         let (here, there) = (sums[0].rows, sums[follower].rows);
         let sentence = format!("from {from} to {to}: {here} rows on {leader}, {there} on {name}");
-        self.found.entry(follower).or_default().add(sentence);
+        self.found.borrow_mut().entry(follower).or_default().add(sentence);
     }
 
     /// Without a key: every node adds up its own blocks.
-    async fn blocks(&mut self) -> Read<()> {
-        let mut all = Vec::new();
-        for node in 0..self.lines.0.len() {
-            all.push(self.whole(node).await?);
+    async fn blocks(&self) -> Read<()> {
+        let mut files = Vec::new();
+        for node in 0..self.tables.len() {
+            files.push(self.pieces(node).await?);
         }
-        self.rows = all[0].rows;
-        for follower in unequal(&all) {
-            self.name_copies(follower, all[0].rows, all[follower].rows).await?;
+        let ahead = RefCell::new(0..files.iter().map(Vec::len).max().unwrap_or(0));
+        let whole = RefCell::new(vec![Sums::default(); files.len()]);
+        let reader = async || {
+            let next = || ahead.borrow_mut().next();
+            while let Some(number) = next() {
+                let piece = self.block_sums(&files, number).await.inspect_err(|_| *ahead.borrow_mut() = 0..0)?;
+                whole.borrow_mut().iter_mut().zip(&piece).for_each(|(sums, more)| sums.add(*more));
+                // A file may be longer on one node.
+                let largest = piece.iter().max_by_key(|sums| sums.bytes);
+                self.verification.paced(largest.copied().unwrap_or_default()).await;
+            }
+            Ok(())
+        };
+        all_of(join_all((0..READERS).map(|_| reader())).await)?;
+        let whole = whole.take();
+        self.rows.set(whole[0].rows);
+        for follower in unequal(&whole) {
+            self.name_copies(follower, whole[0].rows, whole[follower].rows).await?;
         }
         Ok(())
     }
 
-    async fn whole(&self, node: usize) -> Read<Sums> {
-        let mut whole = Sums::default();
-        for blocks in self.pieces(node).await? {
-            let rows = self.ask(node, &self.tables[0].block_sums(blocks)).await?;
-            let piece = rows.first().and_then(|row| sums_from(row, 0)).unwrap_or_default();
-            whole.add(piece);
-            if node == 0 {
-                self.verification.paced(piece).await;
-            }
-        }
-        Ok(whole)
+    async fn block_sums(&self, files: &[Vec<Blocks>], number: usize) -> Read<Vec<Sums>> {
+        let blocks = |node: usize| files[node].get(number).map(|blocks| self.tables[0].block_sums(*blocks));
+        let lines = self.lanes.take().await;
+        let answers = self.look.ask_each(&lines, blocks).await;
+        answers.map(sums_of_all).map_err(|(node, fault)| Stopped::Failed(node, fault))
     }
 
     /// Rows that were there when the look was taken are in blocks that the file has had since then.
-    async fn pieces(&self, node: usize) -> Read<impl Iterator<Item = Blocks> + use<>> {
+    async fn pieces(&self, node: usize) -> Read<Vec<Blocks>> {
         let name = lockstep_core::quote::quote_literal(&self.tables[0].name);
         let rows = self.ask(node, &format!("SELECT pg_relation_size({name}::regclass) / 8192")).await?;
         let blocks: u64 = rows.first().and_then(|row| row.get(0)?.parse().ok()).unwrap_or(0);
         let last = blocks / PIECE_BLOCKS;
         let piece = move |n| Blocks { from: n * PIECE_BLOCKS, to: (n < last).then_some((n + 1) * PIECE_BLOCKS) };
-        Ok((0..=last).map(piece))
+        Ok((0..=last).map(piece).collect())
     }
 
     /// Looks into the first part of the rows by hash that differs.
-    async fn name_copies(&mut self, follower: usize, here: u64, there: u64) -> Read<()> {
+    async fn name_copies(&self, follower: usize, here: u64, there: u64) -> Read<()> {
         let (leader, name) = self.verification.names(follower);
         let (leader, name) = (leader.to_owned(), name.to_owned());
         let parts = [self.buckets(0).await?, self.buckets(follower).await?];
@@ -226,7 +263,7 @@ impl Reading<'_> {
                 }
             }
         }
-        self.found.insert(follower, found);
+        self.found.borrow_mut().insert(follower, found);
         Ok(())
     }
 
@@ -250,22 +287,24 @@ impl Reading<'_> {
     }
 
     async fn sums(&self, range: Range<'_>) -> Read<Vec<Sums>> {
-        let answers = self.look.ask_all(self.lines, &self.tables[0].sums(range)).await;
-        let answers = answers.map_err(|(node, fault)| Stopped::Failed(node, fault))?;
-        Ok(answers.iter().map(|rows| rows.first().and_then(|row| sums_from(row, 0)).unwrap_or_default()).collect())
+        let lines = self.lanes.take().await;
+        let answers = self.look.ask_all(&lines, &self.tables[0].sums(range)).await;
+        answers.map(sums_of_all).map_err(|(node, fault)| Stopped::Failed(node, fault))
     }
 
     async fn ask(&self, node: usize, sql: &str) -> Read<Vec<SimpleQueryRow>> {
-        self.look.ask(self.lines, node, sql).await.map_err(|fault| Stopped::Failed(node, fault))
+        let lines = self.lanes.take().await;
+        self.look.ask(&lines, node, sql).await.map_err(|fault| Stopped::Failed(node, fault))
     }
 
     /// A rewritten or emptied table shows old snapshots nothing of what it held: what was found then means nothing.
     async fn has_another_shape(&self) -> bool {
+        let lines = self.lanes.take().await;
         for (node, table) in self.tables.iter().enumerate() {
             let name = lockstep_core::quote::quote_literal(&table.name);
             let sql =
                 format!("SELECT shape FROM ({TABLES}) AS t (name, columns, key, bytes, shape) WHERE name = {name}");
-            let now = self.lines.ask(node, &sql).await.unwrap_or_default();
+            let now = lines.ask(node, &sql).await.unwrap_or_default();
             if now.first().and_then(|row| row.get(0)) != Some(&table.shape) {
                 return true;
             }
@@ -285,8 +324,19 @@ impl Found {
     }
 }
 
+/// What all readers of a table say when they have ended. One that fails does not end another in the middle of a question:
+/// that would leave its transaction open.
+fn all_of(readers: Vec<Read<()>>) -> Read<()> {
+    let stopped = readers.into_iter().filter_map(Result::err);
+    stopped.max_by_key(|stopped| matches!(stopped, Stopped::Failed(..))).map_or(Ok(()), Err)
+}
+
 fn unequal(sums: &[Sums]) -> Vec<usize> {
     (1..sums.len()).filter(|follower| !sums[0].same_rows(sums[*follower])).collect()
+}
+
+fn sums_of_all(answers: Vec<Vec<SimpleQueryRow>>) -> Vec<Sums> {
+    answers.iter().map(|rows| rows.first().and_then(|row| sums_from(row, 0)).unwrap_or_default()).collect()
 }
 
 fn sums_from(row: &SimpleQueryRow, first: usize) -> Option<Sums> {
