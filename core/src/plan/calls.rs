@@ -101,7 +101,8 @@ fn built_in(scope: &Scope<'_>, call: &Name, facts: &Facts, marks: &mut Marks) ->
         return Ok(());
     }
     match call.name.as_str() {
-        "nextval" | "setval" => marks.sequences = true,
+        "nextval" => marks.sequences = true,
+        "setval" => (marks.sequences, marks.setval) = (true, true),
         "set_config" => {
             changes_known_settings(scope, facts)?;
             let naming = |name: &Option<String>| name.as_ref().is_none_or(|n| is_naming(n));

@@ -143,6 +143,8 @@ impl Memory {
 pub struct Marks {
     /// May move a sequence (nextval, setval, a column's default): levelled when idle.
     pub sequences: bool,
+    /// Calls setval: followers' sequences are put there, too, before the client is told.
+    pub setval: bool,
     /// May change search_path, role or encoding: what was read of them, and planned under them, is stale.
     pub settings: bool,
     /// May take a lock that the session keeps when its transaction is over, or let one go.
@@ -163,6 +165,7 @@ impl Marks {
     pub fn or(self, other: Self) -> Self {
         Self {
             sequences: self.sequences || other.sequences,
+            setval: self.setval || other.setval,
             settings: self.settings || other.settings,
             locks: self.locks || other.locks,
             temporary: self.temporary || other.temporary,

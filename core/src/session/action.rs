@@ -56,6 +56,8 @@ pub enum Action {
     Waived,
     /// Sequences of the session's database may have moved.
     SequencesMoved,
+    /// Put followers' sequences of the session's database where the leader's are → `levelled`, also when it cannot be done.
+    Level,
     /// Flush what there is for the client and close its connection. `draws`: a statement that draws from a sequence may go on
     /// at the leader; when the leader has closed its end, sequences of the session's database have moved.
     Close { draws: bool },

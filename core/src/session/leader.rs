@@ -29,6 +29,14 @@ fn reads_back_alone(what: &What) -> bool {
     write.client_columns == ClientColumns::None && write.effect.kind == RowKind::Insert
 }
 
+/// How far followers' sequences are with the setval whose answer is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Levelling {
+    Not,
+    Asked,
+    Done,
+}
+
 const READS_BACK: &str = "What a write has changed is read back to be replicated: besides its other rights the role needs SELECT on the table.";
 
 impl Session {
@@ -45,6 +53,9 @@ impl Session {
         while !self.leader_in.is_empty() {
             if self.is_overtaken() {
                 self.run_again();
+            }
+            if self.awaits_level() {
+                return progress;
             }
             if self.pass_on() {
                 progress = true;
@@ -93,6 +104,25 @@ impl Session {
             return false;
         }
         self.leads
+    }
+
+    /// Whether what has come is the answer of a setval, and followers' sequences are not known to be there, too. A value that
+    /// was put by hand is in no row, and may be lower than what was given out: a new leader could not tell it.
+    fn awaits_level(&mut self) -> bool {
+        if !self.owed.front().is_some_and(|owed| owed.what.marks().setval) {
+            self.levelling = Levelling::Not;
+        } else if self.levelling == Levelling::Not {
+            self.levelling = Levelling::Asked;
+            self.actions.push_back(super::Action::Level);
+        }
+        self.levelling == Levelling::Asked
+    }
+
+    /// Followers' sequences are where the leader's were when that was asked for, or could not be put there.
+    pub fn levelled(&mut self) {
+        if self.levelling == Levelling::Asked {
+            self.levelling = Levelling::Done;
+        }
     }
 
     /// Moves what needs no look on to the client: as many messages as there are in one go, and the part of a long one

@@ -191,6 +191,7 @@ pub struct Session {
     leads: bool,
     /// What has arrived of the leader was made known to hold values of sequences.
     values_noted: bool,
+    levelling: leader::Levelling,
     /// A statement of ours may be left on the leader connection, because an error came before its Close.
     own_left: bool,
     /// For hashing a password that stands in clear in a statement.
@@ -276,6 +277,7 @@ impl Session {
             leader: birth.leader,
             leads: true,
             values_noted: false,
+            levelling: leader::Levelling::Not,
             own_left: false,
             salt: [0; 16],
             lost: None,

@@ -31,6 +31,7 @@ impl Session {
         };
         // What was sent without a Sync has begun a transaction, which this Query ends.
         let noted = plans.iter().any(|planned| planned.plan.kept.is_some() || self.notes(planned.plan.leaves));
+        let noted = noted || plans.len() > 1 && plans.iter().any(|planned| planned.plan.marks.setval);
         let whole = if self.segment.open || noted { None } else { self.as_a_whole(&sql, &plans) };
         match whole {
             Some(done) => {

@@ -125,6 +125,7 @@ impl Session {
         self.leader_in.clear();
         self.leader_out.clear();
         self.waiting = 0;
+        self.levelling = super::leader::Levelling::Not;
         self.unnote_owed();
         self.forget_answers();
         self.forget_captured();

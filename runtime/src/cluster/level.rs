@@ -1,8 +1,8 @@
 //! The sequence leveller: keeps followers' sequences where the leader's are, and moves a new leader's past what the old
 //! one may have given out.
 //!
-//! No unit takes a sequence along: every draw and `setval` reaches the followers through the leveller alone. It works on
-//! databases that sessions have marked, and stays out of the way: its connections to a database live only as long as that
+//! No unit takes a sequence along: every draw and `setval` reaches the followers through the leveller alone, a `setval` before
+//! the client is told. It works on databases that sessions have marked, and stays out of the way: its connections to a database live only as long as that
 //! is marked, so that they do not stand against DROP DATABASE.
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,11 +37,13 @@ const GAP_PACES: u64 = 4;
 /// A greater step between two looks was a `setval`, not a pace.
 const FASTEST: u64 = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// So long does a client wait to be told of a setval.
+const HURRY: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub struct Leveller {
     config: Arc<Config>,
-    dirty: Arc<Dirty>,
+    dirty: Dirty,
     /// What was seen of the leader's sequences, by database.
     seen: Mutex<BTreeMap<String, Seen>>,
     /// In which epoch a new leader's sequences were last moved on: what was read of a leader before it is put nowhere.
@@ -65,9 +67,25 @@ struct Lines {
 }
 
 impl Leveller {
-    pub fn new(config: Arc<Config>, dirty: Arc<Dirty>) -> Self {
+    pub fn new(config: Arc<Config>) -> Self {
         let (seen, moved_on, turns) = (Mutex::default(), Mutex::new(Epoch(0)), Mutex::default());
-        Self { config, dirty, seen, moved_on, turns }
+        Self { config, dirty: Dirty::default(), seen, moved_on, turns }
+    }
+
+    /// Sequences of `database` may have moved on the leader. Never waits.
+    pub fn mark(&self, database: &str) {
+        self.dirty.mark(database);
+    }
+
+    /// One round for a client that waits for it.
+    pub async fn level_now(&self, database: &str, membership: Arc<Membership>) {
+        let round = tokio::time::timeout(HURRY, self.round(database, membership, None)).await;
+        let why = match round {
+            Ok(Ok(_)) => return,
+            Ok(Err(fault)) => fault.to_string(),
+            Err(_) => format!("it took longer than {HURRY:?}"),
+        };
+        tracing::warn!(database, why, "sequences were not levelled at once after a setval");
     }
 
     /// Levels whatever is marked, for ever.

@@ -42,6 +42,7 @@ pub(super) enum Event {
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
     Captured(Result<(CaptureKey, Triggers), Fault>),
     Gathered(NodeId),
+    Levelled,
     Reattached(Result<Attachment, String>),
     /// The membership, or whether clients are held.
     WorldChanged,
@@ -129,6 +130,13 @@ impl Driver {
             Action::Reattach(partition) => self.reattach(partition),
             Action::Waived => drop(self.server.shared().waived.fetch_add(1, Ordering::Relaxed)),
             Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
+            Action::Level => {
+                let (server, database) = (self.server.clone(), self.identity.database.clone());
+                self.ask(Box::pin(async move {
+                    server.cluster().level(&database).await;
+                    Event::Levelled
+                }));
+            }
             Action::Close { draws } => {
                 self.closing = true;
                 self.draws = draws;
@@ -347,6 +355,7 @@ impl Driver {
             Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
             Event::Captured(outcome) => self.session.captured(outcome),
             Event::Gathered(leader) => self.session.gathered(leader),
+            Event::Levelled => self.session.levelled(),
             Event::Reattached(outcome) => self.session.reattached(outcome),
             Event::WorldChanged => {
                 let now = self.server.shared().membership.load_full();

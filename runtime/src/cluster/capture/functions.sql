@@ -149,9 +149,10 @@ $$;
 CREATE OR REPLACE FUNCTION lockstep.capture() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    target constant text := format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+    target text;
     stack text;
     known text;
+    facts text;
     fields integer;
     came text;
     went text;
@@ -168,17 +169,18 @@ BEGIN
     -- it does: what is noted in the settings stays as it is until it is told.
     IF stack LIKE E'%\nPL/pgSQL function lockstep.flush(text[]) line __ at EXECUTE' THEN
         known := current_setting('lockstep.known');
-        fields := nullif(split_part(split_part(known, concat(' ', TG_RELID, ':'), 2), ' ', 1), '');
-        IF fields IS NULL THEN
-            fields := lockstep.fields_of_key(TG_RELID);
-            PERFORM set_config('lockstep.known', concat(known, ' ', TG_RELID, ':', fields), true);
+        facts := split_part(split_part(known, concat(' ', TG_RELID, ':'), 2), ' ', 1);
+        IF facts = '' THEN
+            facts := concat(lockstep.fields_of_key(TG_RELID), CASE WHEN lockstep.is_plain(TG_RELID) THEN 'p' END);
+            PERFORM set_config('lockstep.known', concat(known, ' ', TG_RELID, ':', facts), true);
         END IF;
+        fields := rtrim(facts, 'p');
         IF fields >= 0 THEN
             IF TG_OP = 'INSERT' THEN
                 noted := concat('+', TG_RELID, ':', NEW.ctid, ' ');
             ELSIF TG_OP = 'UPDATE' AND lockstep.begin_alike(format('%s', NEW), format('%s', OLD), fields) THEN
                 noted := concat(CASE WHEN age(OLD.xmin) > 0 THEN '=' ELSE '+' END, TG_RELID, ':', NEW.ctid, ' ');
-            ELSIF lockstep.is_plain(TG_RELID) THEN
+            ELSIF facts LIKE '%p' THEN
                 noted := concat('-', TG_RELID, ':', translate(encode(convert_to(format('%s', OLD), getdatabaseencoding()), 'base64'), E'\n', ''), ' ');
                 IF TG_OP = 'UPDATE' THEN
                     noted := concat(noted, '+', TG_RELID, ':', NEW.ctid, ' ');
@@ -191,10 +193,12 @@ BEGIN
                 PERFORM lockstep.tell(noted);
                 noted := '';
             END IF;
-            PERFORM set_config('lockstep.noted', noted, true);
+            -- PERFORM would take a query.
+            noted := set_config('lockstep.noted', noted, true);
             RETURN NULL;
         END IF;
     END IF;
+    target := format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME);
     IF TG_OP <> 'DELETE' THEN
         came := format('%s', NEW);
     END IF;

@@ -1,11 +1,39 @@
 //! Sequences are level when nothing moves, however they were moved.
 
+use lockstep_tests::cluster::Cluster;
+use lockstep_tests::raw::Client;
+use lockstep_tests::users::APP;
+
 use super::Do::{Fails, Sql};
 use super::{Case, replicated};
 
 #[test]
 fn are_level_at_rest() {
     replicated("sequences", CASES);
+}
+
+/// Whoever is told 1000 may take it that 999 is never given out again, and whoever is told 5 that 6 comes next: a new leader
+/// could not tell either from its rows.
+#[test]
+fn a_setval_is_on_every_node_when_the_client_is_told() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("put");
+    let mut client = cluster.connect("put");
+    client.query("CREATE SEQUENCE s");
+    let mut follower = Client::connect(&cluster.nodes[1].address(), &APP, "put");
+    let mut is_there = |last: &str| assert_eq!(follower.value("SELECT last_value FROM s"), last);
+    client.query("SELECT setval('s', 1000)");
+    is_there("1000");
+    client.query("SELECT setval('s', 5)");
+    is_there("5");
+    client.query("SELECT nextval('s'); SELECT setval('s', 2000), setval('s', 2001)");
+    is_there("2001");
+    client.query("BEGIN; SELECT setval('s', 3000)");
+    is_there("3000");
+    client.query("SELECT setval('s', n) FROM generate_series(4000, 5000) n");
+    is_there("5000");
+    client.query("ROLLBACK");
+    is_there("5000");
 }
 
 const CASES: &[Case] = &[
