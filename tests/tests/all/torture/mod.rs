@@ -28,7 +28,7 @@ const DATABASE: &str = "torture";
 #[test]
 fn random_transactions_leave_equal_nodes_and_only_the_errors_of_a_plain_server() {
     let seed = number("TORTURE_SEED", 1);
-    let time = Duration::from_secs(number("TORTURE_SECONDS", 8));
+    let time = Duration::from_secs(number("TORTURE_SECONDS", 20));
     let themes = Themes::chosen();
 
     let plain = Server::builder().setting("deadlock_timeout", "200ms").start();
@@ -48,11 +48,16 @@ fn random_transactions_leave_equal_nodes_and_only_the_errors_of_a_plain_server()
     assert_identical(&cluster.nodes);
     assert_eq!(alone.unexpected(), Vec::<&String>::new(), "errors of a plain server that are not among those expected");
     assert_eq!(replicated.unexpected(), Vec::<&String>::new(), "errors that a plain server does not give");
+    let (there, here) = (alone.conflicts(), replicated.conflicts());
+    assert!(
+        here < 10 * there.max(2),
+        "{here} % of the transactions are to be repeated, and {there} % on a plain server"
+    );
     let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'torture' AND state LIKE 'idle in%'";
     for node in &cluster.nodes {
         assert_eq!(node.connect(DATABASE).value(open), "0", "sessions left in a transaction");
     }
-    assert!(replicated.units > 100, "{} transactions", replicated.units);
+    assert!(replicated.units > 50, "{} transactions", replicated.units);
 }
 
 fn number(name: &str, default: u64) -> u64 {

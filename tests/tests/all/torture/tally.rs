@@ -106,6 +106,12 @@ impl Tally {
         self
     }
 
+    /// How many of a hundred transactions were in another's way, rounded up.
+    pub fn conflicts(&self) -> u64 {
+        let lost: u64 = ["40001", "40P01"].iter().filter_map(|state| self.errors.get(*state)).sum();
+        (100 * lost).div_ceil(self.units.max(1))
+    }
+
     pub fn unexpected(&self) -> Vec<&String> {
         self.unexpected.values().collect()
     }
