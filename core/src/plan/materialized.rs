@@ -18,7 +18,7 @@ const HINT: &str = "Use a table, and fill it with INSERT … SELECT.";
 /// So long does the lock wait for writers, and keep others waiting. A client's own `lock_timeout` counts if it is shorter.
 const PATIENCE_MS: u32 = 2000;
 
-/// The first row of the answer says that there is such a view, and names it and the tables that it reads, if any; every
+/// An old snapshot may show such a view twice, as it was and as the transaction has made it. The first row of the answer says that there is such a view, and names it and the tables that it reads, if any; every
 /// further one, why not.
 pub fn question(schema: &str, name: &str) -> String {
     QUESTION.replace("{schema}", schema).replace("{name}", &quote_literal(name))
@@ -64,7 +64,7 @@ const QUESTION: &str = r"WITH view AS (
     SELECT r.ev_action::text AS tree, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name
     FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = {schema} AND c.relname = {name} AND c.relkind = 'm' AND r.rulename = '_RETURN'
+    WHERE n.nspname = {schema} AND c.relname = {name} AND c.relkind = 'm' AND r.rulename = '_RETURN' LIMIT 1
 ), source AS (
     SELECT DISTINCT c.oid, c.relname, pg_catalog.quote_ident(s.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name
     FROM view, pg_catalog.regexp_matches(tree, ':relid (\d+)', 'g') f JOIN pg_catalog.pg_class c ON c.oid = f[1]::oid

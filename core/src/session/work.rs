@@ -118,7 +118,8 @@ impl Session {
         if self.unit.sequences {
             self.actions.push_back(Action::SequencesMoved);
         }
-        if self.unit.own_schema {
+        // What an old snapshot has shown counts no longer, either.
+        if self.unit.own_schema || self.unit.old_view {
             self.own_catalog = None;
         }
         // What was planned by a schema of its own may be no more.

@@ -133,6 +133,41 @@ const TRIGGERS: &[Case] = &[
 
 const REWRITTEN: &[Case] = &[
     Case {
+        name: "transition tables",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE day (n int PRIMARY KEY, came int, went int, rose float8);
+            INSERT INTO day VALUES (1, 0, 0, 0);
+            CREATE FUNCTION sums() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF tg_op = 'INSERT' THEN UPDATE day SET came = came + (SELECT sum(v) FROM fresh);
+                ELSIF tg_op = 'DELETE' THEN UPDATE day SET went = went + (SELECT sum(v) FROM past);
+                ELSE UPDATE day SET rose = rose + (SELECT sum(f.v - p.v) FROM fresh f JOIN past p USING (id)); END IF;
+                RETURN NULL; END $$;
+            CREATE TRIGGER i AFTER INSERT ON t REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION sums();
+            CREATE TRIGGER u AFTER UPDATE ON t REFERENCING NEW TABLE AS fresh OLD TABLE AS past FOR EACH STATEMENT
+                EXECUTE FUNCTION sums();
+            CREATE TRIGGER d AFTER DELETE ON t REFERENCING OLD TABLE AS past FOR EACH STATEMENT EXECUTE FUNCTION sums();",
+        when: &[
+            "INSERT INTO t SELECT n, n FROM generate_series(1, 5) n",
+            "UPDATE t SET v = v * 2 WHERE id > 3",
+            "UPDATE t SET v = 7 WHERE id = 1",
+            "DELETE FROM t WHERE id = 2",
+            "INSERT INTO t VALUES (3, 1), (6, 6) ON CONFLICT (id) DO UPDATE SET v = t.v + excluded.v",
+        ],
+        then: ("SELECT concat_ws(' ', came, went, rose) FROM day", "21 2 16"),
+    },
+    Case {
+        name: "instead of an update and a delete",
+        given: "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (t int PRIMARY KEY REFERENCES t ON DELETE CASCADE, w int);
+            INSERT INTO t VALUES (1, 1), (2, 2), (3, 3); INSERT INTO u VALUES (1, 10), (2, 20), (3, 30);
+            CREATE VIEW pairs AS SELECT t.id, t.v, u.w FROM t JOIN u ON u.t = t.id;
+            CREATE FUNCTION through() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF tg_op = 'DELETE' THEN DELETE FROM t WHERE id = old.id; RETURN old; END IF;
+                UPDATE t SET v = new.v WHERE id = old.id; UPDATE u SET w = new.w WHERE u.t = old.id;
+                RETURN new; END $$;
+            CREATE TRIGGER through INSTEAD OF UPDATE OR DELETE ON pairs FOR EACH ROW EXECUTE FUNCTION through();",
+        when: &["UPDATE pairs SET v = v + 5, w = w + id WHERE id < 3 RETURNING w", "DELETE FROM pairs WHERE w = 30"],
+        then: ("SELECT string_agg(concat_ws('-', id, v, w), ' ' ORDER BY id) FROM pairs", "1-6-11 2-7-22"),
+    },
+    Case {
         name: "instead of a view",
         given: "CREATE TABLE t (id int PRIMARY KEY, made timestamptz); CREATE VIEW w AS SELECT id FROM t;
             CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS

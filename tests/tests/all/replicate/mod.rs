@@ -6,6 +6,7 @@
 mod calls;
 mod copy;
 mod ddl;
+mod histories;
 mod images;
 mod keyed;
 mod objects;

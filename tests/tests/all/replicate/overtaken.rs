@@ -106,3 +106,17 @@ fn a_transaction_whose_table_became_another_under_its_statement_is_to_be_repeate
     assert_eq!(client.value("SELECT count(*) FROM t"), "1");
     assert_identical_database(&cluster.nodes, "another");
 }
+
+/// Such a session reads the schema by itself, its own tables included, and keeps it.
+#[test]
+fn a_session_with_temporary_tables_does_not_keep_what_an_old_snapshot_has_shown() {
+    let cluster = stage("kept");
+    let mut client = cluster.connect("kept");
+    client.query("CREATE TEMP TABLE mine (id int); INSERT INTO mine VALUES (1)");
+    client.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    cluster.connect("kept").query("ALTER TABLE t ADD COLUMN mark uuid DEFAULT gen_random_uuid()");
+    client.query("INSERT INTO t (id, v) VALUES (2, 2)");
+    assert_eq!(client.try_query("COMMIT").expect_err("the catalog cannot be read").state(), "40001");
+    client.query("INSERT INTO t (id, v) VALUES (3, 3)");
+    assert_identical_database(&cluster.nodes, "kept");
+}

@@ -4,7 +4,7 @@ use lockstep_core::wire::frontend;
 use lockstep_core::wire::notice::Fields;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical_database;
-use lockstep_tests::users::{APP, SUPERUSER};
+use lockstep_tests::users::{APP, APP_MD5, SUPERUSER};
 
 /// A role that owns what the login may not touch.
 fn cluster_with_owner(database: &str) -> Cluster {
@@ -127,4 +127,49 @@ fn a_role_for_which_triggers_do_nothing_is_not_served() {
     assert_eq!(client.try_query("INSERT INTO s.log VALUES ('a')").unwrap_err().state(), "0A000");
     assert_eq!(cluster.proxy.degradations(), Vec::<String>::new());
     assert_identical_database(&cluster.nodes, "as_replica");
+}
+
+/// The policy hides rows from the role, and its own from nobody; followers write what the leader has shown to have changed.
+#[test]
+fn who_sees_some_rows_only_changes_those_everywhere() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("secured");
+    for node in &cluster.nodes {
+        node.connect_as(&APP, "secured").query(
+            "CREATE TABLE t (id int PRIMARY KEY, whose text DEFAULT current_user, v int DEFAULT 0);
+             INSERT INTO t VALUES (1, 'app'), (2, 'app_md5'), (3, 'app_md5'), (4, 'both');
+             ALTER TABLE t ENABLE ROW LEVEL SECURITY; GRANT SELECT, INSERT, UPDATE, DELETE ON t TO app_md5;
+             CREATE POLICY mine ON t TO app_md5 USING (whose IN (current_user, 'both')) WITH CHECK (whose = current_user)",
+        );
+    }
+    let mut client = cluster.proxy.connect_as(&APP_MD5, "secured");
+    assert_eq!(client.query("UPDATE t SET v = v + 1 WHERE whose <> 'both'").tags, ["UPDATE 2"]);
+    assert_eq!(client.try_query("UPDATE t SET v = 9").unwrap_err().state(), "42501");
+    assert_eq!(client.try_query("INSERT INTO t VALUES (5, 'app')").unwrap_err().state(), "42501");
+    assert_eq!(client.query("DELETE FROM t WHERE id IN (1, 3)").tags, ["DELETE 1"]);
+    client.query("INSERT INTO t (id) VALUES (6)");
+    client.query("INSERT INTO t (id) VALUES (6) ON CONFLICT (id) DO UPDATE SET v = 6");
+    assert_eq!(cluster.proxy.connect_as(&APP, "secured").query("UPDATE t SET v = v + 10").tags, ["UPDATE 4"]);
+    let rows = "SELECT string_agg(concat_ws('-', id, whose, v), ' ' ORDER BY id) FROM t";
+    assert_eq!(cluster.nodes[1].connect("secured").value(rows), "1-app-10 2-app_md5-11 4-both-10 6-app_md5-16");
+    assert_identical_database(&cluster.nodes, "secured");
+}
+
+/// What the view would not show cannot be written through it.
+#[test]
+fn a_view_with_check_option_lets_through_what_it_shows() {
+    let cluster = Cluster::shared();
+    cluster.create_database("shown");
+    let mut client = cluster.connect("shown");
+    client.query(
+        "CREATE TABLE t (id int PRIMARY KEY, v int, at timestamptz DEFAULT clock_timestamp());
+         CREATE VIEW low AS SELECT id, v FROM t WHERE v < 10; CREATE VIEW few AS SELECT * FROM low WHERE id < 10 WITH CASCADED CHECK OPTION",
+    );
+    client.query("INSERT INTO few VALUES (1, 1), (2, 2)");
+    for sql in ["INSERT INTO few VALUES (3, 10)", "INSERT INTO few VALUES (10, 3)", "UPDATE few SET v = v + 8"] {
+        assert_eq!(client.try_query(sql).unwrap_err().state(), "44000", "{sql}");
+    }
+    client.query("UPDATE few SET v = v + 7 WHERE id = 2; DELETE FROM few WHERE v = 1");
+    assert_eq!(cluster.nodes[1].connect("shown").value("SELECT id || '-' || v FROM t"), "2-9");
+    assert_identical_database(&cluster.nodes, "shown");
 }

@@ -1,10 +1,10 @@
-//! What the clients do: a few rows, many ways to change them.
+//! A few rows, many ways to change them.
 
-use std::fmt;
+use super::{Shape, Theme};
 
-use lockstep_tests::chance::Chance;
+pub const THEME: Theme = Theme { name: "rows", given: GIVEN, rows: ROWS, rare: RARE, ..Theme::NONE };
 
-pub const SCHEMA: &str = "
+const GIVEN: &str = "
     CREATE TABLE customer (id int PRIMARY KEY, name text UNIQUE, balance numeric NOT NULL DEFAULT 0 CHECK (balance > -500));
     CREATE TABLE bill (id serial PRIMARY KEY, customer int REFERENCES customer ON DELETE CASCADE ON UPDATE CASCADE,
         total float8 DEFAULT random(), made timestamptz DEFAULT clock_timestamp(), mark uuid DEFAULT gen_random_uuid());
@@ -24,24 +24,6 @@ pub const SCHEMA: &str = "
     INSERT INTO job SELECT n FROM generate_series(1, 12) n;
     INSERT INTO part SELECT 1 + n % 4, n, n FROM generate_series(1, 40) n;
     INSERT INTO swap SELECT n, n FROM generate_series(1, 8) n";
-
-/// One statement, by one of the protocols.
-pub enum Step {
-    Simple(String),
-    Extended(&'static str, Vec<String>),
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Simple(sql) => f.write_str(sql),
-            Self::Extended(sql, parameters) => write!(f, "{sql} {parameters:?}"),
-        }
-    }
-}
-
-/// A statement's text with so many parameters, each a number below the bound beside it, counted from 1.
-type Shape = (&'static str, &'static [u64]);
 
 const ROWS: &[Shape] = &[
     ("INSERT INTO bill (customer) VALUES ($1)", &[8]),
@@ -109,30 +91,15 @@ const ROWS: &[Shape] = &[
 ];
 
 /// Rarer, for each stops everybody for a moment.
-const SCHEMA_CHANGES: &[&str] = &[
-    "CREATE INDEX bill_made ON bill (made)",
-    "DROP INDEX bill_made",
-    "ALTER TABLE hits ADD COLUMN extra int DEFAULT 7",
-    "ALTER TABLE hits DROP COLUMN extra",
-    "CREATE TABLE passing (id serial PRIMARY KEY, v text DEFAULT 'v')",
-    "INSERT INTO passing DEFAULT VALUES",
-    "DROP TABLE passing",
-    "TRUNCATE event RESTART IDENTITY",
-    "ALTER SEQUENCE number RESTART WITH 5",
-    "ALTER TABLE job ALTER COLUMN tries SET DEFAULT 1",
+const RARE: &[Shape] = &[
+    ("CREATE INDEX bill_made ON bill (made)", &[]),
+    ("DROP INDEX bill_made", &[]),
+    ("ALTER TABLE hits ADD COLUMN extra int DEFAULT 7", &[]),
+    ("ALTER TABLE hits DROP COLUMN extra", &[]),
+    ("CREATE TABLE passing (id serial PRIMARY KEY, v text DEFAULT 'v')", &[]),
+    ("INSERT INTO passing DEFAULT VALUES", &[]),
+    ("DROP TABLE passing", &[]),
+    ("TRUNCATE event RESTART IDENTITY", &[]),
+    ("ALTER SEQUENCE number RESTART WITH 5", &[]),
+    ("ALTER TABLE job ALTER COLUMN tries SET DEFAULT 1", &[]),
 ];
-
-impl Step {
-    pub fn any(chance: &mut Chance) -> Self {
-        if chance.one_in(50) {
-            return Self::Simple((*chance.of(SCHEMA_CHANGES)).to_owned());
-        }
-        let (sql, bounds) = chance.of(ROWS);
-        let values: Vec<String> = bounds.iter().map(|bound| (chance.below(*bound) + 1).to_string()).collect();
-        if chance.one_in(2) {
-            return Self::Extended(sql, values);
-        }
-        let put_in = |text: String, (n, value): (usize, &String)| text.replace(&format!("${}", n + 1), value);
-        Self::Simple(values.iter().enumerate().fold((*sql).to_owned(), put_in))
-    }
-}
