@@ -120,17 +120,25 @@ impl Registry {
         }
     }
 
-    /// The last word of an orderly stop.
+    /// The last word of an orderly stop: an epoch that the nodes bear, then the state file.
     pub async fn mark_clean(&self) {
-        if let Some(record) = self.record.lock().await.as_mut() {
-            record.clean = true;
-            if let Err(fault) = self.save_once(record).await {
-                tracing::error!(
-                    fault,
-                    "the orderly stop cannot be written down; the next start will compare the nodes"
-                );
-            }
+        let mut held = self.record.lock().await;
+        let Some(record) = held.as_mut() else { return };
+        if let Err(fault) = self.end_epoch(record).await {
+            tracing::error!(fault, "the orderly stop cannot be written down; the next start will compare the nodes");
         }
+    }
+
+    async fn end_epoch(&self, record: &mut Record) -> Result<(), String> {
+        let before = record.membership.epoch;
+        *record = record.stopped();
+        self.save_once(record).await?;
+        let lineage = lineage::of(&record.cluster, before, &record.membership);
+        let active: Vec<_> = record.membership.active().collect();
+        let done = self.write_lineage(&lineage, &active, Over::Any).await;
+        self.bear(record, &lineage, done, Over::Any);
+        record.clean = true;
+        self.save_once(record).await
     }
 
     /// Whether a change could be written down now. To be asked before commits are held for one that nobody needs: they
