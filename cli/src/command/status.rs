@@ -50,9 +50,7 @@ fn text(status: &Status, paint: Paint) -> String {
     lines.push(String::new());
     lines.push(format!("cluster {}, epoch {}, {clients}, lockstep {}", status.cluster, status.epoch, status.version));
     lines.extend(status.elsewhere.as_ref().map(|why| format!("clients are not served here: {why}")));
-    lines.extend(
-        status.unwritten.as_ref().map(|why| format!("commits wait, for the state file cannot be written: {why}")),
-    );
+    lines.extend(status.unwritten.as_ref().map(|why| format!("commits wait, for {why}")));
     lines.extend(status.pause.as_ref().map(paused));
     lines.extend(inexact(status.unsafe_statements));
     lines.extend(status.comparing.as_ref().map(comparing));

@@ -16,6 +16,16 @@ macro_rules! user_schemas {
     };
 }
 
+/// Of a type `t` and its relation `c`: made by CREATE TYPE, or the row type of a table that something else is of.
+macro_rules! has_values {
+    () => {
+        "(c.relkind OPERATOR(pg_catalog.=) 'c' \
+         OR EXISTS (SELECT FROM pg_catalog.pg_attribute u WHERE u.attrelid OPERATOR(pg_catalog.>=) 16384 AND u.atttypid OPERATOR(pg_catalog.=) t.oid) \
+         OR EXISTS (SELECT FROM pg_catalog.pg_attribute u WHERE u.attrelid OPERATOR(pg_catalog.>=) 16384 AND u.atttypid OPERATOR(pg_catalog.=) t.typarray) \
+         OR EXISTS (SELECT FROM pg_catalog.pg_type d WHERE d.typbasetype OPERATOR(pg_catalog.=) t.oid))"
+    };
+}
+
 pub const ENCODING: &str = "SELECT pg_catalog.current_setting('client_encoding')";
 
 /// oid, schema, name, kind, temporary, row security, a partition. Of indexes those of partitioned tables, and those of
@@ -44,19 +54,25 @@ pub const COLUMNS: &str = concat!(
 );
 
 /// oid, schema, name, kind, element or bound, base, can be received in binary, a domain with a default
-pub const TYPES: &str = "SELECT t.oid, n.nspname, t.typname, t.typtype, \
+pub const TYPES: &str = concat!(
+    "SELECT t.oid, n.nspname, t.typname, t.typtype, \
      CASE WHEN t.typcategory OPERATOR(pg_catalog.=) 'A' THEN t.typelem WHEN r.rngsubtype IS NOT NULL THEN r.rngsubtype \
      ELSE 0 END, t.typbasetype, t.typreceive OPERATOR(pg_catalog.<>) 0, \
      t.typtype OPERATOR(pg_catalog.=) 'd' AND t.typdefault IS NOT NULL \
      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace \
      LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid \
-     LEFT JOIN pg_catalog.pg_range r ON r.rngtypid OPERATOR(pg_catalog.=) t.oid WHERE t.typtype OPERATOR(pg_catalog.<>) 'c' OR (t.oid OPERATOR(pg_catalog.>=) 16384 AND c.relkind OPERATOR(pg_catalog.=) 'c')";
+     LEFT JOIN pg_catalog.pg_range r ON r.rngtypid OPERATOR(pg_catalog.=) t.oid WHERE t.typtype OPERATOR(pg_catalog.<>) 'c' OR (t.oid OPERATOR(pg_catalog.>=) 16384 AND ",
+    has_values!(),
+    ")"
+);
 
 /// composite type, type of a field
-pub const FIELDS: &str = "SELECT t.oid, a.atttypid FROM pg_catalog.pg_type t \
-     JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid AND c.relkind OPERATOR(pg_catalog.=) 'c' \
+pub const FIELDS: &str = concat!(
+    "SELECT t.oid, a.atttypid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid \
      JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
-     WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND t.oid OPERATOR(pg_catalog.>=) 16384";
+     WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND t.oid OPERATOR(pg_catalog.>=) 16384 AND ",
+    has_values!()
+);
 
 /// relation, index, primary, name of a column (null: an expression), schema and name of its equality operator (null where
 /// the index compares under another collation than the column, and so tells rows apart that the operator would not), usable,

@@ -3,7 +3,9 @@
 //! The state file says who is current; the lineage on a node proves that the data behind its address is still the data
 //! that the file means, and not a restored backup, an empty server or another proxy's cluster.
 
-use crate::id::Epoch;
+use super::Event;
+use super::health::Judgement;
+use crate::id::{Epoch, NodeId};
 
 /// Names a cluster for ever: 32 hexadecimal digits, drawn at its first start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,9 +57,33 @@ impl Lineage {
     }
 }
 
+/// What becomes of a leader that cannot be given the lineage of its epoch. It serves nobody without: what it acknowledged
+/// would be on a node that is taken for one of the epoch before, by whoever has nothing but the nodes' word. `None`: it is
+/// healthy, or nothing can be shown against it, and is waited for. `another`: an active node bears the lineage.
+pub fn unfit(leader: NodeId, judgement: Judgement, another: bool) -> Option<Event> {
+    let Judgement::Dead(death) = judgement else { return None };
+    let why = format!("lineage could not be written on it: {}", death.why());
+    Some(if another { Event::Lost { node: leader, why } } else { Event::AllLost { why } })
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::health::Death;
     use super::*;
+
+    #[test]
+    fn a_leader_that_cannot_be_written_on_is_waited_for_while_it_lives_and_left_when_it_is_dead() {
+        let leader = NodeId(1);
+        for lives in [Judgement::Alive, Judgement::Again, Judgement::Unproved("no descriptors".into())] {
+            assert_eq!(unfit(leader, lives, true), None);
+        }
+        let dead = || Judgement::Dead(Death::Gone("refused".into()));
+        assert!(matches!(unfit(leader, dead(), true), Some(Event::Lost { node, .. }) if node == leader));
+        assert!(
+            matches!(unfit(leader, dead(), false), Some(Event::AllLost { .. })),
+            "it may be the network that is gone"
+        );
+    }
 
     fn lineage(epoch: u64, active: &[&str]) -> Lineage {
         let active = active.iter().map(|name| (*name).to_owned()).collect();

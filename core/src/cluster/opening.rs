@@ -11,7 +11,7 @@ use crate::id::{Epoch, NodeId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub cluster: ClusterId,
-    /// Nothing was under way when the proxy stopped.
+    /// Nothing was under way when the proxy stopped, and its last act was to begin an epoch ([`Record::stopped`]).
     pub clean: bool,
     pub membership: Membership,
     /// The newest lineage known to be on each node.
@@ -24,6 +24,19 @@ impl Record {
         let mut written = self.written.clone();
         written.resize(membership.members.len(), Epoch(0));
         Self { membership, written, ..self.clone() }
+    }
+
+    /// An epoch of its own for the stop: a copy of a node that was made while the proxy served bears an older one, and is
+    /// not taken for the node when it is put in its place.
+    pub fn stopped(&self) -> Self {
+        let mut stopped = self.clone();
+        stopped.membership.epoch.0 += 1;
+        stopped
+    }
+
+    /// Whether the node was active to the end of an orderly stop, and was given that end's epoch.
+    fn has_seen_the_end(&self, node: NodeId) -> bool {
+        self.clean && self.written[usize::from(node.0)] == self.membership.epoch
     }
 }
 
@@ -96,10 +109,10 @@ pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
     }
     let mut compare = Vec::new();
     for node in usable.into_iter().filter(|node| *node != leader) {
-        if record.clean {
+        if record.has_seen_the_end(node) {
             set(&mut next.membership, node, MemberState::Active, "the proxy had stopped in order".into(), now);
         } else {
-            let why = format!("has not been shown equal to {name} since an unclean stop");
+            let why = format!("has not been shown equal to {name} since the proxy stopped");
             set(&mut next.membership, node, MemberState::Degraded, why, now);
             compare.push(node);
         }
@@ -332,6 +345,16 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn who_was_not_given_the_epoch_of_an_orderly_stop_may_be_an_older_copy() {
+        let mut stopped = Record { clean: true, ..record(false, [Active, Active]).stopped() };
+        stopped.written[0] = Epoch(6);
+        let both = [seen(6, &["a", "b"]), seen(5, &["a", "b"])];
+        assert_eq!(served(reopen(stopped.clone(), &both, 9)), ([Active, Degraded], vec![B]), "it is compared");
+        stopped.written[1] = Epoch(6);
+        assert_eq!(served(reopen(stopped, &both, 9)), ([Active, Degraded], vec![]), "an older state was restored");
     }
 
     #[test]

@@ -72,8 +72,8 @@ pub async fn write(
     let line = service::dial(service, &config.nodes[usize::from(node.0)], &service.database, limit).await?;
     let number = |epoch: Epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX);
     within(limit, async {
-        // What is not waited for any longer here ends there, too.
-        line.batch_execute(&format!("SET statement_timeout = {}", limit.as_millis())).await?;
+        // Before it is not waited for any longer here: who says that it cannot be done is not taken for dead.
+        line.batch_execute(&format!("SET statement_timeout = {}", limit.as_millis() / 2)).await?;
         let (epoch, parent) = (number(lineage.epoch), number(lineage.parent));
         let any = over == Over::Any;
         let write = async || line.execute(WRITE, &[&lineage.cluster.0, &epoch, &parent, &lineage.active, &any]).await;

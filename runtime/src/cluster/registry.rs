@@ -1,14 +1,16 @@
 //! The membership, and the only place that changes it.
 //!
-//! Invariant: what is published is on disk. The order of a change is: state file; if another node is to lead, nobody leads;
-//! then sequences of the new leader, then lineage on the active nodes; then everybody sees it. Changes happen one after the
-//! other.
+//! Invariant: what is published is on disk, and the leader of an epoch bears its lineage. The order of a change is: state
+//! file; if another node is to lead, nobody leads; then sequences of the new leader, then lineage on the active nodes; then
+//! everybody sees it. Changes happen one after the other.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::join_all;
+use lockstep_core::cluster::health::{Judge, Meanwhile};
+use lockstep_core::cluster::lineage::unfit;
 use lockstep_core::cluster::{Event, Lineage, MemberState, Membership, Record, Refusal};
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, watch};
@@ -41,7 +43,7 @@ pub struct Registry {
     lineage: Mutex<Option<Lineage>>,
     membership: Arc<ArcSwap<Membership>>,
     published: watch::Sender<Arc<Membership>>,
-    /// Why a change cannot be written down, for which commits wait.
+    /// What cannot be written of a change, and why; commits wait for it.
     unwritten: Arc<ArcSwapOption<String>>,
 }
 
@@ -118,17 +120,25 @@ impl Registry {
         }
     }
 
-    /// The last word of an orderly stop.
+    /// The last word of an orderly stop: an epoch that the nodes bear, then the state file.
     pub async fn mark_clean(&self) {
-        if let Some(record) = self.record.lock().await.as_mut() {
-            record.clean = true;
-            if let Err(fault) = self.save_once(record).await {
-                tracing::error!(
-                    fault,
-                    "the orderly stop cannot be written down; the next start will compare the nodes"
-                );
-            }
+        let mut held = self.record.lock().await;
+        let Some(record) = held.as_mut() else { return };
+        if let Err(fault) = self.end_epoch(record).await {
+            tracing::error!(fault, "the orderly stop cannot be written down; the next start will compare the nodes");
         }
+    }
+
+    async fn end_epoch(&self, record: &mut Record) -> Result<(), String> {
+        let before = record.membership.epoch;
+        *record = record.stopped();
+        self.save_once(record).await?;
+        let lineage = lineage::of(&record.cluster, before, &record.membership);
+        let active: Vec<_> = record.membership.active().collect();
+        let done = self.write_lineage(&lineage, &active, Over::Any).await;
+        self.bear(record, &lineage, done, Over::Any);
+        record.clean = true;
+        self.save_once(record).await
     }
 
     /// Whether a change could be written down now. To be asked before commits are held for one that nobody needs: they
@@ -141,16 +151,23 @@ impl Registry {
     }
 
     async fn enact(&self, held: &mut Option<Record>, mut record: Record) {
-        self.save(&record).await;
-        let before = self.membership.load_full();
-        announce(&before, &record.membership);
-        self.keep_journal_true(&before, &record.membership);
-        if before.leader().is_some_and(|leader| record.membership.leader() != Some(leader)) {
-            // Values of sequences that the old leader gives out from here on reach no client.
-            self.publish(Membership { leading: None, ..(*before).clone() });
-        }
-        if before.epoch != record.membership.epoch {
-            self.prepare(&before, &mut record).await;
+        let in_force = self.membership.load_full();
+        let mut before = (*in_force).clone();
+        loop {
+            self.save(&record).await;
+            announce(&before, &record.membership);
+            self.keep_journal_true(&before, &record.membership);
+            if in_force.leader().is_some_and(|leader| record.membership.leader() != Some(leader)) {
+                // Values of sequences that the old leader gives out from here on reach no client.
+                self.publish(Membership { leading: None, ..(*in_force).clone() });
+            }
+            if before.epoch == record.membership.epoch {
+                break;
+            }
+            let Some(event) = self.prepare(&before, &mut record).await else { break };
+            let Ok(next) = record.membership.after(event, clock::unix_seconds()) else { break };
+            before = record.membership.clone();
+            record = record.with(next);
         }
         self.publish(record.membership.clone());
         *held = Some(record);
@@ -168,18 +185,51 @@ impl Registry {
         }
     }
 
-    /// What must be true on the active nodes before service goes on in a new epoch. A node on which it fails is not
-    /// waited for: its own health says what becomes of it, and [`Self::complete_lineage`] tries again.
-    async fn prepare(&self, before: &Membership, record: &mut Record) {
+    /// What must be true on the active nodes before service goes on in a new epoch. A follower on which it fails is not
+    /// waited for: its own health says what becomes of it, and [`Self::complete_lineage`] tries again. What is given is why
+    /// the leader cannot serve in it ([`unfit`]).
+    async fn prepare(&self, before: &Membership, record: &mut Record) -> Option<Event> {
         match (before.leader(), record.membership.leader()) {
             (Some(old), Some(new)) if old != new => self.jump(&record.membership, new).await,
             _ => {}
         }
         let lineage = lineage::of(&record.cluster, before.epoch, &record.membership);
         let active: Vec<_> = record.membership.active().collect();
+        let begun = clock::now();
         let done = self.write_lineage(&lineage, &active, Over::Any).await;
-        self.bear(record, &lineage, done, Over::Any);
+        let follows = self.wait_for_leader(record, &lineage, done, begun).await;
         *self.lineage.lock().await = Some(lineage);
+        follows
+    }
+
+    /// Goes on until the leader bears the lineage, or cannot.
+    async fn wait_for_leader(
+        &self,
+        record: &mut Record,
+        lineage: &Lineage,
+        mut done: Written,
+        mut begun: Instant,
+    ) -> Option<Event> {
+        let leader = record.membership.leader()?;
+        let mut judge = Judge::new(self.config.health.now().retries);
+        let follows = loop {
+            let failed = done.iter().find_map(|(node, outcome)| outcome.as_ref().err().filter(|_| *node == leader));
+            let failed = failed.map(|fault| (fault.observation(), fault.to_string()));
+            self.bear(record, lineage, done, Over::Any);
+            let Some((seen, why)) = failed else { break None };
+            let judgement = judge.observe(seen, begun.elapsed(), self.config.health.now().timeout, Meanwhile::Unknown);
+            let another = record.written.contains(&lineage.epoch);
+            if let Some(event) = unfit(leader, judgement, another) {
+                break Some(event);
+            }
+            let name = &record.membership.member(leader).name;
+            self.unwritten.store(Some(Arc::new(format!("lineage cannot be written on {name}: {why}"))));
+            tokio::time::sleep(SAVE_PAUSE).await;
+            begun = clock::now();
+            done = self.write_lineage(lineage, &[leader], Over::Any).await;
+        };
+        self.unwritten.store(None);
+        follows
     }
 
     /// Writes it on the active nodes that could not take it when their epoch began. Without it a proxy that comes after
@@ -264,7 +314,7 @@ impl Registry {
             let Err(fault) = self.save_once(record).await else { break };
             if told.as_ref() != Some(&fault) {
                 tracing::error!(fault, "the state file cannot be written; commits wait until it can");
-                self.unwritten.store(Some(Arc::new(fault.clone())));
+                self.unwritten.store(Some(Arc::new(format!("the state file cannot be written: {fault}"))));
                 told = Some(fault);
             }
             tokio::time::sleep(SAVE_PAUSE).await;

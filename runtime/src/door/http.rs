@@ -68,7 +68,7 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("clients are not served here: {why}\n"));
     }
     if let Some(why) = &*shared.unwritten.load() {
-        let waits = format!("commits wait, for the state file cannot be written: {why}\n");
+        let waits = format!("commits wait, for {why}\n");
         return (StatusCode::SERVICE_UNAVAILABLE, waits);
     }
     match membership.leader() {
@@ -93,7 +93,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         "# HELP lockstep_unsafe_statements_total Statements that could not be replicated exactly and were let through.\n\
          # TYPE lockstep_unsafe_statements_total counter\n\
          lockstep_unsafe_statements_total {}\n\
-         # HELP lockstep_state_unwritten 1 while commits wait because the state file cannot be written.\n\
+         # HELP lockstep_state_unwritten 1 while commits wait because a change cannot be written down.\n\
          # TYPE lockstep_state_unwritten gauge\n\
          lockstep_state_unwritten {}\n",
         shared.waived.load(Ordering::Relaxed),

@@ -24,6 +24,24 @@ async fn after_an_orderly_stop_all_active_nodes_are_active_at_once() {
 }
 
 #[actix::test]
+async fn a_copy_of_a_node_from_before_an_orderly_stop_is_not_taken_for_the_node() {
+    let pair = Pair::start();
+    let running = start(&pair).await;
+    pair.servers[1].run("CHECKPOINT").await;
+    pair.servers[1].copy_aside();
+    pair.on_both("CREATE TABLE later (a int)").await;
+    running.stop().await;
+    pair.servers[1].kill();
+    pair.servers[1].put_copy_back();
+    pair.servers[1].start();
+    let running = start(&pair).await;
+    assert_eq!(states(&running), [Active, Degraded]);
+    let reason = running.shared().membership.load().member(B).reason.clone();
+    assert!(reason.contains("an older state was restored"), "{reason}");
+    running.stop().await;
+}
+
+#[actix::test]
 async fn a_restart_brings_no_degraded_node_back() {
     let pair = Pair::start();
     let running = start(&pair).await;

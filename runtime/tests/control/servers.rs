@@ -160,6 +160,22 @@ impl Server {
         as_postgres("pg_ctl").arg("-D").arg(&self.data).args(["-m", "immediate", "stop"]).succeed();
     }
 
+    /// A backup, as a snapshot of the disk would give one.
+    pub fn copy_aside(&self) {
+        Command::new("cp").arg("-a").arg(&self.data).arg(self.copy()).succeed();
+        fs::remove_file(self.copy().join("postmaster.pid")).expect("the server runs");
+    }
+
+    /// In the place of what the server, which is stopped, has now.
+    pub fn put_copy_back(&self) {
+        fs::remove_dir_all(&self.data).expect("remove the data");
+        fs::rename(self.copy(), &self.data).expect("put the copy in its place");
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.data.with_extension("copy")
+    }
+
     /// Hangs, as on a network that is gone.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);

@@ -107,6 +107,22 @@ const CASES: &[Case] = &[
         then: ("SELECT string_agg(a::text, ' ' ORDER BY id) FROM x", "{1,7,3,9} {9} [5:8]={1,2,3,9}"),
     },
     Case {
+        name: "rows of other tables",
+        given: "CREATE TABLE point_of_sale (id int PRIMARY KEY, name text, opened timestamptz);
+            ALTER TABLE point_of_sale DROP COLUMN name; CREATE TABLE place (name text, height int);
+            CREATE DOMAIN somewhere AS place CHECK ((value).height > 0);
+            CREATE TABLE h (id int PRIMARY KEY, a point_of_sale, b place, c place[], d somewhere);",
+        when: &[
+            Sql("SET datestyle = 'Postgres, DMY'"),
+            Sql("INSERT INTO point_of_sale VALUES (1, now())"),
+            Sql("INSERT INTO h SELECT 1, p, ROW('a, \"b\"', 3)::place, ARRAY[ROW('c', 4)::place, NULL], ROW('d', 5)::place FROM point_of_sale AS p"),
+            With("INSERT INTO h (id, b) VALUES (2, $1)", &["(e,6)"]),
+            Sql("UPDATE h SET b.height = 7, c = c || b WHERE id = 1"),
+            Sql("DELETE FROM h WHERE b = ROW('e', 6)::place"),
+        ],
+        then: ("SELECT concat((b).height, ' ', cardinality(c)) FROM h", "7 3"),
+    },
+    Case {
         name: "documents, networks, bits, shapes, words",
         given: "CREATE TABLE d (id int PRIMARY KEY, a json, b jsonb, c inet, d cidr, e macaddr, f bit(3), g varbit, h point,
             i polygon, j tsvector, k tsquery, l uuid, m xml, n pg_lsn, o bool);",
