@@ -255,7 +255,8 @@ pub struct Verify {
     /// Compare the rows of this table alone, in every database that has it; may be given several times
     #[arg(long = "table", short = 't', value_name = "[SCHEMA.]NAME")]
     pub tables: Vec<String>,
-    /// Read no more in a second from each node: rows (5000) or bytes of their text (20MB); none: no limit [default: 32MB]
+    /// Read no more in a second from each node: rows (5000) or bytes of their text (20MB); none: no limit [default: 32MB,
+    /// less where clients work]
     #[arg(long, value_parser = rate, value_name = "RATE")]
     pub rate: Option<String>,
     #[command(flatten)]

@@ -212,8 +212,12 @@ impl Size {
 }
 
 /// How fast a comparison reads each node, at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rate {
+    /// Leaves the better part of a server to its clients: so many bytes a second where they leave it idle, and a part of
+    /// one process's share where they do not.
+    #[default]
+    Gentle,
     Unlimited,
     /// In a second.
     Rows(u64),
@@ -221,12 +225,7 @@ pub enum Rate {
     Bytes(u64),
 }
 
-impl Default for Rate {
-    /// Leaves the better part of a server to its clients.
-    fn default() -> Self {
-        Self::Bytes(32 << 20)
-    }
-}
+const GENTLE_BYTES: u64 = 32 << 20;
 
 impl Rate {
     /// `20MB`, `512kB`, `100000` (rows), `none`.
@@ -250,10 +249,21 @@ impl Rate {
     /// How long it must take at least to read so much.
     pub fn least_time(self, rows: u64, bytes: u64) -> Duration {
         match self {
+            Self::Gentle => Self::Bytes(GENTLE_BYTES).least_time(rows, bytes),
             Self::Unlimited => Duration::ZERO,
             Self::Rows(rate) => Duration::from_secs_f64(rows as f64 / rate.max(1) as f64),
             Self::Bytes(rate) => Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64),
         }
+    }
+
+    /// How long nothing is asked after a piece that took so long: the busier a node, the longer.
+    pub fn rest(self, took: Duration) -> Duration {
+        if self == Self::Gentle { took } else { Duration::ZERO }
+    }
+
+    /// Questions that a node has at the same time: about two tables, or two pieces of one.
+    pub fn readers(self) -> usize {
+        if self == Self::Gentle { 1 } else { 2 }
     }
 }
 
@@ -350,6 +360,14 @@ mod tests {
             assert_eq!(Rate::parse(bad), None, "{bad}");
         }
         assert_eq!(Rate::Rows(10).least_time(25, 0), Duration::from_millis(2500));
+    }
+
+    #[test]
+    fn without_a_rate_a_node_rests_as_long_as_it_works() {
+        let worked = Duration::from_millis(70);
+        assert_eq!((Rate::default().rest(worked), Rate::default().readers()), (worked, 1));
+        assert_eq!(Rate::default().least_time(1, 64 << 20), Duration::from_secs(2));
+        assert_eq!((Rate::Unlimited.rest(worked), Rate::Unlimited.readers()), (Duration::ZERO, 2));
     }
 
     #[test]

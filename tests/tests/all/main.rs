@@ -10,6 +10,7 @@ mod demo;
 mod divergence;
 mod doubt;
 mod ended;
+mod exact;
 mod explain;
 mod failover;
 mod guard;

@@ -72,7 +72,7 @@ fn started() -> Cluster {
 }
 
 /// Exit code and everything that was printed.
-fn verify(cluster: &Cluster, arguments: &[&str]) -> (i32, String) {
+pub fn verify(cluster: &Cluster, arguments: &[&str]) -> (i32, String) {
     let output = cluster.proxy.run(&[&["verify"], arguments].concat());
     let text = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())

@@ -83,11 +83,13 @@ async fn read_sequences(client: &Client, database: &str, inventory: &mut Invento
     Ok(())
 }
 
-/// A count and two sums of hashes: whatever the order of the rows, and however often one is there.
+/// A count and two sums of hashes: whatever the order of the rows, and however often one is there. The offset keeps a
+/// row's text from being made once for each hash; were it a number and not a literal yet to be read, it would keep
+/// parallel workers away too.
 async fn contents(client: &Client, rows: &str) -> Result<Contents, ServiceFault> {
     let sql = format!(
-        "SELECT count(*), concat_ws(' ', sum(hashtextextended(row, 0)::numeric), sum(hashtextextended(row, 7919)::numeric)) \
-         FROM (SELECT {rows}) AS t (row)"
+        "SELECT count(*), concat_ws(' ', sum(hashtextextended(row COLLATE \"C\", 0)), \
+         sum(hashtextextended(row COLLATE \"C\", 7919))) FROM (SELECT {rows} OFFSET '0') AS t (row)"
     );
     let row = client.query_one(&sql, &[]).await?;
     Ok(Contents { rows: u64::try_from(row.get::<_, i64>(0)).unwrap_or(0), hash: row.get(1) })

@@ -18,8 +18,6 @@ use crate::cluster::compare::inventory;
 use crate::service::ServiceFault;
 
 pub(super) const TABLES: &str = include_str!("tables.sql");
-/// Questions that a node has at the same time: about two tables, or two pieces of one.
-pub(super) const READERS: usize = 2;
 /// A look holds back VACUUM and CREATE INDEX CONCURRENTLY: after this time there is a new one.
 pub(super) const LOOK_AGE: Duration = Duration::from_secs(60);
 /// How often a table is begun anew whose definition changes under the reading.
@@ -72,7 +70,7 @@ impl Verification<'_> {
 
     async fn whole(&self, database: &str) -> Result<(), Trouble> {
         let mut lines = Vec::new();
-        for _ in 0..READERS {
+        for _ in 0..self.rate.readers() {
             match self.dial(database).await {
                 Ok(dialled) => lines.push(dialled),
                 Err((_, fault)) if fault.is(&SqlState::INVALID_CATALOG_NAME) => return Ok(()),
@@ -92,7 +90,7 @@ impl Verification<'_> {
         let mut todo: VecDeque<_> = tables.keys().filter(|name| self.is_wanted(name)).map(begin).collect();
         let mut work = Work::new(database, look, tables, todo);
         loop {
-            try_join_all((0..READERS).map(|_| self.read(&work, &lanes))).await?;
+            try_join_all((0..self.rate.readers()).map(|_| self.read(&work, &lanes))).await?;
             todo = work.again.take();
             if todo.is_empty() {
                 break;

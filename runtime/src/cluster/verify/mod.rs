@@ -167,14 +167,15 @@ impl Verification<'_> {
         self.tally.borrow_mut().unread.push(sentence);
     }
 
-    /// Waits where more has been read than the rate allows.
-    async fn paced(&self, piece: Sums) {
+    /// Waits where more has been read than the rate allows, and lets the nodes rest.
+    async fn paced(&self, piece: Sums, took: Duration) {
         let due = {
             let mut tally = self.tally.borrow_mut();
             tally.read.add(piece);
             self.begun + self.rate.least_time(tally.read.rows, tally.read.bytes)
         };
-        tokio::time::sleep_until(due.into()).await;
+        let rested = clock::now() + self.rate.rest(took);
+        tokio::time::sleep_until(due.max(rested).into()).await;
     }
 
     fn tell(&self, text: impl FnOnce() -> String, done: u64, total: u64) {

@@ -11,8 +11,9 @@ use tokio::sync::Mutex;
 use tokio_postgres::SimpleQueryRow;
 
 use super::Verification;
-use super::database::{LOOK_AGE, READERS, TABLES, is_an_answer};
+use super::database::{LOOK_AGE, TABLES, is_an_answer};
 use super::look::{Lanes, Look};
+use crate::clock;
 use crate::cluster::command::Trouble;
 use crate::service::ServiceFault;
 
@@ -113,7 +114,7 @@ impl Reading<'_> {
             }
             Ok(())
         };
-        all_of(join_all((0..READERS).map(|_| reader())).await)
+        all_of(join_all((0..self.verification.rate.readers()).map(|_| reader())).await)
     }
 
     /// From `ahead` to where a piece of that size ends. None is left after the last one, nor when the reading stops.
@@ -133,12 +134,13 @@ impl Reading<'_> {
     }
 
     async fn piece(&self, range: Range<'_>) -> Read<Sums> {
+        let begun = clock::now();
         let sums = self.sums(range).await?;
         self.rows.set(self.rows.get() + sums[0].rows);
         for follower in unequal(&sums) {
             self.narrow(follower, range, &sums).await?;
         }
-        self.verification.paced(sums[0]).await;
+        self.verification.paced(sums[0], begun.elapsed()).await;
         Ok(sums[0])
     }
 
@@ -208,15 +210,16 @@ impl Reading<'_> {
         let reader = async || {
             let next = || ahead.borrow_mut().next();
             while let Some(number) = next() {
+                let begun = clock::now();
                 let piece = self.block_sums(&files, number).await.inspect_err(|_| *ahead.borrow_mut() = 0..0)?;
                 whole.borrow_mut().iter_mut().zip(&piece).for_each(|(sums, more)| sums.add(*more));
                 // A file may be longer on one node.
                 let largest = piece.iter().max_by_key(|sums| sums.bytes);
-                self.verification.paced(largest.copied().unwrap_or_default()).await;
+                self.verification.paced(largest.copied().unwrap_or_default(), begun.elapsed()).await;
             }
             Ok(())
         };
-        all_of(join_all((0..READERS).map(|_| reader())).await)?;
+        all_of(join_all((0..self.verification.rate.readers()).map(|_| reader())).await)?;
         let whole = whole.take();
         self.rows.set(whole[0].rows);
         for follower in unequal(&whole) {
