@@ -6,6 +6,7 @@ use crate::{assert_captured, assert_leader, assert_refused, plan};
 
 const NOTED: Marks = Marks {
     sequences: false,
+    setval: false,
     settings: false,
     locks: false,
     temporary: false,

@@ -11,6 +11,7 @@ mod hidden;
 mod own;
 mod text;
 mod triggers;
+mod versions;
 mod writes;
 
 use lockstep_tests::cluster::Cluster;
