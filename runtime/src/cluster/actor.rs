@@ -123,6 +123,10 @@ impl Cluster {
             Command::Capture { wish, answer } => {
                 let _ = answer.send(self.capture(&wish).await);
             }
+            Command::Level { database, answer } => {
+                self.leveller.level_now(&database, self.shared.membership.load_full()).await;
+                let _ = answer.send(());
+            }
             Command::Configure { nodes, answer } => {
                 let _ = answer.send(self.configure(nodes).await);
             }

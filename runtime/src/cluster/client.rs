@@ -13,7 +13,7 @@ use lockstep_core::id::NodeId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::capture::Wish;
-use super::level::Leveller;
+use super::dirty::Dirty;
 use crate::config::Node;
 use crate::door::protocol::{Reply, Request};
 
@@ -36,6 +36,10 @@ pub enum Command {
         wish: Wish,
         answer: oneshot::Sender<Result<(CaptureKey, Triggers), Fault>>,
     },
+    Level {
+        database: String,
+        answer: oneshot::Sender<()>,
+    },
     /// The nodes as the configuration has them now.
     Configure {
         nodes: Vec<Node>,
@@ -57,16 +61,16 @@ pub enum Command {
 pub struct ClusterClient {
     commands: mpsc::Sender<Command>,
     published: watch::Receiver<Arc<Membership>>,
-    leveller: Arc<Leveller>,
+    dirty: Arc<Dirty>,
 }
 
 impl ClusterClient {
     pub(crate) fn new(
         published: watch::Receiver<Arc<Membership>>,
-        leveller: Arc<Leveller>,
+        dirty: Arc<Dirty>,
     ) -> (Self, mpsc::Receiver<Command>) {
         let (commands, inbox) = mpsc::channel(INBOX);
-        (Self { commands, published, leveller }, inbox)
+        (Self { commands, published, dirty }, inbox)
     }
 
     /// A connection to `node` broke. The node is looked at now: either it is healthy, or it is out and that is on disk.
@@ -94,13 +98,12 @@ impl ClusterClient {
     /// A sequence of `database` may have moved on the leader. To be called before a client can see the value: at a
     /// takeover only databases that were marked have their sequences moved past what may have been given out.
     pub fn sequences_moved(&self, database: &str) {
-        self.leveller.mark(database);
+        self.dirty.mark(database);
     }
 
     /// Followers' sequences of `database` are put where the leader's are, now; or soon, if they cannot be.
     pub async fn level(&self, database: &str) {
-        let membership = self.published.borrow().clone();
-        self.leveller.level_now(database, membership).await;
+        self.ask((), |answer| Command::Level { database: database.to_owned(), answer }).await;
     }
 
     /// Waits until the membership is another than `seen`.

@@ -43,7 +43,7 @@ const HURRY: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Leveller {
     config: Arc<Config>,
-    dirty: Dirty,
+    dirty: Arc<Dirty>,
     /// What was seen of the leader's sequences, by database.
     seen: Mutex<BTreeMap<String, Seen>>,
     /// In which epoch a new leader's sequences were last moved on: what was read of a leader before it is put nowhere.
@@ -67,14 +67,9 @@ struct Lines {
 }
 
 impl Leveller {
-    pub fn new(config: Arc<Config>) -> Self {
+    pub fn new(config: Arc<Config>, dirty: Arc<Dirty>) -> Self {
         let (seen, moved_on, turns) = (Mutex::default(), Mutex::new(Epoch(0)), Mutex::default());
-        Self { config, dirty: Dirty::default(), seen, moved_on, turns }
-    }
-
-    /// Sequences of `database` may have moved on the leader. Never waits.
-    pub fn mark(&self, database: &str) {
-        self.dirty.mark(database);
+        Self { config, dirty, seen, moved_on, turns }
     }
 
     /// One round for a client that waits for it.

@@ -73,6 +73,7 @@ pub use capture::Wish;
 pub use client::{ClusterClient, Command};
 pub use command::status;
 pub use compare::{CompareFault, compare_nodes};
+use dirty::Dirty;
 use level::Leveller;
 use registry::Registry;
 pub use report::Report;
@@ -134,10 +135,11 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
     let config = Arc::new(config);
     let state = Arc::new(StateDirectory::open(&config.cluster.state_dir)?);
     let login_secret = state.login_secret()?;
-    let leveller = Arc::new(Leveller::new(config.clone()));
+    let dirty = Arc::new(Dirty::default());
+    let leveller = Arc::new(Leveller::new(config.clone(), dirty.clone()));
     let journal = Arc::new(Journal::new(&config.cluster.state_dir, config.journal.outlives));
     let registry = Registry::new(config.clone(), state, leveller.clone(), journal.clone());
-    let (client, inbox) = ClusterClient::new(registry.subscribe(), leveller.clone());
+    let (client, inbox) = ClusterClient::new(registry.subscribe(), dirty);
     let (asking, reloads) = reload::channel();
     let shared = Arc::new(Shared {
         config,
