@@ -221,13 +221,14 @@ impl Driver {
         let Some(follower) = self.reserved.remove(&node) else {
             return self.session.broken(node, "its connection was not there any more".into());
         };
-        let (server, spill, pid) = (self.server.clone(), self.spill.clone(), follower.link.pid);
+        let (server, local) = (self.server.clone(), self.local.clone());
+        let (spill, pid) = (self.spill.clone(), follower.link.pid);
         self.held.sent.insert(node, pid);
         self.ask(Box::pin(async move {
             let exchanged = tokio::select! {
                 biased;
                 exchanged = exchange(follower, batch, spill) => exchanged,
-                why = watch(server, node, pid) => Exchanged::Stuck(why),
+                why = watch(server, local, node, pid) => Exchanged::Stuck(why),
             };
             Event::Exchanged(node, exchanged)
         }));
