@@ -79,7 +79,10 @@ pub async fn serve(config: Config) -> Result<Service, ServeFault> {
     let arbiters: Vec<Arbiter> = (0..cores).map(|_| Arbiter::new()).collect();
     for arbiter in &arbiters {
         let (databases, server) = (server.shared().vacated.subscribe(), server.clone());
-        arbiter.spawn_fn(|| drop(tokio::task::spawn_local(session::vacate(databases, server))));
+        arbiter.spawn_fn(|| {
+            drop(tokio::task::spawn_local(session::vacate(databases, server)));
+            drop(tokio::task::spawn_local(session::beat()));
+        });
     }
     let handles = arbiters.iter().map(Arbiter::handle).collect();
     let guard = arbiters.first().and_then(|arbiter| start_guard(&server, arbiter));

@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::effect::RowEffect;
+use crate::effect::{RowEffect, Template};
 use crate::limits;
 use crate::unit::Log;
 use crate::wire::backend::DATA_ROW;
@@ -17,6 +17,8 @@ pub struct Rows {
     values: BytesMut,
     /// Where each row ends in `values`.
     ends: Vec<usize>,
+    /// Applies a full chunk: its text is long, and made once.
+    chunk: Option<Template>,
 }
 
 /// A statement that must be applied as one did too much for one.
@@ -49,6 +51,11 @@ impl Rows {
 
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
+    }
+
+    /// Whether more rows may come before [`Self::flush`] has something to do.
+    pub fn may_wait(&self, effect: &RowEffect) -> bool {
+        effect.chunkable && !effect.whole && self.ends.len() < limits::ROWS_PER_STATEMENT
     }
 
     /// Moves full chunks into the log; all rows with `end`.
@@ -91,10 +98,13 @@ impl Rows {
         let end = self.ends[rows - 1];
         let values = self.values.split_to(end);
         let count = formats.len() * rows;
-        if rows == 1 {
-            log.execute(&effect.single, formats, count, &values);
-        } else {
-            log.execute(&effect.multi(rows), formats, count, &values);
+        match rows {
+            1 => log.execute(&effect.single, formats, count, &values),
+            limits::ROWS_PER_STATEMENT => {
+                let chunk = self.chunk.get_or_insert_with(|| effect.multi(rows));
+                log.execute(chunk, formats, count, &values);
+            }
+            _ => log.execute(&effect.multi(rows), formats, count, &values),
         }
         self.ends.drain(..rows);
         self.ends.iter_mut().for_each(|e| *e -= end);

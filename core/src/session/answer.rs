@@ -230,6 +230,9 @@ impl Session {
     }
 
     fn log_rows(&mut self, write: &mut crate::reply::WriteExecution, end: bool) {
+        if !end && write.rows.may_wait(&write.write.effect) {
+            return;
+        }
         if !write.rows.is_empty() {
             self.note_encoding();
             self.note_role();

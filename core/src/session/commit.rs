@@ -342,8 +342,11 @@ impl Session {
         self.owe(What::Own { purpose, error: None, tag: None }, 0);
     }
 
-    /// COMMIT by the extended protocol, for a Query would end the client's unnamed statement.
+    /// COMMIT; by the extended protocol where a Query, which costs the leader less, would end the client's unnamed statement.
     fn own_commit(&mut self) {
+        if !self.statements.contains(b"") {
+            return self.own_query(b"COMMIT", Own::Commit);
+        }
         self.close_left();
         let out = &mut self.leader_out;
         frontend::parse(out, OWN_NAME, b"COMMIT", &[]);

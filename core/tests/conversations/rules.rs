@@ -249,3 +249,34 @@ fn what_a_follower_says_to_a_commit_that_is_over_is_not_its_answer_to_the_next()
     stage.follower_has_committed(second);
     assert_eq!(tags(&stage.settle()), "CZ");
 }
+
+#[test]
+fn a_commit_of_a_named_statement_leaves_the_clients_unnamed_one_alone() {
+    for unnamed in [true, false] {
+        let mut stage = Stage::new();
+        for (name, sql) in [("b", "BEGIN"), ("i", "INSERT INTO tree VALUES (1)"), ("c", "COMMIT")] {
+            stage.sends(|out| frontend::parse(out, name.as_bytes(), sql.as_bytes(), &[]));
+        }
+        if unnamed {
+            stage.sends(|out| frontend::parse(out, b"", b"SELECT 1", &[]));
+        }
+        stage.sends(frontend::sync).settle();
+        for name in ["b", "i", "c"] {
+            stage.sends(runs(name)).sends(frontend::sync).settle();
+        }
+        assert!(stage.told.ends_with(b"COMMIT\0Z\0\0\0\x05I"), "{:?}", stage.told);
+        follower_then_leader(&stage.events);
+        // By a Query it costs the leader less.
+        assert_eq!(stage.leader.queries.iter().any(|sql| sql == "COMMIT"), !unnamed);
+        let told = stage.sends(runs("")).sends(frontend::sync).settle();
+        assert_eq!(tags(&told), if unnamed { "2DCZ" } else { "EZ" });
+    }
+}
+
+/// Bind and Execute of a prepared statement.
+fn runs(name: &'static str) -> impl Fn(&mut bytes::BytesMut) {
+    move |out| {
+        frontend::bind(out, b"", name.as_bytes(), frontend::NO_PARAMETERS, &[]);
+        frontend::execute(out, b"", 0);
+    }
+}

@@ -10,6 +10,7 @@ use lockstep_core::plan::PlanCache;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast};
 
+use super::beat::Beat;
 use super::pool::Pool;
 use crate::server::Server;
 
@@ -19,6 +20,7 @@ pub struct Local {
     keys: RefCell<KeyCache>,
     /// How many units of this arbiter may be committing at once: each may hold one connection to every follower.
     pub slots: Arc<Semaphore>,
+    pub beat: Beat,
 }
 
 /// Units of one arbiter that may be in their commit phase at once.
@@ -30,6 +32,7 @@ thread_local! {
         pool: RefCell::new(Pool::default()),
         keys: RefCell::new(KeyCache::default()),
         slots: Arc::new(Semaphore::new(COMMIT_SLOTS)),
+        beat: Beat::default(),
     });
 }
 
@@ -50,6 +53,11 @@ impl Local {
     pub fn keys(&self) -> &RefCell<KeyCache> {
         &self.keys
     }
+}
+
+/// Has time pass for this thread's sessions, for as long as the proxy runs.
+pub async fn beat() {
+    Local::of_this_thread().beat.go_on().await;
 }
 
 /// Closes this thread's idle connections to the databases that are to be left, and to the nodes that are out, for as long as

@@ -15,6 +15,7 @@
 //! | `link` | a node connection |
 //! | `pool`, `exchange` | follower connections, and one batch on one of them |
 //! | `watchdog` | a batch that a follower does not answer |
+//! | `beat` | when it is time to look |
 //! | `reattach` | what a DETACH has left that failed halfway |
 //! | `spill` | the file of a large unit |
 //! | `local` | what the sessions of one arbiter share |
@@ -27,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::server::Server;
 
+mod beat;
 mod drive;
 mod exchange;
 mod leave;
@@ -43,7 +45,7 @@ mod spill;
 mod wait;
 mod watchdog;
 
-pub use local::vacate;
+pub use local::{beat, vacate};
 pub use look::Lookout;
 pub use peer::StdPeer;
 

@@ -241,13 +241,14 @@ impl Driver {
             let gone = Exchanged::Broken("its connection was not there any more".into());
             return self.answered(of, Answer::Exchanged(node, gone));
         };
-        let (server, spill, pid) = (self.server.clone(), self.spill.clone(), follower.link.pid);
+        let (server, local) = (self.server.clone(), self.local.clone());
+        let (spill, pid) = (self.spill.clone(), follower.link.pid);
         self.held.sent.insert(node, pid);
         self.ask_of(of, async move {
             let exchanged = tokio::select! {
                 biased;
                 exchanged = exchange(follower, batch, spill) => exchanged,
-                why = watch(server, node, pid) => Exchanged::Stuck(why),
+                why = watch(server, local, node, pid) => Exchanged::Stuck(why),
             };
             Answer::Exchanged(node, exchanged)
         });

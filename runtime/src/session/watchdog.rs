@@ -1,12 +1,14 @@
 //! Looks after a batch that a follower does not answer: asks the follower for whom it waits, and does what
 //! [`stall::judge`] says.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_core::id::NodeId;
 use lockstep_core::unit::stall::{self, Blocker, BlockerKind, Step};
 
+use super::local::Local;
 use crate::clock;
 use crate::server::Server;
 use crate::service::{self, Line, ServiceFault, within};
@@ -21,9 +23,9 @@ const BLOCKERS: &str = "SELECT b.pid, a.application_name = 'lockstep follower', 
     FROM unnest(pg_catalog.pg_blocking_pids($1)) AS b(pid) LEFT JOIN pg_catalog.pg_stat_activity a USING (pid)";
 
 /// Returns only when the follower is to be given up, with the reason.
-pub(super) async fn watch(server: Arc<Server>, node: NodeId, pid: u32) -> String {
+pub(super) async fn watch(server: Arc<Server>, local: Rc<Local>, node: NodeId, pid: u32) -> String {
     let begun = clock::now();
-    tokio::time::sleep(stall::LOOK).await;
+    local.beat.after(stall::LOOK).await;
     // What is long here must not make every commit's future large.
     Box::pin(look_after(&server, node, pid, begun)).await
 }
