@@ -189,7 +189,7 @@ BEGIN
         END IF;
         IF noted IS NOT NULL THEN
             noted := concat(current_setting('lockstep.noted'), noted);
-            IF octet_length(noted) > 4096 THEN
+            IF octet_length(noted) > 3000 THEN
                 PERFORM lockstep.tell(noted);
                 noted := '';
             END IF;
@@ -399,12 +399,13 @@ WHEN lock_not_available THEN
 END
 $$;
 
--- Captured rows as they were said; whether it is known that the row was there before.
+-- Captured rows as they were said; whether it is known that the row was there before. Without OFFSET each would be decoded once
+-- for every column.
 DROP FUNCTION IF EXISTS lockstep.said(text);
 CREATE FUNCTION lockstep.said(payload text) RETURNS TABLE (kind text, target text, image text, was boolean) LANGUAGE sql AS $$
 SELECT i.v[1], i.v[2], i.v[3], coalesce(i.v[4] = 'was', false)
 FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS v
-      FROM unnest(string_to_array(payload, ',')) AS p) AS i
+      FROM unnest(string_to_array(payload, ',')) AS p OFFSET 0) AS i
 $$;
 
 -- Followers: rows as they were captured. Triggers of users and foreign keys' actions do not fire: what they did on the
