@@ -93,7 +93,9 @@ pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
         return Opening::Refuse { why: why.clone() };
     }
     missing.extend(strangers);
-    let Some(leader) = usable.iter().copied().min_by_key(|id| preference(&record.membership, *id)) else {
+    let Some(leader) =
+        usable.iter().copied().min_by_key(|id| (!record.has_seen_the_end(*id), preference(&record.membership, *id)))
+    else {
         let why = missing.iter().map(|(node, why)| format!("{}: {why}", record.membership.member(*node).name));
         let why = why.collect::<Vec<_>>().join("; ");
         for (node, why) in missing {
@@ -109,7 +111,7 @@ pub fn reopen(record: Record, seen: &[Sighting], now: u64) -> Opening {
     }
     let mut compare = Vec::new();
     for node in usable.into_iter().filter(|node| *node != leader) {
-        if record.has_seen_the_end(node) {
+        if record.has_seen_the_end(leader) && record.has_seen_the_end(node) {
             set(&mut next.membership, node, MemberState::Active, "the proxy had stopped in order".into(), now);
         } else {
             let why = format!("has not been shown equal to {name} since the proxy stopped");
@@ -309,6 +311,7 @@ mod tests {
     use super::*;
     use crate::cluster::Member;
 
+    const A: NodeId = NodeId(0);
     const B: NodeId = NodeId(1);
 
     fn membership(states: [MemberState; 2]) -> Membership {
@@ -355,6 +358,17 @@ mod tests {
         assert_eq!(served(reopen(stopped.clone(), &both, 9)), ([Active, Degraded], vec![B]), "it is compared");
         stopped.written[1] = Epoch(6);
         assert_eq!(served(reopen(stopped, &both, 9)), ([Active, Degraded], vec![]), "an older state was restored");
+    }
+
+    #[test]
+    fn a_node_that_was_not_given_the_epoch_of_an_orderly_stop_does_not_lead_one_that_was() {
+        let mut stopped = Record { clean: true, ..record(false, [Active, Active]).stopped() };
+        stopped.written[1] = Epoch(6);
+        let both = [seen(5, &["a", "b"]), seen(6, &["a", "b"])];
+        assert_eq!(served(reopen(stopped.clone(), &both, 9)), ([Degraded, Active], vec![A]));
+        stopped.written[1] = Epoch(5);
+        let neither = [seen(5, &["a", "b"]), seen(5, &["a", "b"])];
+        assert_eq!(served(reopen(stopped, &neither, 9)), ([Active, Degraded], vec![B]), "they are compared");
     }
 
     #[test]

@@ -162,6 +162,10 @@ pub struct Marks {
 }
 
 impl Marks {
+    pub fn of_sequences(self) -> Self {
+        Self { sequences: self.sequences, setval: self.setval, ..Self::default() }
+    }
+
     pub fn or(self, other: Self) -> Self {
         Self {
             sequences: self.sequences || other.sequences,

@@ -169,7 +169,7 @@ fn explain(scope: &Scope<'_>, statement: &Statement, explain: &ExplainStmt) -> O
     let query = explain.query.as_ref().and_then(|q| q.node.as_ref()).ok_or(Stop::Unknown)?;
     if !explain.options.iter().any(is_analyze) {
         let marks = calls::look(scope, &Facts::of(query))?.marks;
-        return Ok(Plan { marks: Marks { sequences: marks.sequences, ..Marks::default() }, ..Action::Leader.into() });
+        return Ok(Plan { marks: marks.of_sequences(), ..Action::Leader.into() });
     }
     match node(scope, statement, query)? {
         Plan { action: Action::Leader, marks, .. } => Ok(Plan { marks, ..Action::Leader.into() }),

@@ -20,7 +20,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &F
     };
     let mut marks = Marks { temporary: true, ..Marks::default() };
     if made || names_pg_temp(scope, statement) {
-        marks.sequences = calls::check(scope, facts)?.sequences;
+        marks = Marks { temporary: true, ..calls::check(scope, facts)?.of_sequences() };
         return Ok(Some(Plan { marks, ..Action::Leader.into() }));
     }
     let catalog = scope.catalog()?;
@@ -53,7 +53,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum, facts: &F
         }
         (_, 0) => {
             evaluated::definitions(scope, node, facts)?;
-            marks.sequences = calls::check(scope, facts)?.sequences;
+            let marks = Marks { temporary: true, ..calls::check(scope, facts)?.of_sequences() };
             Ok(Some(Plan { marks, ..Action::Leader.into() }))
         }
         _ if matches!(node, NodeEnum::ViewStmt(_)) => Ok(Some(Plan { marks, ..Action::Leader.into() })),

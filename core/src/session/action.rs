@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::CommitNumber;
+use super::{CommitNumber, LevelNumber};
 use crate::cluster::Membership;
 use crate::id::NodeId;
 use crate::journal::{Touched, Witness};
@@ -57,7 +57,7 @@ pub enum Action {
     /// Sequences of the session's database may have moved.
     SequencesMoved,
     /// Put followers' sequences of the session's database where the leader's are → `levelled`, also when it cannot be done.
-    Level,
+    Level(LevelNumber),
     /// Flush what there is for the client and close its connection. `draws`: a statement that draws from a sequence may go on
     /// at the leader; when the leader has closed its end, sequences of the session's database have moved.
     Close { draws: bool },

@@ -37,6 +37,10 @@ pub(super) enum Levelling {
     Done,
 }
 
+/// Which question for a level it was: the answer to one that was given up is not that to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LevelNumber(u64);
+
 const READS_BACK: &str = "What a write has changed is read back to be replicated: besides its other rights the role needs SELECT on the table.";
 
 impl Session {
@@ -54,7 +58,7 @@ impl Session {
             if self.is_overtaken() {
                 self.run_again();
             }
-            if self.awaits_level() {
+            if self.passing == 0 && self.awaits_level() {
                 return progress;
             }
             if self.pass_on() {
@@ -106,21 +110,34 @@ impl Session {
         self.leads
     }
 
-    /// Whether what has come is the answer of a setval, and followers' sequences are not known to be there, too. A value that
-    /// was put by hand is in no row, and may be lower than what was given out: a new leader could not tell it.
+    /// Whether the end of a setval is next, and followers' sequences are not known to be there, too. A value that was put by
+    /// hand is in no row, and may be lower than what was given out: a new leader could not tell it.
     fn awaits_level(&mut self) -> bool {
-        if !self.owed.front().is_some_and(|owed| owed.what.marks().setval) {
-            self.levelling = Levelling::Not;
-        } else if self.levelling == Levelling::Not {
-            self.levelling = Levelling::Asked;
-            self.actions.push_back(super::Action::Level);
+        if self.leader_in.first() != Some(&backend::COMMAND_COMPLETE) || !self.sets_sequence() {
+            return false;
         }
-        self.levelling == Levelling::Asked
+        match self.levelling {
+            Levelling::Not => {
+                self.level_number.0 += 1;
+                self.levelling = Levelling::Asked;
+                self.actions.push_back(super::Action::Level(self.level_number));
+                true
+            }
+            Levelling::Asked => true,
+            Levelling::Done => {
+                self.levelling = Levelling::Not;
+                false
+            }
+        }
+    }
+
+    fn sets_sequence(&self) -> bool {
+        self.owed.front().is_some_and(|owed| owed.what.marks().setval)
     }
 
     /// Followers' sequences are where the leader's were when that was asked for, or could not be put there.
-    pub fn levelled(&mut self) {
-        if self.levelling == Levelling::Asked {
+    pub fn levelled(&mut self, number: LevelNumber) {
+        if self.levelling == Levelling::Asked && number == self.level_number {
             self.levelling = Levelling::Done;
         }
     }
@@ -132,7 +149,9 @@ impl Session {
             let Some(front) = self.owed.front() else { return false };
             let mut end = 0;
             while let Ok(Some((tag, size))) = frame::peek(&self.leader_in[end..], limits::MESSAGE) {
-                if !front.passes(tag) {
+                // The end of a setval is looked at by itself.
+                let is_end = tag == backend::COMMAND_COMPLETE && end > 0 && front.what.marks().setval;
+                if is_end || !front.passes(tag) {
                     break;
                 }
                 end += size;

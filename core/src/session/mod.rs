@@ -124,6 +124,7 @@ use commit::Committing;
 use encoding::Encoding;
 #[cfg(feature = "sim")]
 pub(crate) use inherit::OF_THIS_KIND;
+pub use leader::LevelNumber;
 pub use leftover::Attachment;
 use parameters::Parameters;
 use portal::Portal;
@@ -192,6 +193,7 @@ pub struct Session {
     /// What has arrived of the leader was made known to hold values of sequences.
     values_noted: bool,
     levelling: leader::Levelling,
+    level_number: leader::LevelNumber,
     /// A statement of ours may be left on the leader connection, because an error came before its Close.
     own_left: bool,
     /// For hashing a password that stands in clear in a statement.
@@ -278,6 +280,7 @@ impl Session {
             leads: true,
             values_noted: false,
             levelling: leader::Levelling::Not,
+            level_number: leader::LevelNumber::default(),
             own_left: false,
             salt: [0; 16],
             lost: None,

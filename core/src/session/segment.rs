@@ -216,9 +216,6 @@ impl Session {
         if what.marks().locks_objects {
             self.objects_locked();
         }
-        if self.owed.is_empty() {
-            self.levelling = super::leader::Levelling::Not;
-        }
         self.owed.push_back(Owed { what, shift });
     }
 

@@ -137,7 +137,7 @@ impl World {
                 }
             }
             Action::SequencesMoved => self.sequences_moved(),
-            Action::Level => self.fail(format!("s{seat}: nobody calls setval here")),
+            Action::Level(_) => self.fail(format!("s{seat}: nobody calls setval here")),
             Action::Waived => {}
             Action::Vacate(_) => {}
             Action::Reattach(partition) => self.fail(format!("s{seat}: {partition:?} was never to be detached")),

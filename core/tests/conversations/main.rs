@@ -5,6 +5,7 @@
 
 mod hold;
 mod leader;
+mod levels;
 mod order;
 mod rules;
 mod stage;

@@ -9,7 +9,7 @@ use lockstep_core::cluster::{Member, MemberState, Membership, Verdict};
 use lockstep_core::heirs::Heirs;
 use lockstep_core::id::{Epoch, NodeId, SessionId};
 use lockstep_core::plan::{PlanCache, Policy};
-use lockstep_core::session::{Action, Answers, Birth, CommitNumber, Session, World};
+use lockstep_core::session::{Action, Answers, Birth, CommitNumber, LevelNumber, Session, World};
 use lockstep_core::unit::batch::BatchResult;
 
 use super::leader::Leader;
@@ -43,6 +43,8 @@ pub struct Stage {
     pub closed: bool,
     /// Nothing is to begin outside a transaction block.
     pub held: bool,
+    /// Questions for followers' sequences, which nobody answers by himself.
+    pub levels: Vec<LevelNumber>,
     /// What the session wants to have answered.
     wanted: VecDeque<Action>,
     plans: PlanCache,
@@ -116,6 +118,7 @@ impl Stage {
             told: BytesMut::new(),
             events: Vec::new(),
             closed: false,
+            levels: Vec::new(),
             held: false,
             wanted: VecDeque::new(),
             plans: PlanCache::new(1 << 20),
@@ -257,6 +260,14 @@ impl Stage {
         self.told[before..].to_vec()
     }
 
+    pub fn is_levelled(&mut self, number: LevelNumber) -> Vec<u8> {
+        let before = self.told.len();
+        self.session.levelled(number);
+        self.turn();
+        self.settle();
+        self.told[before..].to_vec()
+    }
+
     /// Lets everything happen that can, and returns what the client was told meanwhile.
     pub fn settle(&mut self) -> Vec<u8> {
         let before = self.told.len();
@@ -319,6 +330,7 @@ impl Stage {
             | Action::Suspect { .. }
             | Action::Degrade { .. }
             | Action::Gather(_) => self.wanted.push_back(action),
+            Action::Level(number) => self.levels.push(number),
             Action::Dial => {
                 self.leader = Leader::default();
                 self.wanted.push_back(action);

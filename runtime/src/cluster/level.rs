@@ -6,6 +6,7 @@
 //! is marked, so that they do not stand against DROP DATABASE.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,8 +49,36 @@ pub struct Leveller {
     seen: Mutex<BTreeMap<String, Seen>>,
     /// In which epoch a new leader's sequences were last moved on: what was read of a leader before it is put nowhere.
     moved_on: Mutex<Epoch>,
-    /// One for each node: held while its sequences are set.
-    turns: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<()>>>>,
+    /// One for each node: held while its sequences are set. How often each database's were.
+    turns: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<HashMap<String, u64>>>>>,
+    /// By database, of clients that wait for a levelling.
+    waiting: Mutex<HashMap<String, Arc<Waiting>>>,
+}
+
+/// Clients that wait share a levelling that began after each of them had asked.
+#[derive(Debug, Default)]
+struct Waiting {
+    asked: AtomicU64,
+    /// As many as had asked when the last levelling began.
+    served: tokio::sync::Mutex<u64>,
+}
+
+/// Which sequences a round looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those that no transaction has locked.
+    Free,
+}
+
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Level,
+    /// Sequences are being drawn from.
+    Moving,
+    /// Another round, or a takeover, has set sequences since this one read them: nothing was set.
+    Overtaken,
 }
 
 #[derive(Debug, Default)]
@@ -69,18 +98,43 @@ struct Lines {
 impl Leveller {
     pub fn new(config: Arc<Config>, dirty: Arc<Dirty>) -> Self {
         let (seen, moved_on, turns) = (Mutex::default(), Mutex::new(Epoch(0)), Mutex::default());
-        Self { config, dirty, seen, moved_on, turns }
+        Self { config, dirty, seen, moved_on, turns, waiting: Mutex::default() }
     }
 
-    /// One round for a client that waits for it.
+    /// For a client that waits for it.
     pub async fn level_now(&self, database: &str, membership: Arc<Membership>) {
-        let round = tokio::time::timeout(HURRY, self.round(database, membership, None)).await;
-        let why = match round {
-            Ok(Ok(_)) => return,
-            Ok(Err(fault)) => fault.to_string(),
+        let waiting =
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(database.into()).or_default().clone();
+        let mine = waiting.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let levelled = async {
+            let mut served = waiting.served.lock().await;
+            if *served >= mine {
+                return Ok(());
+            }
+            let all = waiting.asked.load(Ordering::SeqCst);
+            self.hurried_round(database, membership).await?;
+            *served = all;
+            Ok(())
+        };
+        let why = match tokio::time::timeout(HURRY, levelled).await {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => ServiceFault::to_string(&fault),
             Err(_) => format!("it took longer than {HURRY:?}"),
         };
         tracing::warn!(database, why, "sequences were not levelled at once after a setval");
+    }
+
+    /// Passes over sequences that a transaction has locked: it may be the one that waits.
+    async fn hurried_round(&self, database: &str, membership: Arc<Membership>) -> Result<(), ServiceFault> {
+        let lines = self.open(database, membership).await?;
+        sequences::hurry(&lines.leader).await?;
+        while self.level(database, &lines, Which::Free).await? == Round::Overtaken {
+            if lines.membership.epoch < *self.moved_on.lock().unwrap_or_else(PoisonError::into_inner) {
+                // Another node leads, and this leader's setval is not told.
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Levels whatever is marked, for ever.
@@ -126,7 +180,7 @@ impl Leveller {
             async move {
                 let (leader, follower) = try_join(self.dial(leader, &database), self.dial(node, &database)).await?;
                 let lines = Lines { leader, followers: vec![(node, follower)], membership };
-                if !within(PATIENCE, self.level(&database, &lines)).await? {
+                if within(PATIENCE, self.level(&database, &lines, Which::All)).await? != Round::Level {
                     self.dirty.mark(&database);
                 }
                 Ok(())
@@ -193,8 +247,8 @@ impl Leveller {
             Some(lines) if lines.membership == membership => lines,
             _ => self.open(database, membership).await?,
         };
-        let level = within(PATIENCE, self.level(database, &lines)).await?;
-        Ok((level, lines))
+        let round = within(PATIENCE, self.level(database, &lines, Which::All)).await?;
+        Ok((round == Round::Level, lines))
     }
 
     async fn open(&self, database: &str, membership: Arc<Membership>) -> Result<Lines, ServiceFault> {
@@ -207,11 +261,18 @@ impl Leveller {
     }
 
     /// One round: are the followers level with a leader that stands still?
-    async fn level(&self, database: &str, lines: &Lines) -> Result<bool, ServiceFault> {
+    async fn level(&self, database: &str, lines: &Lines, which: Which) -> Result<Round, ServiceFault> {
         if lines.followers.is_empty() {
-            return Ok(true);
+            return Ok(Round::Level);
         }
-        let counting = sequences::counting(&lines.leader).await?;
+        let mut begun = Vec::new();
+        for (node, _) in &lines.followers {
+            begun.push(self.turn(*node).await.get(database).copied());
+        }
+        let counting = match which {
+            Which::All => sequences::counting(&lines.leader).await?,
+            Which::Free => sequences::counting_free(&lines.leader).await?,
+        };
         let before = sequences::positions(&lines.leader, counting.keys()).await?;
         let mut there = Vec::new();
         for (_, follower) in &lines.followers {
@@ -219,15 +280,22 @@ impl Leveller {
             there.push(sequences::positions(follower, names.keys()).await?);
         }
         let now = sequences::positions(&lines.leader, counting.keys()).await?;
-        for ((node, follower), there) in lines.followers.iter().zip(&there) {
-            let _turn = self.turn(*node).await;
-            if *self.moved_on.lock().unwrap_or_else(PoisonError::into_inner) > lines.membership.epoch {
-                return Ok(false);
+        for (((node, follower), there), begun) in lines.followers.iter().zip(&there).zip(&begun) {
+            let mut turn = self.turn(*node).await;
+            let moved_on = *self.moved_on.lock().unwrap_or_else(PoisonError::into_inner);
+            if moved_on > lines.membership.epoch || turn.get(database) != begun.as_ref() {
+                return Ok(Round::Overtaken);
             }
-            sequences::set(follower, &sequence::steps(&before, &now, there, &counting)).await?;
+            let steps = sequence::steps(&before, &now, there, &counting);
+            if !steps.is_empty() {
+                *turn.entry(database.to_owned()).or_default() += 1;
+                sequences::set(follower, &steps).await?;
+            }
         }
-        self.note(database, &now, &counting);
-        Ok(before == now)
+        if which == Which::All {
+            self.note(database, &now, &counting);
+        }
+        Ok(if before == now { Round::Level } else { Round::Moving })
     }
 
     /// Remembers how fast the sequences of a database move.
@@ -272,7 +340,7 @@ impl Leveller {
         sequences::set(line, &wanted).await
     }
 
-    async fn turn(&self, node: NodeId) -> tokio::sync::OwnedMutexGuard<()> {
+    async fn turn(&self, node: NodeId) -> tokio::sync::OwnedMutexGuard<HashMap<String, u64>> {
         let turn = self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(node).or_default().clone();
         turn.lock_owned().await
     }

@@ -14,6 +14,10 @@ const LIST: &str = "SELECT format('%I.%I', n.nspname, c.relname), seqincrement, 
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid \
     WHERE c.relpersistence <> 't' AND n.nspname <> 'lockstep'";
 
+/// To be appended: without those that cannot be read before another transaction ends.
+const FREE: &str = " AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.relation = c.oid AND l.granted AND l.mode = 'AccessExclusiveLock' \
+        AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))";
+
 /// One that was dropped since the leader was read is passed over.
 const SET: &str = "SELECT setval(to_regclass(name), last, called) \
     FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS wanted (name, last, called) \
@@ -37,9 +41,14 @@ const SERVED: &str = "SELECT DISTINCT format('%I.%I', sn.nspname, s.relname), \
             WHERE i.indrelid = t.oid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL \
                 AND (m.amname = 'btree' OR t.relkind = 'p'))";
 
-/// It is in the way of a failover: what does not answer quickly is gone without.
+/// Somebody waits: what does not answer quickly is gone without.
 const HURRY: &str = "SET statement_timeout = '1s'; SET lock_timeout = '200ms'";
 const NO_HURRY: &str = "RESET statement_timeout; RESET lock_timeout";
+
+/// Has questions on this connection give up soon.
+pub async fn hurry(client: &Client) -> Result<(), ServiceFault> {
+    Ok(client.batch_execute(HURRY).await?)
+}
 
 /// The farthest value, in its sequence's direction, of each column that a sequence serves.
 pub async fn farthest(client: &Client) -> Result<Vec<(String, i64)>, ServiceFault> {
@@ -67,7 +76,16 @@ async fn read_farthest(client: &Client) -> Result<Vec<(String, i64)>, ServiceFau
 
 /// How each sequence of the database counts, by qualified and quoted name.
 pub async fn counting(client: &Client) -> Result<BTreeMap<String, Counting>, ServiceFault> {
-    let rows = client.query(LIST, &[]).await?;
+    listed(client, LIST).await
+}
+
+/// The same of those that no transaction has locked.
+pub async fn counting_free(client: &Client) -> Result<BTreeMap<String, Counting>, ServiceFault> {
+    listed(client, &format!("{LIST}{FREE}")).await
+}
+
+async fn listed(client: &Client, sql: &str) -> Result<BTreeMap<String, Counting>, ServiceFault> {
+    let rows = client.query(sql, &[]).await?;
     let counting = |row: &tokio_postgres::Row| Counting {
         increment: row.get(1),
         min: row.get(2),

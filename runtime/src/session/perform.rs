@@ -16,7 +16,7 @@ use lockstep_core::id::NodeId;
 use lockstep_core::inflight::Flight;
 use lockstep_core::journal::{Outlives, UnitNumber};
 use lockstep_core::plan::Partition;
-use lockstep_core::session::{Action, Attachment, CommitNumber, LockMode, Settings};
+use lockstep_core::session::{Action, Attachment, CommitNumber, LevelNumber, LockMode, Settings};
 use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::{Fate, ReserveFault};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit};
@@ -42,7 +42,7 @@ pub(super) enum Event {
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
     Captured(Result<(CaptureKey, Triggers), Fault>),
     Gathered(NodeId),
-    Levelled,
+    Levelled(LevelNumber),
     Reattached(Result<Attachment, String>),
     /// The membership, or whether clients are held.
     WorldChanged,
@@ -130,11 +130,11 @@ impl Driver {
             Action::Reattach(partition) => self.reattach(partition),
             Action::Waived => drop(self.server.shared().waived.fetch_add(1, Ordering::Relaxed)),
             Action::SequencesMoved => self.server.cluster().sequences_moved(&self.identity.database),
-            Action::Level => {
+            Action::Level(number) => {
                 let (server, database) = (self.server.clone(), self.identity.database.clone());
                 self.ask(Box::pin(async move {
                     server.cluster().level(&database).await;
-                    Event::Levelled
+                    Event::Levelled(number)
                 }));
             }
             Action::Close { draws } => {
@@ -356,7 +356,7 @@ impl Driver {
             Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
             Event::Captured(outcome) => self.session.captured(outcome),
             Event::Gathered(leader) => self.session.gathered(leader),
-            Event::Levelled => self.session.levelled(),
+            Event::Levelled(number) => self.session.levelled(number),
             Event::Reattached(outcome) => self.session.reattached(outcome),
             Event::WorldChanged => {
                 let now = self.server.shared().membership.load_full();

@@ -81,7 +81,8 @@ BEGIN
 END
 $$;
 
--- Whether two rows have the same text in the first fields. Not if it is quoted, for commas within it are not told from others.
+-- Whether two rows are known to have the same text in the first fields. Not if it is quoted, for commas within it are not told
+-- from others; nor if there are none.
 CREATE OR REPLACE FUNCTION lockstep.begin_alike(a text, b text, fields integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     field text;
@@ -92,14 +93,14 @@ BEGIN
             RETURN false;
         END IF;
     END LOOP;
-    RETURN true;
+    RETURN fields > 0;
 END
 $$;
 
 -- Tells what has become of rows that were noted; each as a sign, its table, ":", and what is known of it. "=" and "+": where
 -- a version is that was made of a row; "=" if the row was there before this transaction, which followers then check. One that
--- is not there any more is of no account, for what has replaced or removed it was noted, too. "-": the image of a version with
--- which its key may be gone.
+-- is not there any more is of no account, for what has replaced or removed it was noted, too (our trigger fires for all of it:
+-- nothing that is let through can switch it off meanwhile). "-": the image of a version with which its key may be gone.
 CREATE OR REPLACE FUNCTION lockstep.tell(noted text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     coded constant text := 'SELECT encode(convert_to((ARRAY[%s])::text, getdatabaseencoding()), ''base64'') FROM ';
