@@ -59,11 +59,18 @@ impl Lineage {
 
 /// What becomes of a leader that cannot be given the lineage of its epoch. It serves nobody without: what it acknowledged
 /// would be on a node that is taken for one of the epoch before, by whoever has nothing but the nodes' word. `None`: it is
-/// healthy, or nothing can be shown against it, and is waited for. `another`: an active node bears the lineage.
-pub fn unfit(leader: NodeId, judgement: Judgement, another: bool) -> Option<Event> {
-    let Judgement::Dead(death) = judgement else { return None };
-    let why = format!("lineage could not be written on it: {}", death.why());
-    Some(if another { Event::Lost { node: leader, why } } else { Event::AllLost { why } })
+/// waited for, because nothing can be shown against it, or it is all there is. `another`: an active node bears the lineage.
+/// `again`: the leader has refused it more often than a node may fail, as one does whose disk is full.
+pub fn unfit(leader: NodeId, judgement: Judgement, another: bool, again: bool) -> Option<Event> {
+    let lost = |why| Event::Lost { node: leader, why };
+    match judgement {
+        Judgement::Dead(death) => {
+            let why = format!("lineage could not be written on it: {}", death.why());
+            Some(if another { lost(why) } else { Event::AllLost { why } })
+        }
+        Judgement::Alive if another && again => Some(lost("it answers, and does not take the lineage".into())),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -75,14 +82,25 @@ mod tests {
     fn a_leader_that_cannot_be_written_on_is_waited_for_while_it_lives_and_left_when_it_is_dead() {
         let leader = NodeId(1);
         for lives in [Judgement::Alive, Judgement::Again, Judgement::Unproved("no descriptors".into())] {
-            assert_eq!(unfit(leader, lives, true), None);
+            assert_eq!(unfit(leader, lives, true, false), None);
         }
         let dead = || Judgement::Dead(Death::Gone("refused".into()));
-        assert!(matches!(unfit(leader, dead(), true), Some(Event::Lost { node, .. }) if node == leader));
+        assert!(matches!(unfit(leader, dead(), true, false), Some(Event::Lost { node, .. }) if node == leader));
         assert!(
-            matches!(unfit(leader, dead(), false), Some(Event::AllLost { .. })),
+            matches!(unfit(leader, dead(), false, false), Some(Event::AllLost { .. })),
             "it may be the network that is gone"
         );
+    }
+
+    #[test]
+    fn a_leader_that_refuses_it_again_and_again_is_left_only_for_another() {
+        let leader = NodeId(1);
+        assert!(
+            matches!(unfit(leader, Judgement::Alive, true, true), Some(Event::Lost { node, .. }) if node == leader)
+        );
+        assert_eq!(unfit(leader, Judgement::Alive, false, true), None, "it is all there is");
+        let ours = Judgement::Unproved("no descriptors".into());
+        assert_eq!(unfit(leader, ours, true, true), None, "it was not asked");
     }
 
     fn lineage(epoch: u64, active: &[&str]) -> Lineage {

@@ -1,6 +1,6 @@
 //! Captured rows: what the leader's triggers say, and what followers are sent for it.
 //!
-//! A trigger says one row in one INFO message: `lockstep`, a sign, and the row in ASCII (`runtime/src/cluster/capture`).
+//! They say rows in INFO messages: `lockstep`, a sign, and one row or some in ASCII (`runtime/src/cluster/capture`).
 //! Followers apply many at once by a function that believes only what is signed with the cluster's key.
 
 use std::fmt;

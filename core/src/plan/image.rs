@@ -192,7 +192,7 @@ impl Image {
         if let Kind::View { concurrently } = self.kind {
             materialized::check(found.iter().skip(1).map(|row| field(row, 0)))?;
             let (tables, view) = (field(first, 0), field(first, 2));
-            let held = (!tables.is_empty()).then(|| materialized::hold(&tables, &view, concurrently));
+            let held = Some(materialized::hold(&tables, &view, concurrently));
             return Ok(Carried { held, ..Carried::of(vec![text.to_owned()]) });
         }
         let schema = field(first, 0);

@@ -7,7 +7,8 @@
 //! Others may write to these tables before the transaction commits, and followers read them only then. So the leader locks
 //! them against writers once it is known which they are, and fills the view again: by then all that it reads has been
 //! committed everywhere, and nothing more is until the transaction has ended. A materialized view that the query reads
-//! cannot be locked; to fill one anew takes a lock that keeps readers away, but for `CONCURRENTLY`.
+//! cannot be locked; to fill one anew takes a lock that keeps readers away, but for `CONCURRENTLY`: against that there are
+//! advisory locks.
 
 use super::refuse::refuse;
 use crate::fault::Fault;
@@ -18,8 +19,11 @@ const HINT: &str = "Use a table, and fill it with INSERT … SELECT.";
 /// So long does the lock wait for writers, and keep others waiting. A client's own `lock_timeout` counts if it is shorter.
 const PATIENCE_MS: u32 = 2000;
 
-/// An old snapshot may show such a view twice, as it was and as the transaction has made it. The first row of the answer says that there is such a view, and names it and the tables that it reads, if any; every
-/// further one, why not.
+/// The first class of advisory locks on views, by their numbers.
+const CLASS: u32 = 0x4C6F_636C;
+
+/// The first row of the answer says that there is such a view, and names it and the tables that it reads, if any; every further
+/// one, why not. (An old snapshot may show a view twice, as it was and as the transaction has made it.)
 pub fn question(schema: &str, name: &str) -> String {
     QUESTION.replace("{schema}", schema).replace("{name}", &quote_literal(name))
 }
@@ -35,9 +39,19 @@ pub fn check(reasons: impl Iterator<Item = String>) -> Result<(), Fault> {
     }
 }
 
-/// What the leader does so that it reads what followers will. `tables`, `view`: quoted.
+/// What the leader does so that it reads what followers will. `tables`, `view`: quoted; there may be no tables.
 pub fn hold(tables: &str, view: &str, concurrently: bool) -> String {
-    let concurrently = if concurrently { "CONCURRENTLY " } else { "" };
+    let named = quote_literal(view);
+    let lock = if tables.is_empty() { String::new() } else { format!("LOCK TABLE {tables} IN SHARE MODE;") };
+    let (concurrently, alone) = if concurrently {
+        let alone = format!(
+            "PERFORM pg_catalog.pg_advisory_xact_lock({CLASS}, ({named}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8 \
+                OPERATOR(pg_catalog.%) 2147483648)::pg_catalog.int4);"
+        );
+        ("CONCURRENTLY ", alone)
+    } else {
+        ("", String::new())
+    };
     let body = format!(
         "DECLARE patience pg_catalog.text := pg_catalog.current_setting('lock_timeout');
         BEGIN
@@ -46,10 +60,21 @@ pub fn hold(tables: &str, view: &str, concurrently: bool) -> String {
                 PERFORM pg_catalog.set_config('lock_timeout', '{PATIENCE_MS}ms', true);
             END IF;
             BEGIN
-                LOCK TABLE {tables} IN SHARE MODE;
+                {alone}
+                PERFORM pg_catalog.pg_advisory_xact_lock_shared({CLASS}, (s.oid::pg_catalog.int8 \
+                    OPERATOR(pg_catalog.%) 2147483648)::pg_catalog.int4)
+                FROM (SELECT DISTINCT c.oid FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d \
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
+                        AND d.objid OPERATOR(pg_catalog.=) r.oid \
+                        AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
+                    JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.refobjid \
+                    WHERE r.ev_class OPERATOR(pg_catalog.=) {named}::pg_catalog.regclass \
+                        AND c.relkind OPERATOR(pg_catalog.=) 'm' AND c.oid OPERATOR(pg_catalog.<>) r.ev_class \
+                    ORDER BY c.oid) s;
+                {lock}
             EXCEPTION WHEN lock_not_available THEN
                 RAISE serialization_failure USING
-                    MESSAGE = 'tables that a materialized view reads are being written to by a transaction that does not end';
+                    MESSAGE = 'what a materialized view reads is locked, or written to, by a transaction that does not end';
             END;
             PERFORM pg_catalog.set_config('lock_timeout', patience, true);
             REFRESH MATERIALIZED VIEW {concurrently}{view};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::join_all;
-use lockstep_core::cluster::health::{Judge, Meanwhile};
+use lockstep_core::cluster::health::{Judge, Judgement, Meanwhile};
 use lockstep_core::cluster::lineage::unfit;
 use lockstep_core::cluster::{Event, Lineage, MemberState, Membership, Record, Refusal};
 use lockstep_core::id::NodeId;
@@ -211,7 +211,8 @@ impl Registry {
         mut begun: Instant,
     ) -> Option<Event> {
         let leader = record.membership.leader()?;
-        let mut judge = Judge::new(self.config.health.now().retries);
+        let retries = self.config.health.now().retries;
+        let (mut judge, mut refused) = (Judge::new(retries), 0);
         let follows = loop {
             let failed = done.iter().find_map(|(node, outcome)| outcome.as_ref().err().filter(|_| *node == leader));
             let failed = failed.map(|fault| (fault.observation(), fault.to_string()));
@@ -219,7 +220,8 @@ impl Registry {
             let Some((seen, why)) = failed else { break None };
             let judgement = judge.observe(seen, begun.elapsed(), self.config.health.now().timeout, Meanwhile::Unknown);
             let another = record.written.contains(&lineage.epoch);
-            if let Some(event) = unfit(leader, judgement, another) {
+            refused += u32::from(judgement == Judgement::Alive);
+            if let Some(event) = unfit(leader, judgement, another, refused > retries) {
                 break Some(event);
             }
             let name = &record.membership.member(leader).name;

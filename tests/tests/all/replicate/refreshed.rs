@@ -52,6 +52,25 @@ fn done_or_waits(observer: &mut Client, n: usize) -> bool {
     observer.value(waiting) == "1" || observer.value(&format!("SELECT count(*) FROM t WHERE id = 1{n}")) == "1"
 }
 
+/// A follower would fill the first from what the second has become.
+#[test]
+fn a_view_that_another_one_reads_is_not_refreshed_before_that_one_is_on_every_node() {
+    let cluster = stage("refreshed_below");
+    cluster.connect("refreshed_below").query("CREATE MATERIALIZED VIEW above AS SELECT sum(n) AS n FROM m");
+    let mut filling = cluster.connect("refreshed_below");
+    filling.query("BEGIN; REFRESH MATERIALIZED VIEW above");
+    let mut other = cluster.connect("refreshed_below");
+    other.query("INSERT INTO t VALUES (2, 1)");
+    let failure = other.try_query("REFRESH MATERIALIZED VIEW CONCURRENTLY m").unwrap_err();
+    assert_eq!(failure.state(), "40001", "{failure}");
+    filling.query("COMMIT");
+    assert_identical_database(&cluster.nodes, "refreshed_below");
+    other.query("REFRESH MATERIALIZED VIEW CONCURRENTLY m");
+    other.query("REFRESH MATERIALIZED VIEW above");
+    assert_eq!(cluster.nodes[1].connect("refreshed_below").value("SELECT n FROM above"), "2");
+    assert_identical_database(&cluster.nodes, "refreshed_below");
+}
+
 /// Its rows may be on the followers already when the leader's query does not see them.
 #[test]
 fn a_refresh_waits_for_who_has_written_and_not_without_an_end() {
