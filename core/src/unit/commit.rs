@@ -234,7 +234,7 @@ impl Commit {
                 self.let_pass(node, &format!("{message} ({state})"));
             }
             BatchResult::Refused { state, message } => match names::missing(&state, &message) {
-                Some(names) if self.order == Order::FollowersFirst => self.names_differ(node, names),
+                Some(names) if self.has_nothing(node) => self.names_differ(node, names),
                 _ => self.again(node, format!("it cannot apply an effect: {message} ({state})")),
             },
         }

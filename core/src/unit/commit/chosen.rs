@@ -4,10 +4,15 @@
 //! while it is nowhere, and the client runs it again. A follower that says so while another has committed is out.
 
 use super::task::other_names;
-use super::{Commit, Follower};
+use super::{Commit, Follower, Order};
 use crate::id::NodeId;
 
 impl Commit {
+    /// Neither this node nor the leader can have committed before.
+    pub(super) fn has_nothing(&mut self, node: NodeId) -> bool {
+        self.order == Order::FollowersFirst && !self.member(node).in_doubt
+    }
+
     /// Nothing of the batch is there, and a second attempt would come to the same.
     pub(super) fn names_differ(&mut self, node: NodeId, names: &str) {
         self.names = names.to_owned();
