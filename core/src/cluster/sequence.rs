@@ -3,7 +3,7 @@
 //! Sequences are not transactional: values are given out that no effect ever carries. So their *state* is copied while a
 //! leader lives, and a new leader jumps past what the old one may have given out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// `last_value` and `is_called` of a sequence.
@@ -31,7 +31,7 @@ pub struct Counting {
 /// Positions by the sequence's qualified name.
 pub type Positions = BTreeMap<String, Position>;
 
-/// What has to be set on a follower. What the follower lacks is not the leveller's business.
+/// What has to be set on a follower. What the follower lacks is told by [`Lacking`].
 ///
 /// `before` and `now` are two readings of the leader; between them units may have moved the follower past `now`. So a
 /// follower that is ahead is put back only when the leader has stood still.
@@ -53,6 +53,32 @@ pub fn steps(
         .filter(|(name, position)| needed(name, **position))
         .map(|(name, position)| (name.clone(), *position))
         .collect()
+}
+
+/// Sequences of the leader that one follower does not have.
+#[derive(Debug, Default)]
+pub struct Lacking {
+    seen: BTreeSet<String>,
+    told: BTreeSet<String>,
+}
+
+impl Lacking {
+    /// Which are to be told of: each once, and when it was lacking at the last look, too. For followers commit first: one
+    /// that is being dropped is on the leader alone for a moment.
+    pub fn look(&mut self, leader: &Positions, follower: &Positions) -> Vec<String> {
+        let now: BTreeSet<_> = leader.keys().filter(|name| !follower.contains_key(*name)).cloned().collect();
+        self.told.retain(|name| now.contains(name));
+        let new: Vec<_> =
+            now.iter().filter(|name| self.seen.contains(*name) && !self.told.contains(*name)).cloned().collect();
+        self.told.extend(new.iter().cloned());
+        self.seen = now;
+        new
+    }
+
+    /// Whether it takes another look to know.
+    pub fn is_in_doubt(&self) -> bool {
+        self.seen != self.told
+    }
 }
 
 /// Sequences of a follower that stand where the design does not let them: `there` was read after a levelling that began
@@ -162,6 +188,20 @@ mod tests {
     fn what_is_level_or_missing_is_left_alone() {
         assert_eq!(steps(&one(at(5)), &one(at(5)), &one(at(5)), &counting(UP)), Positions::new());
         assert_eq!(steps(&one(at(5)), &one(at(5)), &Positions::new(), &counting(UP)), Positions::new());
+    }
+
+    #[test]
+    fn a_sequence_that_a_follower_lacks_is_told_once_when_it_is_not_just_being_dropped() {
+        let (has, has_not, mut lacking) = (one(at(5)), Positions::new(), Lacking::default());
+        for expected in [&[][..], &["s"], &[], &[]] {
+            assert_eq!(lacking.look(&has, &has_not), expected);
+            assert_eq!(lacking.is_in_doubt(), !lacking.told.contains("s"));
+        }
+        assert_eq!(lacking.look(&has, &has), [""; 0]);
+        assert!(!lacking.is_in_doubt());
+        assert_eq!(lacking.look(&has, &has_not), [""; 0], "it may be dropped");
+        assert_eq!(lacking.look(&has_not, &has_not), [""; 0], "it was");
+        assert_eq!([lacking.look(&has, &has_not), lacking.look(&has, &has_not)], [vec![], vec!["s".to_owned()]]);
     }
 
     #[test]

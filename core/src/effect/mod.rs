@@ -7,6 +7,7 @@
 
 pub mod capture;
 pub mod finder;
+pub mod names;
 pub mod objects;
 pub mod role;
 pub mod rows;

@@ -270,6 +270,8 @@ pub enum Own {
     Watched,
     /// What has become of large objects.
     Objects,
+    /// How the leader calls what the unit has made.
+    Names,
     /// What is deferred in a unit with captured rows has its turn.
     Settle,
     Catalog(usize),

@@ -8,6 +8,7 @@ use super::done::connection_settings;
 use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::catalog::{Catalog, Cell};
 use crate::cluster::Membership;
+use crate::effect::names;
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 use crate::journal::{Touched, Unknown, Witness};
@@ -172,6 +173,24 @@ impl Session {
     /// Whether followers have nothing to do for the unit, by what is known of it now.
     pub(super) fn has_nothing_to_send(&self) -> bool {
         self.unit.log.is_empty() && !self.unit.waived && !self.unit.objects.may_have_changed()
+    }
+
+    /// Followers choose names by themselves in what they run as text. What is waived has its differences.
+    pub(super) fn ask_for_names(&mut self) {
+        if !self.unit.log.has_schema_change() || self.unit.waived {
+            return self.take_lock();
+        }
+        self.ask(names::MADE, Own::Names);
+        frontend::flush(&mut self.leader_out);
+    }
+
+    /// The leader has told its own.
+    pub(super) fn names_told(&mut self, rows: &[Vec<Option<Bytes>>]) {
+        if let Some(check) = names::check(rows.iter().filter_map(|row| row.first()?.as_ref())) {
+            self.unit.log.text(&check);
+            self.spill();
+        }
+        self.take_lock();
     }
 
     /// Nothing comes into the log any more.

@@ -199,10 +199,10 @@ impl Session {
         self.unit.objects.locked = true;
     }
 
-    /// Nothing of the client's comes any more: what comes into the log last. Then the lock is taken.
+    /// Nothing of the client's comes any more: what comes into the log last.
     pub(super) fn ask_for_objects(&mut self) {
         if self.committing.is_none() || !self.unit.objects.may_have_changed() {
-            return self.take_lock();
+            return self.ask_for_names();
         }
         let question = self.unit.objects.question();
         self.ask(&question, Own::Objects);
@@ -235,7 +235,7 @@ impl Session {
         if let Some(fault) = self.unit.doomed.take() {
             return self.conclude(Outcome::Aborted(fault));
         }
-        if self.unit.log.is_empty() && !self.unit.waived { self.leader_commit() } else { self.take_lock() }
+        if self.unit.log.is_empty() && !self.unit.waived { self.leader_commit() } else { self.ask_for_names() }
     }
 
     /// FunctionCall, the fast path: a function by its OID, so that no text tells what it does.

@@ -201,6 +201,10 @@ impl Session {
                 self.objects_told();
                 Ok(())
             }
+            Own::Names => {
+                self.names_told(&rows);
+                Ok(())
+            }
             Own::Flush => {
                 self.flushed();
                 Ok(())

@@ -29,13 +29,15 @@ use std::collections::VecDeque;
 
 use super::batch::BatchResult;
 use crate::cluster::Verdict;
+use crate::effect::names;
 use crate::fault::{Fault, SqlState};
 use crate::id::NodeId;
 
+mod chosen;
 mod task;
 
 pub use task::{Fate, Order, Outcome, ReserveFault, Task};
-use task::{lost_before_commit, lost_in_commit};
+use task::{Look, lost_before_commit, lost_in_commit};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Follower {
@@ -48,6 +50,8 @@ enum Follower {
     Asked,
     Degrading,
     Committed,
+    /// It would have had other names for what the unit has made, and has nothing of it.
+    NamesDiffer,
     Out,
 }
 
@@ -72,14 +76,6 @@ enum Leader {
     Out,
 }
 
-/// Whether the leader's connections of all commits in flight were looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
-    NotAsked,
-    Asked,
-    Clear,
-}
-
 /// Attempts for each follower: the pooled connection, then fresh ones.
 const ATTEMPTS: u8 = 2;
 
@@ -99,6 +95,8 @@ pub struct Commit {
     followers: Vec<Member>,
     tasks: VecDeque<Task>,
     look: Look,
+    /// Names of the leader that followers do not have, which is still to be judged.
+    names: String,
     /// A follower has been sent the batch: from here on it may be committed somewhere.
     sent: bool,
     finished: bool,
@@ -118,6 +116,7 @@ impl Commit {
             followers,
             tasks,
             look: Look::NotAsked,
+            names: String::new(),
             sent: false,
             finished: false,
         };
@@ -234,9 +233,10 @@ impl Commit {
             BatchResult::Refused { state, message } if self.stake == Stake::Nothing => {
                 self.let_pass(node, &format!("{message} ({state})"));
             }
-            BatchResult::Refused { state, message } => {
-                self.again(node, format!("it cannot apply an effect: {message} ({state})"))
-            }
+            BatchResult::Refused { state, message } => match names::missing(&state, &message) {
+                Some(names) if self.has_nothing(node) => self.names_differ(node, names),
+                _ => self.again(node, format!("it cannot apply an effect: {message} ({state})")),
+            },
         }
         self.advance();
     }
@@ -377,6 +377,9 @@ impl Commit {
                 self.sent = true;
                 self.tasks.push_back(Task::Send { node: member.node });
             }
+        }
+        if !self.agrees_on_names() {
+            return;
         }
         let all = |wanted: Follower| {
             self.followers.iter().all(|member| member.state == wanted || member.state == Follower::Out)

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use lockstep_core::cluster::Membership;
-use lockstep_core::cluster::sequence::{self, Counting, Positions};
+use lockstep_core::cluster::sequence::{self, Counting, Lacking, Positions};
 use lockstep_core::id::{Epoch, NodeId};
 
 use super::dirty::Dirty;
@@ -49,6 +49,8 @@ pub struct Leveller {
     seen: Mutex<BTreeMap<String, Seen>>,
     /// In which epoch a new leader's sequences were last moved on: what was read of a leader before it is put nowhere.
     moved_on: Mutex<Epoch>,
+    /// What nodes were seen to lack, by node and database.
+    lacking: Mutex<BTreeMap<(NodeId, String), Lacking>>,
     /// One for each node: held while its sequences are set. How often each database's were.
     turns: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<HashMap<String, u64>>>>>,
     /// By database, of clients that wait for a levelling.
@@ -97,8 +99,8 @@ struct Lines {
 
 impl Leveller {
     pub fn new(config: Arc<Config>, dirty: Arc<Dirty>) -> Self {
-        let (seen, moved_on, turns) = (Mutex::default(), Mutex::new(Epoch(0)), Mutex::default());
-        Self { config, dirty, seen, moved_on, turns, waiting: Mutex::default() }
+        let (seen, lacking, turns, waiting) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self { config, dirty, seen, moved_on: Mutex::new(Epoch(0)), lacking, turns, waiting }
     }
 
     /// For a client that waits for it.
@@ -292,10 +294,29 @@ impl Leveller {
                 sequences::set(follower, &steps).await?;
             }
         }
-        if which == Which::All {
-            self.note(database, &now, &counting);
+        if which == Which::Free {
+            return Ok(if before == now { Round::Level } else { Round::Moving });
         }
-        Ok(if before == now { Round::Level } else { Round::Moving })
+        self.note(database, &now, &counting);
+        let nodes = lines.followers.iter().map(|(node, _)| *node).zip(&there);
+        let in_doubt = nodes.filter(|(node, there)| self.may_lack(*node, database, &now, there)).count();
+        Ok(if before == now && in_doubt == 0 { Round::Level } else { Round::Moving })
+    }
+
+    /// Tells what the node lacks. True: it takes another look to know.
+    fn may_lack(&self, node: NodeId, database: &str, leader: &Positions, there: &Positions) -> bool {
+        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking = lacking.entry((node, database.to_owned())).or_default();
+        for sequence in lacking.look(leader, there) {
+            let node = &self.config.nodes[usize::from(node.0)].name;
+            tracing::error!(
+                database,
+                node,
+                sequence,
+                "a node lacks a sequence that the leader has: run `lockstep verify`, then `lockstep recover` for the node that is wrong"
+            );
+        }
+        lacking.is_in_doubt()
     }
 
     /// Remembers how fast the sequences of a database move.

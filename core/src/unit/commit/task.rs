@@ -52,6 +52,14 @@ pub enum Outcome {
     LeaderRefused,
 }
 
+/// Whether the leader's connections of all commits in flight were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    NotAsked,
+    Asked,
+    Clear,
+}
+
 /// Why a connection to a follower could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReserveFault {
@@ -80,4 +88,15 @@ pub(super) fn lost_in_commit() -> Fault {
     Fault::error(SqlState::CONNECTION_FAILURE, "the connection to the server broke during COMMIT")
         .with_detail("Whether the transaction was committed is not known.")
         .with_hint("Look whether its changes are there before you repeat it.")
+}
+
+pub(super) fn other_names(names: &str) -> Fault {
+    let why = format!("other servers would have other names than {names} for what this transaction has made");
+    Fault::error(SqlState::SERIALIZATION_FAILURE, why)
+        .with_detail(
+            "The server chose a name while another transaction had made, dropped or renamed something of that name.",
+        )
+        .with_hint(
+            "Run the transaction again, or give names yourself. If it stays so, `lockstep verify` tells what differs.",
+        )
 }

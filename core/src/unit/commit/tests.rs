@@ -19,8 +19,13 @@ fn sent_to_both() -> Commit {
     commit
 }
 
-fn refused() -> BatchResult {
+pub(super) fn refused() -> BatchResult {
     BatchResult::Refused { state: "23505".into(), message: "duplicate".into() }
+}
+
+pub(super) fn other_names() -> BatchResult {
+    let message = "invalid input syntax for type integer: \"lockstep: other names than public.t_id_seq1\"";
+    BatchResult::Refused { state: "22P02".into(), message: message.into() }
 }
 
 #[test]
@@ -131,6 +136,41 @@ fn a_follower_that_refuses_twice_is_degraded_and_the_commit_goes_on() {
     assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: A, .. }]), "degraded before the leader commits");
     commit.degraded(A);
     assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+}
+
+#[test]
+fn a_unit_whose_names_are_others_on_all_followers_is_to_be_repeated_and_nobody_is_out() {
+    let mut commit = sent_to_both();
+    commit.answered(A, other_names());
+    assert_eq!(drain(&mut commit), [], "the other one has not said what it has");
+    commit.answered(B, other_names());
+    let tasks = drain(&mut commit);
+    let [Task::Finished(Outcome::Aborted(fault))] = &tasks[..] else { panic!("{tasks:?}") };
+    assert_eq!(fault.state, SqlState::SERIALIZATION_FAILURE);
+    assert!(fault.message.contains("public.t_id_seq1"), "{fault:?}");
+}
+
+#[test]
+fn a_follower_that_is_alone_with_its_names_is_out_and_the_commit_goes_on() {
+    let mut commit = sent_to_both();
+    commit.answered(A, other_names());
+    commit.answered(B, BatchResult::Committed);
+    assert!(matches!(&drain(&mut commit)[..], [Task::Degrade { node: A, .. }]));
+    commit.degraded(A);
+    assert_eq!(drain(&mut commit), [Task::LeaderCommit]);
+}
+
+#[test]
+fn of_a_leader_that_went_first_a_follower_with_other_names_is_out() {
+    let mut commit = Commit::new(Order::LeaderFirst, LEADER, [A]);
+    commit.reserved(A);
+    commit.leader_committed();
+    drain(&mut commit);
+    for _ in 0..2 {
+        commit.answered(A, other_names());
+        commit.reserved(A);
+    }
+    assert!(drain(&mut commit).iter().any(|task| matches!(task, Task::Degrade { node: A, .. })));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod ddl;
 mod histories;
 mod images;
 mod keyed;
+mod names;
 mod objects;
 mod overtaken;
 mod prepared;

@@ -3,9 +3,10 @@
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::raw::Client;
 use lockstep_tests::users::APP;
+use lockstep_tests::wait;
 
 use super::Do::{Fails, Sql};
-use super::{Case, replicated};
+use super::{Case, REST, replicated};
 
 #[test]
 fn are_level_at_rest() {
@@ -34,6 +35,23 @@ fn a_setval_is_on_every_node_when_the_client_is_told() {
     is_there("5000");
     client.query("ROLLBACK");
     is_there("5000");
+}
+
+/// Nothing would take its values there, and nobody would know before the next takeover.
+#[test]
+fn that_a_follower_does_not_have_are_told_of() {
+    let cluster = Cluster::start(2);
+    cluster.create_database("lacking");
+    let mut client = cluster.connect("lacking");
+    client.query("CREATE SEQUENCE here; CREATE SEQUENCE gone");
+    cluster.nodes[1].connect("lacking").query("DROP SEQUENCE gone");
+    client.query("SELECT nextval('here')");
+    let told = || cluster.proxy.log().lines().filter(|line| line.contains("lacks a sequence")).count();
+    wait::until(REST, "the log tells of it", || (told() > 0).then_some(()));
+    client.query("SELECT setval('here', 10)");
+    client.query("SELECT setval('here', 20)");
+    assert_eq!(told(), 1, "{}", cluster.proxy.log());
+    assert!(cluster.proxy.log().contains("public.gone"));
 }
 
 const CASES: &[Case] = &[
