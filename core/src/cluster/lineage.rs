@@ -75,8 +75,8 @@ pub fn unfit(leader: NodeId, judgement: Judgement, another: bool, again: bool) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::health::Death;
     use super::*;
+    use crate::cluster::health::Death;
 
     #[test]
     fn a_leader_that_cannot_be_written_on_is_waited_for_while_it_lives_and_left_when_it_is_dead() {
