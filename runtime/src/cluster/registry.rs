@@ -218,7 +218,12 @@ impl Registry {
             let failed = failed.map(|fault| (fault.observation(), fault.to_string()));
             self.bear(record, lineage, done, Over::Any);
             let Some((seen, why)) = failed else { break None };
-            let judgement = judge.observe(seen, begun.elapsed(), self.config.health.now().timeout, Meanwhile::Unknown);
+            let judgement = judge.observe(
+                seen,
+                begun.elapsed(),
+                lineage::write_limit(&self.config.health.now()),
+                Meanwhile::Unknown,
+            );
             let another = record.written.contains(&lineage.epoch);
             refused += u32::from(judgement == Judgement::Alive);
             if let Some(event) = unfit(leader, judgement, another, refused > retries) {
