@@ -51,11 +51,13 @@ pub struct Leveller {
     moved_on: Mutex<Epoch>,
     /// What nodes were seen to lack, by node and database.
     lacking: Mutex<BTreeMap<(NodeId, String), Lacking>>,
-    /// One for each node: held while its sequences are set. How often each database's were.
-    turns: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<HashMap<String, u64>>>>>,
+    turns: Mutex<HashMap<NodeId, Arc<Turn>>>,
     /// By database, of clients that wait for a levelling.
     waiting: Mutex<HashMap<String, Arc<Waiting>>>,
 }
+
+/// Held while a node's sequences are set. How often each database's were.
+type Turn = tokio::sync::Mutex<HashMap<String, u64>>;
 
 /// Clients that wait share a levelling that began after each of them had asked.
 #[derive(Debug, Default)]
