@@ -232,7 +232,7 @@ fn a_row_without_a_key_is_there_as_often_as_on_the_leader() {
 fn what_the_journal_does_not_settle_is_compared_and_a_different_node_stays_out() {
     let mut cluster = stage();
     let there = "SELECT to_regclass('half') IS NOT NULL";
-    kill_in_commit(&mut cluster, "BEGIN", "CREATE TABLE half (id int)", 1, there);
+    kill_in_commit(&mut cluster, "BEGIN ISOLATION LEVEL SERIALIZABLE", "CREATE TABLE half (id int)", 0, there);
     assert!(cluster.proxy.log().contains(NOT_SETTLED));
     wait::until(SOON, "the nodes were compared", || {
         let status = cluster.proxy.status()?;
