@@ -3,8 +3,10 @@
 //! The state file says who is current; the lineage on a node proves that the data behind its address is still the data
 //! that the file means, and not a restored backup, an empty server or another proxy's cluster.
 
+use std::time::Duration;
+
 use super::Event;
-use super::health::Judgement;
+use super::health::{Judge, Judgement, Meanwhile, Observation};
 use crate::id::{Epoch, NodeId};
 
 /// Names a cluster for ever: 32 hexadecimal digits, drawn at its first start.
@@ -57,11 +59,32 @@ impl Lineage {
     }
 }
 
-/// What becomes of a leader that cannot be given the lineage of its epoch. It serves nobody without: what it acknowledged
-/// would be on a node that is taken for one of the epoch before, by whoever has nothing but the nodes' word. `None`: it is
-/// waited for, because nothing can be shown against it, or it is all there is. `another`: an active node bears the lineage.
+/// A leader that could not be given the lineage of its epoch so far. It serves nobody without: what it acknowledged would be
+/// on a node that is taken for one of the epoch before, by whoever has nothing but the nodes' word.
+#[derive(Debug)]
+pub struct Unborne {
+    leader: NodeId,
+    judge: Judge,
+    refused: u32,
+    retries: u32,
+}
+
+impl Unborne {
+    pub fn new(leader: NodeId, retries: u32) -> Self {
+        Self { leader, judge: Judge::new(retries), refused: 0, retries }
+    }
+
+    /// It could not be written again, in an attempt that may take `limit`. What becomes of the leader; `None`: it is waited
+    /// for, because nothing can be shown against it, or it is all there is. `another`: an active node bears the lineage.
+    pub fn failed(&mut self, seen: Observation, took: Duration, limit: Duration, another: bool) -> Option<Event> {
+        let judgement = self.judge.observe(seen, took, limit, Meanwhile::Unknown);
+        self.refused += u32::from(judgement == Judgement::Alive);
+        unfit(self.leader, judgement, another, self.refused > self.retries)
+    }
+}
+
 /// `again`: the leader has refused it more often than a node may fail, as one does whose disk is full.
-pub fn unfit(leader: NodeId, judgement: Judgement, another: bool, again: bool) -> Option<Event> {
+fn unfit(leader: NodeId, judgement: Judgement, another: bool, again: bool) -> Option<Event> {
     let lost = |why| Event::Lost { node: leader, why };
     match judgement {
         Judgement::Dead(death) => {
@@ -101,6 +124,9 @@ mod tests {
         assert_eq!(unfit(leader, Judgement::Alive, false, true), None, "it is all there is");
         let ours = Judgement::Unproved("no descriptors".into());
         assert_eq!(unfit(leader, ours, true, true), None, "it was not asked");
+        let (mut unborne, limit) = (Unborne::new(leader, 2), Duration::from_secs(1));
+        let mut refuses = || unborne.failed(Observation::Answered, Duration::ZERO, limit, true).is_some();
+        assert_eq!([refuses(), refuses(), refuses()], [false, false, true]);
     }
 
     fn lineage(epoch: u64, active: &[&str]) -> Lineage {

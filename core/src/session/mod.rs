@@ -30,7 +30,7 @@
 //! | `client` | the client's messages, one by one |
 //! | `simple` | a Query |
 //! | `script` | its statements, one after the other |
-//! | `extended` | Parse, Bind, Describe, Execute, Close |
+//! | `extended`, `execute` | Parse, Bind, Describe and Close; Execute |
 //! | `names` | prepared statements, by protocol and by SQL |
 //! | `portal` | rows that wait for the client |
 //! | `byname` | both, by name |
@@ -91,6 +91,7 @@ mod copy;
 mod copying;
 mod done;
 mod encoding;
+mod execute;
 mod extended;
 mod image;
 mod inherit;

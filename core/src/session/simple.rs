@@ -30,9 +30,10 @@ impl Session {
             Planning::Asked => return,
         };
         // What was sent without a Sync has begun a transaction, which this Query ends.
-        let noted = plans.iter().any(|planned| planned.plan.kept.is_some() || self.notes(planned.plan.leaves));
-        let noted = noted || plans.len() > 1 && plans.iter().any(|planned| planned.plan.marks.setval);
-        let whole = if self.segment.open || noted { None } else { self.as_a_whole(&sql, &plans) };
+        let apart =
+            |plan: &Plan| plan.kept.is_some() || self.notes(plan.leaves) || plans.len() > 1 && plan.marks.setval;
+        let apart = plans.iter().any(|planned| apart(&planned.plan));
+        let whole = if self.segment.open || apart { None } else { self.as_a_whole(&sql, &plans) };
         match whole {
             Some(done) => {
                 plans.iter().for_each(|planned| self.passes_on(planned.plan.leaves));

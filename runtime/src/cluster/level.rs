@@ -1,9 +1,9 @@
 //! The sequence leveller: keeps followers' sequences where the leader's are, and moves a new leader's past what the old
 //! one may have given out.
 //!
-//! No unit takes a sequence along: every draw and `setval` reaches the followers through the leveller alone, a `setval` before
-//! the client is told. It works on databases that sessions have marked, and stays out of the way: its connections to a database live only as long as that
-//! is marked, so that they do not stand against DROP DATABASE.
+//! No unit takes a sequence along: every draw and `setval` reaches the followers through the leveller alone, a `setval`
+//! before the client is told. It works on databases that sessions have marked, and stays out of the way: its connections to
+//! a database live only as long as that is marked, so that they do not stand against DROP DATABASE.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

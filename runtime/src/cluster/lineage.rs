@@ -7,7 +7,7 @@ use lockstep_core::id::{Epoch, NodeId};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::config::{Config, Health};
+use crate::config::Config;
 use crate::service::{self, ServiceFault, within};
 
 const MAKE: &str = "CREATE SCHEMA IF NOT EXISTS lockstep; \
@@ -61,26 +61,26 @@ pub async fn running_since(client: &Client) -> Result<Option<String>, ServiceFau
     Ok(row.and_then(|row| row.get(0)))
 }
 
-/// So long may [`write`] take.
-pub fn write_limit(health: &Health) -> Duration {
-    health.patience() * 5 / 2
+/// So long may [`write`] take with this limit.
+pub fn longest(limit: Duration) -> Duration {
+    limit * 5 / 2
 }
 
 /// Writes on a connection of its own, so that nothing that hangs there holds up the pulse. Gives since when the server runs.
+/// `limit`: for the login; what follows is more round trips, and has half as much again.
 pub async fn write(
     config: &Config,
     node: NodeId,
     lineage: &Lineage,
     over: Over,
+    limit: Duration,
 ) -> Result<Option<String>, ServiceFault> {
-    let (service, health) = (&config.service, config.health.now());
-    let limit = health.patience();
-    // A login and what follows are some round trips each, and a slow answer is no death.
+    let (service, timeout) = (&config.service, config.health.now().timeout);
     let line = service::dial(service, &config.nodes[usize::from(node.0)], &service.database, limit).await?;
     let number = |epoch: Epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX);
     within(limit * 3 / 2, async {
         // Before it is not waited for any longer here: who says that it cannot be done is not taken for dead.
-        line.batch_execute(&format!("SET statement_timeout = {}", health.timeout.as_millis() / 2)).await?;
+        line.batch_execute(&format!("SET statement_timeout = {}", timeout.as_millis() / 2)).await?;
         let (epoch, parent) = (number(lineage.epoch), number(lineage.parent));
         let any = over == Over::Any;
         let write = async || line.execute(WRITE, &[&lineage.cluster.0, &epoch, &parent, &lineage.active, &any]).await;

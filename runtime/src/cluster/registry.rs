@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::join_all;
-use lockstep_core::cluster::health::{Judge, Judgement, Meanwhile};
-use lockstep_core::cluster::lineage::unfit;
+use lockstep_core::cluster::lineage::Unborne;
 use lockstep_core::cluster::{Event, Lineage, MemberState, Membership, Record, Refusal};
 use lockstep_core::id::NodeId;
 use tokio::sync::{Mutex, watch};
@@ -135,7 +134,7 @@ impl Registry {
         self.save_once(record).await?;
         let lineage = lineage::of(&record.cluster, before, &record.membership);
         let active: Vec<_> = record.membership.active().collect();
-        let done = self.write_lineage(&lineage, &active, Over::Any).await;
+        let done = self.write_lineage(&lineage, &active, Over::Any, None).await;
         self.bear(record, &lineage, done, Over::Any);
         record.clean = true;
         self.save_once(record).await
@@ -187,7 +186,7 @@ impl Registry {
 
     /// What must be true on the active nodes before service goes on in a new epoch. A follower on which it fails is not
     /// waited for: its own health says what becomes of it, and [`Self::complete_lineage`] tries again. What is given is why
-    /// the leader cannot serve in it ([`unfit`]).
+    /// the leader cannot serve in it ([`Unborne`]).
     async fn prepare(&self, before: &Membership, record: &mut Record) -> Option<Event> {
         match (before.leader(), record.membership.leader()) {
             (Some(old), Some(new)) if old != new => self.jump(&record.membership, new).await,
@@ -196,7 +195,7 @@ impl Registry {
         let lineage = lineage::of(&record.cluster, before.epoch, &record.membership);
         let active: Vec<_> = record.membership.active().collect();
         let begun = clock::now();
-        let done = self.write_lineage(&lineage, &active, Over::Any).await;
+        let done = self.write_lineage(&lineage, &active, Over::Any, record.membership.leader()).await;
         let follows = self.wait_for_leader(record, &lineage, done, begun).await;
         *self.lineage.lock().await = Some(lineage);
         follows
@@ -211,29 +210,22 @@ impl Registry {
         mut begun: Instant,
     ) -> Option<Event> {
         let leader = record.membership.leader()?;
-        let retries = self.config.health.now().retries;
-        let (mut judge, mut refused) = (Judge::new(retries), 0);
+        let mut unborne = Unborne::new(leader, self.config.health.now().retries);
         let follows = loop {
             let failed = done.iter().find_map(|(node, outcome)| outcome.as_ref().err().filter(|_| *node == leader));
             let failed = failed.map(|fault| (fault.observation(), fault.to_string()));
             self.bear(record, lineage, done, Over::Any);
             let Some((seen, why)) = failed else { break None };
-            let judgement = judge.observe(
-                seen,
-                begun.elapsed(),
-                lineage::write_limit(&self.config.health.now()),
-                Meanwhile::Unknown,
-            );
-            let another = record.written.contains(&lineage.epoch);
-            refused += u32::from(judgement == Judgement::Alive);
-            if let Some(event) = unfit(leader, judgement, another, refused > retries) {
+            let (limit, another) =
+                (lineage::longest(self.config.health.now().patience()), record.written.contains(&lineage.epoch));
+            if let Some(event) = unborne.failed(seen, begun.elapsed(), limit, another) {
                 break Some(event);
             }
             let name = &record.membership.member(leader).name;
             self.unwritten.store(Some(Arc::new(format!("lineage cannot be written on {name}: {why}"))));
             tokio::time::sleep(SAVE_PAUSE).await;
             begun = clock::now();
-            done = self.write_lineage(lineage, &[leader], Over::Any).await;
+            done = self.write_lineage(lineage, &[leader], Over::Any, Some(leader)).await;
         };
         self.unwritten.store(None);
         follows
@@ -249,7 +241,7 @@ impl Registry {
             return;
         }
         // Changes are not held up for it: one that comes in between is not overwritten, and known by its epoch.
-        let mut done = self.write_lineage(&lineage, &lacking, Over::Older).await;
+        let mut done = self.write_lineage(&lineage, &lacking, Over::Older, None).await;
         // The server may have been started again since the epoch began: the journal is not to say that it has not.
         done.iter_mut().for_each(|(_, written)| {
             let _ = written.as_mut().map(Option::take);
@@ -280,9 +272,15 @@ impl Registry {
         }
     }
 
-    async fn write_lineage(&self, lineage: &Lineage, nodes: &[NodeId], over: Over) -> Written {
-        join_all(nodes.iter().map(|node| async { (*node, lineage::write(&self.config, *node, lineage, over).await) }))
-            .await
+    /// `awaited`: who is not given up for a slow answer. A login and a write are some round trips, and health takes it for
+    /// alive when each comes in time; what others need not do now is not waited for so long.
+    async fn write_lineage(&self, lineage: &Lineage, nodes: &[NodeId], over: Over, awaited: Option<NodeId>) -> Written {
+        let health = self.config.health.now();
+        let write = async |node: NodeId| {
+            let limit = if awaited == Some(node) { health.patience() } else { health.timeout };
+            (node, lineage::write(&self.config, node, lineage, over, limit).await)
+        };
+        join_all(nodes.iter().map(|node| write(*node))).await
     }
 
     /// Whether any node bears it now that did not before.

@@ -15,12 +15,12 @@ const DATABASES: &str = "SELECT datname FROM pg_database WHERE datallowconn AND 
 const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname), \
         (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute \
          WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''), \
-        (SELECT coalesce(string_agg(format('ALTER TABLE %I.%I DISABLE TRIGGER %I', n.nspname, c.relname, tgname), '; '), '') \
-         FROM pg_trigger WHERE tgrelid = c.oid AND tgenabled IN ('A', 'R') AND NOT tgisinternal), \
-        (SELECT coalesce(string_agg(format('ALTER TABLE %I.%I ENABLE %s TRIGGER %I', n.nspname, c.relname, \
+        coalesce(string_agg(format('ALTER TABLE %I.%I DISABLE TRIGGER %I', n.nspname, c.relname, tgname), '; '), ''), \
+        coalesce(string_agg(format('ALTER TABLE %I.%I ENABLE %s TRIGGER %I', n.nspname, c.relname, \
             CASE tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, tgname), '; '), '') \
-         FROM pg_trigger WHERE tgrelid = c.oid AND tgenabled IN ('A', 'R') AND NOT tgisinternal) \
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind = 'r' AND relpersistence = 'u'";
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        LEFT JOIN pg_trigger ON tgrelid = c.oid AND tgenabled IN ('A', 'R') AND NOT tgisinternal \
+    WHERE relkind = 'r' AND relpersistence = 'u' GROUP BY c.oid, n.nspname, c.relname";
 
 /// Copies all of them from one node to another, while commits are held.
 pub async fn copy(config: &Config, from: NodeId, to: NodeId) -> Result<(), Failure> {
