@@ -15,9 +15,10 @@ const DATABASES: &str = "SELECT datname FROM pg_database WHERE datallowconn AND 
 const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname), \
         (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute \
          WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''), \
-        coalesce(string_agg(format('ALTER TABLE %I.%I DISABLE TRIGGER %I', n.nspname, c.relname, tgname), '; '), ''), \
+        coalesce(string_agg(format('ALTER TABLE %I.%I DISABLE TRIGGER %I', n.nspname, c.relname, tgname), '; ') \
+            FILTER (WHERE tgname IS NOT NULL), ''), \
         coalesce(string_agg(format('ALTER TABLE %I.%I ENABLE %s TRIGGER %I', n.nspname, c.relname, \
-            CASE tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, tgname), '; '), '') \
+            CASE tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, tgname), '; ') FILTER (WHERE tgname IS NOT NULL), '') \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         LEFT JOIN pg_trigger ON tgrelid = c.oid AND tgenabled IN ('A', 'R') AND NOT tgisinternal \
     WHERE relkind = 'r' AND relpersistence = 'u' GROUP BY c.oid, n.nspname, c.relname";
