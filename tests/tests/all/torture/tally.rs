@@ -62,8 +62,10 @@ const EXPECTED: &[&str] = &[
 const REFUSED: &[&str] = &[
     "this statement is refused: COPY holds a statement that writes",
     "this statement is refused: EXPLAIN ANALYZE executes the statement",
+    "this statement is refused: it runs text by EXECUTE in a transaction that has made, changed or truncated a table",
     "this transaction is refused: what others have written to large object",
     "this statement is refused: rows of grown may be newer than the snapshot of this transaction",
+    "this statement is refused: rows of growing may be newer than the snapshot of this transaction",
     "this statement is refused: each server would run the query of the materialized view by itself: rows of sale may be newer",
 ];
 
