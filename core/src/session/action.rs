@@ -19,6 +19,11 @@ pub enum Action {
     Spill(Bytes),
     /// Cut the unit's file to this length; 0 when the unit is over.
     CutSpill(u64),
+    /// Have each follower play the batch, but for its COMMIT → [`super::Answers::played`], when each has done it, or cannot
+    /// or may not be waited for. Not before units that the leader has committed first are on the followers: so it comes after
+    /// whoever holds the commit lock now in exclusive mode. Connections on which it was played are what `Reserve` gives, and
+    /// `SendBatch` then sends no more than the COMMIT. `Unlock` ends what of it is not used, where it still runs as well.
+    PlayAhead { of: CommitNumber, batch: Batch },
     /// Take the commit lock → [`super::Answers::locked`].
     Lock { of: CommitNumber, mode: LockMode },
     /// Give the commit lock back, or stop waiting for it.

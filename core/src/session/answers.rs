@@ -33,6 +33,11 @@ impl Session {
 }
 
 impl Answers<'_> {
+    /// Followers have played the batch ahead, as far as they can.
+    pub fn played(self) {
+        self.0.ask_for_lock();
+    }
+
     /// The commit lock is held; `membership` was read after it was taken.
     pub fn locked(self, membership: &Membership) {
         self.0.locked(membership);

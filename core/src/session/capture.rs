@@ -316,9 +316,7 @@ impl Session {
                 Some(_) => self.machine(Commit::leader_committed),
                 None => self.conclude(Outcome::Committed { leader_out: false }),
             },
-            Some(Committing { machine: None, lock, .. }) => {
-                self.actions.push_back(Action::Lock { of: self.commit_number, mode: *lock });
-            }
+            Some(Committing { machine: None, .. }) => self.ask_for_lock(),
             Some(_) => {
                 self.capture.astray = false;
                 self.machine(|machine| machine.leader_committed_alone(ASTRAY));

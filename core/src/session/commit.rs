@@ -194,13 +194,27 @@ impl Session {
     }
 
     /// Nothing comes into the log any more.
+    ///
+    /// DDL may take followers as long as it has taken the leader, and nobody is to wait for that who has nothing to do with
+    /// it: they play it before the commit lock is taken, as nothing of it can be in the way of another unit whose locks the
+    /// leader would not have seen. All that can go wrong with it is left to the batch proper, under the lock.
     pub(super) fn take_lock(&mut self) {
-        if let Some(committing) = &mut self.committing {
-            let mut log = std::mem::take(&mut self.unit.log);
-            if self.unit.deferrable {
-                log.defer_constraints();
-            }
-            committing.batch = log.take_batch();
+        let Some(committing) = &mut self.committing else { return };
+        let mut log = std::mem::take(&mut self.unit.log);
+        if self.unit.deferrable {
+            log.defer_constraints();
+        }
+        let ahead = log.has_schema_change() && committing.order == Order::FollowersFirst && !self.unit.waived;
+        committing.batch = log.take_batch();
+        if ahead {
+            let (of, batch) = (self.commit_number, committing.batch.clone());
+            return self.actions.push_back(Action::PlayAhead { of, batch });
+        }
+        self.ask_for_lock();
+    }
+
+    pub(super) fn ask_for_lock(&mut self) {
+        if let Some(committing) = &self.committing {
             self.actions.push_back(Action::Lock { of: self.commit_number, mode: committing.lock });
         }
     }

@@ -104,6 +104,7 @@ impl World {
         match action {
             Action::Spill(bytes) => of.spill.extend_from_slice(&bytes),
             Action::CutSpill(length) => of.spill.truncate(usize::try_from(length).unwrap_or(0)),
+            Action::PlayAhead { .. } => self.fail(format!("s{seat}: nobody changes the schema here")),
             Action::Lock { of, mode } => self.take_lock(seat, of, mode),
             Action::Unlock => {
                 (of.lock, of.flight, of.looks) = (Lock::None, None, None);

@@ -79,6 +79,13 @@ impl Batch {
         &self.tail
     }
 
+    /// What has the server answer when it has come so far, with nothing committed: for a batch that is a block.
+    pub fn pause(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        frontend::sync(&mut out);
+        out
+    }
+
     /// What commits it.
     pub fn end(&self) -> BytesMut {
         let mut out = BytesMut::new();
@@ -134,6 +141,20 @@ pub enum AnswerFault {
 impl Answer {
     /// Takes what has arrived off `input`. `None`: more is to come.
     pub fn feed(&mut self, input: &mut BytesMut) -> Result<Option<BatchResult>, AnswerFault> {
+        match (self.ready(input)?, self.last_word()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(refused @ BatchResult::Refused { .. })) => Ok(Some(refused)),
+            (Some(Status::Idle), _) => Ok(Some(BatchResult::Committed)),
+            (Some(status), _) => Err(AnswerFault::Status(status)),
+        }
+    }
+
+    /// The same for a batch up to its [`Batch::pause`]: whether all of it was played.
+    pub fn feed_ahead(&mut self, input: &mut BytesMut) -> Result<Option<bool>, AnswerFault> {
+        Ok(self.ready(input)?.map(|status| status == Status::InTransaction))
+    }
+
+    fn ready(&mut self, input: &mut BytesMut) -> Result<Option<Status>, AnswerFault> {
         loop {
             let step = self.skip.min(input.len());
             input.advance(step);
@@ -159,11 +180,7 @@ impl Answer {
                 self.word.get_or_insert_with(|| refused(&fields));
                 continue;
             }
-            return match (Status::read(body)?, self.last_word()) {
-                (_, Some(refused @ BatchResult::Refused { .. })) => Ok(Some(refused)),
-                (Status::Idle, _) => Ok(Some(BatchResult::Committed)),
-                (status, _) => Err(AnswerFault::Status(status)),
-            };
+            return Ok(Some(Status::read(body)?));
         }
     }
 

@@ -323,7 +323,8 @@ impl Stage {
         match action {
             Action::Close { .. } => self.closed = true,
             Action::Orphaned { leader, touched } => self.heirs.orphaned(leader, touched),
-            Action::Lock { .. }
+            Action::PlayAhead { .. }
+            | Action::Lock { .. }
             | Action::Look(_)
             | Action::Reserve { .. }
             | Action::SendBatch { .. }
@@ -342,6 +343,7 @@ impl Stage {
     fn answer(&mut self) {
         let membership = self.membership.clone();
         match self.wanted.pop_front() {
+            Some(Action::PlayAhead { of, .. }) => self.answers(of, |answers| answers.played()),
             Some(Action::Lock { of, .. }) => self.answers(of, |answers| answers.locked(&membership)),
             Some(Action::Reserve { of, node, .. }) => self.answers(of, |answers| answers.reserved(node)),
             Some(Action::Look(of)) => self.answers(of, |answers| answers.clear(&membership)),

@@ -17,6 +17,7 @@ use lockstep_core::session::{Birth, CommitNumber, Session, World};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use super::ahead::Ahead;
 use super::local::Local;
 use super::login::{Identity, LoggedIn};
 use super::oncall::OnCall;
@@ -45,6 +46,7 @@ pub struct Driver {
     pub(super) client: Peer,
     pub(super) client_open: bool,
     pub(super) leader: Option<Leader>,
+    pub(super) ahead: Ahead,
     pub(super) reserved: HashMap<NodeId, Follower>,
     pub(super) pending: OnCall<FuturesUnordered<Pending>>,
     pub(super) held: Held,
@@ -107,6 +109,7 @@ impl Driver {
             client: peer,
             client_open: true,
             leader: Some(Leader { peer: link.peer, pid: link.pid, cancel_key: link.cancel_key }),
+            ahead: Ahead::default(),
             reserved: HashMap::new(),
             pending: OnCall::new(FuturesUnordered::new()),
             held: Held::default(),

@@ -1,13 +1,17 @@
 //! One batch on one follower connection: written while the answer is read, so that neither side waits for the other.
+//!
+//! At once, or in two parts ([`play_ahead`](super::ahead)): all of it but the COMMIT, and that.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::BytesMut;
+use lockstep_core::effect::TemplateId;
 use lockstep_core::unit::Batch;
-use lockstep_core::unit::batch::{Answer, BatchResult};
+use lockstep_core::unit::batch::{Answer, AnswerFault, BatchResult};
 
 use super::peer::Read;
 use super::pool::Follower;
@@ -27,7 +31,9 @@ const PIECE: usize = 256 << 10;
 
 pub async fn exchange(mut follower: Follower, batch: Batch, spill: Option<Rc<Spill>>) -> Exchanged {
     let mut answer = Answer::default();
-    match run(&mut follower, &batch, spill.as_deref(), &mut answer).await {
+    let part = if std::mem::take(&mut follower.open) { Part::Commit } else { Part::Whole };
+    let source = Source::new(&batch, part, spill.as_deref());
+    match run(&mut follower, source, |input| answer.feed(input)).await {
         Ok(BatchResult::Committed) => {
             follower.known.extend(batch.templates());
             Exchanged::Answered(BatchResult::Committed, Some(Box::new(follower)))
@@ -40,14 +46,20 @@ pub async fn exchange(mut follower: Follower, batch: Batch, spill: Option<Rc<Spi
     }
 }
 
-async fn run(
+/// Plays the batch up to its COMMIT: whether all of it was done.
+pub async fn ahead(follower: &mut Follower, batch: &Batch, spill: Option<&Spill>) -> Result<bool, String> {
+    let mut answer = Answer::default();
+    let played = run(follower, Source::new(batch, Part::Ahead, spill), |input| answer.feed_ahead(input)).await?;
+    follower.open = played;
+    Ok(played)
+}
+
+async fn run<T>(
     follower: &mut Follower,
-    batch: &Batch,
-    spill: Option<&Spill>,
-    answer: &mut Answer,
-) -> Result<BatchResult, String> {
-    let mut out = batch.head(&follower.known);
-    let mut source = Source { batch, spill, at: 0, ended: false };
+    mut source: Source<'_>,
+    mut feed: impl FnMut(&mut BytesMut) -> Result<Option<T>, AnswerFault>,
+) -> Result<T, String> {
+    let mut out = source.begin(&follower.known);
     let mut input = std::mem::take(&mut follower.link.rest);
     let peer = &mut follower.link.peer;
     loop {
@@ -66,7 +78,7 @@ async fn run(
             read => read,
         });
         let read = read.await.map_err(|e| e.to_string())?;
-        if let Some(result) = answer.feed(&mut input).map_err(|e| e.to_string())? {
+        if let Some(result) = feed(&mut input).map_err(|e| e.to_string())? {
             return Ok(result);
         }
         if read == Read::End {
@@ -75,15 +87,31 @@ async fn run(
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Ahead,
+    Commit,
+}
+
 /// What is still to be sent: the spilled part, the rest of the log, the end.
 struct Source<'a> {
     batch: &'a Batch,
+    part: Part,
     spill: Option<&'a Spill>,
     at: u64,
     ended: bool,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn new(batch: &'a Batch, part: Part, spill: Option<&'a Spill>) -> Self {
+        Self { batch, part, spill, at: 0, ended: part == Part::Commit }
+    }
+
+    fn begin(&self, known: &HashSet<TemplateId>) -> BytesMut {
+        if self.part == Part::Commit { self.batch.end() } else { self.batch.head(known) }
+    }
+
     fn more(&mut self, out: &mut BytesMut) -> io::Result<()> {
         if self.at < self.batch.spilled() {
             let spill = self.spill.ok_or(io::ErrorKind::NotFound)?;
@@ -93,7 +121,7 @@ impl Source<'_> {
             return Ok(());
         }
         out.extend_from_slice(self.batch.tail());
-        out.extend_from_slice(&self.batch.end());
+        out.extend_from_slice(&if self.part == Part::Ahead { self.batch.pause() } else { self.batch.end() });
         self.ended = true;
         Ok(())
     }

@@ -20,11 +20,14 @@ pub struct Local {
     keys: RefCell<KeyCache>,
     /// How many units of this arbiter may be committing at once: each may hold one connection to every follower.
     pub slots: Arc<Semaphore>,
+    /// How many may have followers play their batch ahead: they hold connections while they wait for others.
+    pub ahead: Arc<Semaphore>,
     pub beat: Beat,
 }
 
 /// Units of one arbiter that may be in their commit phase at once.
 const COMMIT_SLOTS: usize = 32;
+const AHEAD: usize = 4;
 
 thread_local! {
     static LOCAL: Rc<Local> = Rc::new(Local {
@@ -32,6 +35,7 @@ thread_local! {
         pool: RefCell::new(Pool::default()),
         keys: RefCell::new(KeyCache::default()),
         slots: Arc::new(Semaphore::new(COMMIT_SLOTS)),
+        ahead: Arc::new(Semaphore::new(AHEAD)),
         beat: Beat::default(),
     });
 }

@@ -14,6 +14,7 @@
 //! | `look` | whether anybody's leader connection has something to say |
 //! | `link` | a node connection |
 //! | `pool`, `exchange` | follower connections, and one batch on one of them |
+//! | `ahead` | a batch that followers play before the commit lock is taken |
 //! | `watchdog` | a batch that a follower does not answer |
 //! | `beat` | when it is time to look |
 //! | `reattach` | what a DETACH has left that failed halfway |
@@ -28,6 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::server::Server;
 
+mod ahead;
 mod beat;
 mod drive;
 mod exchange;

@@ -21,6 +21,7 @@ use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::{Fate, ReserveFault};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit};
 
+use super::ahead::Ahead;
 use super::drive::{Driver, Leader, Pending};
 use super::exchange::{Exchanged, exchange};
 use super::link::{Link, LinkFault};
@@ -50,6 +51,7 @@ pub(super) enum Event {
 
 /// The answer to something that a commit has asked for.
 pub(super) enum Answer {
+    Played(Vec<Follower>),
     Locked(Held),
     Reserved(NodeId, Result<Box<Follower>, LinkFault>),
     Exchanged(NodeId, Exchanged),
@@ -87,12 +89,14 @@ impl Driver {
                     self.session.spill_failed(&error.to_string());
                 }
             }
+            Action::PlayAhead { of, batch } => self.play_ahead(of, batch),
             Action::Lock { of, mode } => self.lock(of, mode),
             Action::Unlock => {
                 if let Some(unit) = self.held.unit.take() {
                     self.server.shared().journal.close(unit);
                 }
                 self.held = Held::default();
+                self.ahead = Ahead::default();
                 self.looks = None;
             }
             Action::Reserve { of, node, fresh, settings } => self.reserve(of, node, fresh, settings),
@@ -149,7 +153,7 @@ impl Driver {
         self.pending.source().push(answer);
     }
 
-    fn ask_of(&mut self, of: CommitNumber, answer: impl Future<Output = Answer> + 'static) {
+    pub(super) fn ask_of(&mut self, of: CommitNumber, answer: impl Future<Output = Answer> + 'static) {
         self.ask(Box::pin(async move { Event::OfCommit(of, answer.await) }));
     }
 
@@ -217,15 +221,19 @@ impl Driver {
         });
     }
 
-    fn reserve(&mut self, of: CommitNumber, node: NodeId, fresh: bool, settings: Settings) {
-        let kind = Kind {
+    pub(super) fn follower_of(&self, node: NodeId, settings: Settings) -> Kind {
+        Kind {
             node,
             database: self.identity.database.clone(),
             user: self.identity.user.clone(),
             encoding: self.session.client_encoding(),
             settings,
-        };
-        let pooled = if fresh { None } else { self.local.pool().take(&kind) };
+        }
+    }
+
+    fn reserve(&mut self, of: CommitNumber, node: NodeId, fresh: bool, settings: Settings) {
+        let kind = self.follower_of(node, settings);
+        let pooled = if fresh { None } else { self.ahead.take(node).or_else(|| self.local.pool().take(&kind)) };
         if let Some(follower) = pooled {
             return self.answered(of, Answer::Reserved(node, Ok(Box::new(follower))));
         }
@@ -305,9 +313,13 @@ impl Driver {
     }
 
     /// Something that this commit has asked for.
-    fn answered(&mut self, of: CommitNumber, answer: Answer) {
+    pub(super) fn answered(&mut self, of: CommitNumber, answer: Answer) {
         let Some(answers) = self.session.answers(of) else { return self.came_too_late(answer) };
         match answer {
+            Answer::Played(followers) => {
+                self.ahead.have_played(followers);
+                answers.played();
+            }
             Answer::Locked(held) => self.locked(of, held),
             Answer::Reserved(node, Ok(follower)) => {
                 self.reserved.insert(node, *follower);

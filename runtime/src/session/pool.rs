@@ -36,6 +36,15 @@ pub struct Follower {
     pub link: Link,
     /// Statements that are prepared on this connection.
     pub known: HashSet<TemplateId>,
+    /// A batch was played on it, of which the COMMIT is missing.
+    pub open: bool,
+}
+
+impl Follower {
+    /// Whatever a connection has to say of which nothing was asked is a reason not to use it.
+    pub fn is_quiet(&mut self) -> bool {
+        self.link.peer.is_quiet(&mut BytesMut::new()) && self.link.rest.is_empty()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,10 +60,7 @@ impl Pool {
             let at = self.idle.iter().rposition(|f| f.kind == *kind)?;
             let mut follower = self.idle.remove(at)?;
             self.forget(kind);
-            // Whatever an idle connection has to say is a reason not to use it.
-            let mut said = BytesMut::new();
-            if follower.link.peer.is_quiet(&mut said) && follower.link.rest.is_empty() {
-                follower.link.rest.clear();
+            if follower.is_quiet() {
                 return Some(follower);
             }
         }
@@ -62,7 +68,7 @@ impl Pool {
     }
 
     pub fn put(&mut self, follower: Follower) {
-        if !follower.kind.settings.is_empty() {
+        if follower.open || !follower.kind.settings.is_empty() {
             return;
         }
         if self.idle.len() >= IDLE
@@ -134,5 +140,5 @@ pub async fn dial(
     parameters.extend(kind.settings.iter().cloned());
     let greeting = Greeting { user: &kind.user.clone(), key, parameters };
     let link = link::dial(node, greeting, keys).await?;
-    Ok(Follower { kind, link, known: HashSet::new() })
+    Ok(Follower { kind, link, known: HashSet::new(), open: false })
 }

@@ -1,5 +1,6 @@
 //! Every test that needs real servers, in one binary: one module for each subject.
 
+mod ahead;
 mod badinput;
 mod cancel;
 mod capture;
