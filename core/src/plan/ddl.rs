@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterDatabaseStmt, CreateStmt, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType, TruncateStmt,
+    AlterDatabaseStmt, CreateStmt, GrantTargetType, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType,
+    TruncateStmt,
 };
 
 use super::alter::Alteration;
@@ -48,7 +49,7 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcom
         fires_nothing(scope)?;
     }
     let upkeep = matches!(node, NodeEnum::VacuumStmt(_));
-    let marks = Marks { sequences: moves_sequences(node), upkeep, ..Marks::default() };
+    let marks = Marks { sequences: moves_sequences(node), upkeep, sweeps: sweeps(node), ..Marks::default() };
     Ok(Plan { marks, ..action.into() })
 }
 
@@ -124,6 +125,19 @@ fn is_shared(node: &NodeEnum) -> bool {
         | NodeEnum::TruncateStmt(_)
         | NodeEnum::VacuumStmt(_) => true,
         NodeEnum::DropStmt(s) => s.remove_type() == ObjectType::ObjectEventTrigger,
+        _ => false,
+    }
+}
+
+/// Whether it reaches objects that it does not name, or privileges of those that are made later. What goes by CASCADE the
+/// server keeps from being used meanwhile.
+fn sweeps(node: &NodeEnum) -> bool {
+    match node {
+        NodeEnum::GrantStmt(s) => s.targtype() != GrantTargetType::AclTargetObject,
+        NodeEnum::AlterDefaultPrivilegesStmt(_)
+        | NodeEnum::DropOwnedStmt(_)
+        | NodeEnum::ReassignOwnedStmt(_)
+        | NodeEnum::AlterTableMoveAllStmt(_) => true,
         _ => false,
     }
 }

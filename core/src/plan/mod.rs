@@ -159,6 +159,9 @@ pub struct Marks {
     pub locks_objects: bool,
     /// ANALYZE: nothing that must be equal on all nodes depends on it, and a follower may fail to do it.
     pub upkeep: bool,
+    /// DDL that reaches what it does not name, or what is made later: what others have made and committed decides what it
+    /// comes to.
+    pub sweeps: bool,
 }
 
 impl Marks {
@@ -177,6 +180,7 @@ impl Marks {
             objects: self.objects || other.objects,
             locks_objects: self.locks_objects || other.locks_objects,
             upkeep: self.upkeep || other.upkeep,
+            sweeps: self.sweeps || other.sweeps,
         }
     }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::client::OWN_NAME;
 use super::done::connection_settings;
+use super::stale::swept;
 use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::catalog::{Catalog, Cell};
 use crate::cluster::Membership;
@@ -86,6 +87,8 @@ pub(super) struct Committing {
     /// The tag of the leader's COMMIT.
     pub tag: Option<Bytes>,
     pub schema: bool,
+    /// Part of it reaches what it does not name.
+    pub sweeps: bool,
 }
 
 impl Committing {
@@ -104,7 +107,7 @@ impl Committing {
         if self.via.utility().is_some() {
             catalogs.begin_change();
         }
-        catalogs.end_change();
+        if self.sweeps { catalogs.end_sweep() } else { catalogs.end_change() }
     }
 }
 
@@ -151,8 +154,10 @@ impl Session {
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
         let empty = self.has_nothing_to_send() && !self.unit.unflushed;
         let batch = Log::default().take_batch();
+        let sweeps = self.unit.sweeps;
+        let machine = None;
         self.committing =
-            Some(Committing { via, order, lock, batch, settings, machine: None, refusal: None, tag: None, schema });
+            Some(Committing { via, order, lock, batch, settings, machine, refusal: None, tag: None, schema, sweeps });
         if let Some(fault) = self.unit.doomed.take() {
             return self.conclude(Outcome::Aborted(fault));
         }
@@ -257,6 +262,9 @@ impl Session {
             ));
         }
         if committing.schema {
+            if self.unit.is_swept_away(&self.catalogs) {
+                return self.conclude(Outcome::Aborted(swept()));
+            }
             committing.overtakes(&self.catalogs);
         }
         let upkeep = committing.via.utility().is_some_and(|command| command.utility == Utility::Upkeep);

@@ -44,6 +44,7 @@ impl Session {
         if let Some(source) = &done.source {
             self.check_source(Source::clone(source));
         }
+        self.unit.sweeps |= marks.sweeps;
         if marks.holdable {
             self.unit.order = Order::LeaderFirst;
         }

@@ -127,6 +127,16 @@ pub(super) struct Again {
     made: Vec<bytes::Bytes>,
 }
 
+/// A command reaches what others have made, in whichever of the two transactions it stands.
+pub(super) fn swept() -> Fault {
+    Fault::error(SqlState::SERIALIZATION_FAILURE, "the schema was changed while the transaction ran")
+        .with_detail(
+            "GRANT … ON ALL …, ALTER DEFAULT PRIVILEGES, DROP OWNED, REASSIGN OWNED or ALTER … ALL IN TABLESPACE, of one or \
+             the other, would not come to the same on all servers.",
+        )
+        .with_hint("Run the transaction again.")
+}
+
 pub(super) fn overtaken() -> Fault {
     Fault::error(SqlState::SERIALIZATION_FAILURE, "the schema was changed while the statement ran")
         .with_hint("Run the transaction again.")

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::objects::Objects;
 use super::{Action, Session};
-use crate::catalog::SchemaEpoch;
+use crate::catalog::{Catalog, Cell, SchemaEpoch};
 use crate::fault::{Fault, SqlState};
 use crate::heirs::Heir;
 use crate::plan::modes::Modes;
@@ -37,6 +37,8 @@ pub(super) struct Unit {
     /// DDL has run: the shared catalog does not tell what this unit sees.
     pub own_schema: bool,
     pub sequences: bool,
+    /// It has DDL that reaches what it does not name.
+    pub sweeps: bool,
     /// The settings that the log's DDL was last given.
     pub settings: String,
     /// The role that the log was last given; `None`: that of the login, unless a savepoint was gone back to.
@@ -83,6 +85,7 @@ impl Default for Unit {
             waived: false,
             own_schema: false,
             sequences: false,
+            sweeps: false,
             settings: String::new(),
             role: None,
             renames: false,
@@ -99,6 +102,14 @@ impl Default for Unit {
             parts: false,
             learned: Vec::new(),
         }
+    }
+}
+
+impl Unit {
+    /// Its DDL would come to something else on followers, who run it now, than on the leader.
+    pub fn is_swept_away(&self, catalogs: &Cell<Catalog>) -> bool {
+        let changed = |began| self.sweeps && began != catalogs.epoch() || catalogs.was_swept_since(began);
+        self.began_in.is_some_and(changed)
     }
 }
 

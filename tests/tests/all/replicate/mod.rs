@@ -19,6 +19,7 @@ mod roles;
 mod rows;
 mod sequences;
 mod shared;
+mod sweeping;
 mod transactions;
 mod types;
 mod values;

@@ -36,8 +36,8 @@ const ROWS: &[Shape] = &[
     ),
     ("SELECT id FROM task WHERE state = 'queued' AND id % $1::int = 0 ORDER BY id FOR UPDATE NOWAIT", &[20]),
     ("SELECT pg_advisory_xact_lock($1, $2)", &[2, 3]),
-    ("SELECT pg_try_advisory_lock($1)", &[9]),
-    ("SELECT pg_advisory_unlock($1)", &[9]),
+    ("SELECT pg_try_advisory_lock(10 + $1)", &[9]),
+    ("SELECT pg_advisory_unlock(10 + $1)", &[9]),
     ("UPDATE account SET balance = balance - $2, version = version + 1 WHERE id = $1 AND balance >= $2", &[10, 20]),
     ("UPDATE account SET balance = balance + 1, version = version + 1 WHERE id = $1 AND version = $2", &[10, 20]),
     (
