@@ -24,8 +24,8 @@ pub struct Cell<T> {
 #[derive(Debug)]
 struct Inner<T> {
     changing: u32,
-    /// When a change was last at its end that reached what it did not name, or what is made later.
-    swept: SchemaEpoch,
+    /// When a change of what new objects are given was last at its end.
+    defaults_set: SchemaEpoch,
     catalog: Option<Arc<T>>,
     /// Tables that text has changed unseen, by their names as the server writes them.
     missed: BTreeSet<String>,
@@ -33,7 +33,7 @@ struct Inner<T> {
 
 impl<T> Default for Inner<T> {
     fn default() -> Self {
-        Self { changing: 0, swept: SchemaEpoch(0), catalog: None, missed: BTreeSet::new() }
+        Self { changing: 0, defaults_set: SchemaEpoch(0), catalog: None, missed: BTreeSet::new() }
     }
 }
 
@@ -70,17 +70,17 @@ impl<T> Cell<T> {
         self.invalidate(&mut inner);
     }
 
-    /// The same for a change that reaches what it does not name, or what others make.
-    pub fn end_sweep(&self) {
+    /// The same for a change of what objects are given that others make.
+    pub fn end_change_of_defaults(&self) {
         let mut inner = self.lock();
         inner.changing -= 1;
         self.invalidate(&mut inner);
-        inner.swept = self.epoch();
+        inner.defaults_set = self.epoch();
     }
 
     /// Whether such a change has been committed since, or was about to be.
-    pub fn was_swept_since(&self, epoch: SchemaEpoch) -> bool {
-        epoch < self.lock().swept
+    pub fn set_defaults_since(&self, epoch: SchemaEpoch) -> bool {
+        epoch < self.lock().defaults_set
     }
 
     /// Offers a catalog whose reading began in epoch `read_in`.
@@ -118,16 +118,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_begun_before_the_end_of_a_sweep_may_not_have_seen_it() {
+    fn who_has_begun_before_the_end_of_a_change_of_defaults_may_not_have_seen_it() {
         let cell: Cell<&str> = Cell::new(0);
         let before = cell.epoch();
         cell.begin_change();
         let during = cell.epoch();
-        cell.end_sweep();
+        cell.end_change_of_defaults();
         let after = cell.epoch();
         cell.begin_change();
         cell.end_change();
-        assert_eq!([before, during, after].map(|epoch| cell.was_swept_since(epoch)), [true, true, false]);
+        assert_eq!([before, during, after].map(|epoch| cell.set_defaults_since(epoch)), [true, true, false]);
     }
 
     #[test]

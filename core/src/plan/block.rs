@@ -25,7 +25,8 @@ pub struct Block {
     start: usize,
     /// Each statement of DDL, and the byte behind its semicolon.
     statements: Vec<(String, usize)>,
-    sweeps: bool,
+    depends: bool,
+    defaults: bool,
 }
 
 const HINT: &str = "Send its statements one by one.";
@@ -52,7 +53,8 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, block: &DoStmt) -> Outcome
     let before = literal.start + tag - tokens_start(scope, statement);
     found.start += before;
     found.statements.iter_mut().for_each(|(_, end)| *end += before);
-    let marks = Marks { sequences: true, locks: true, sweeps: found.sweeps, ..Marks::default() };
+    let marks =
+        Marks { sequences: true, locks: true, depends: found.depends, defaults: found.defaults, ..Marks::default() };
     Ok(Plan { marks, ..Action::Image(std::sync::Arc::new(Image::of_block(found))).into() })
 }
 
@@ -188,7 +190,8 @@ impl Reader<'_> {
         });
         match planned {
             Ok(Ok(Plan { action: Action::Ddl(ddl), marks, .. })) if ddl.password.is_none() => {
-                self.found.sweeps |= marks.sweeps;
+                self.found.depends |= marks.depends;
+                self.found.defaults |= marks.defaults;
                 self.found.statements.push((text, end));
                 Ok(())
             }

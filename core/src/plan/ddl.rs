@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterDatabaseStmt, CreateStmt, GrantTargetType, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType,
-    TruncateStmt,
+    AlterDatabaseStmt, CreateStmt, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType, TruncateStmt,
 };
 
 use super::alter::Alteration;
@@ -13,7 +12,9 @@ use super::image::{self, Image};
 use super::refuse::refuse;
 use super::safety::{self, Change};
 use super::scope::{Outcome, Scope, Stop};
-use super::{Action, Ddl, Marks, PasswordLiteral, Plan, Utility, alter, calls, evaluated, role, settings, temporary};
+use super::{
+    Action, Ddl, Marks, PasswordLiteral, Plan, Utility, alter, calls, depends, evaluated, role, settings, temporary,
+};
 use crate::catalog::{Event, RelationKind};
 use crate::sql::{Facts, Statement};
 
@@ -49,7 +50,14 @@ pub fn plan(scope: &Scope<'_>, statement: &Statement, node: &NodeEnum) -> Outcom
         fires_nothing(scope)?;
     }
     let upkeep = matches!(node, NodeEnum::VacuumStmt(_));
-    let marks = Marks { sequences: moves_sequences(node), upkeep, sweeps: sweeps(node), ..Marks::default() };
+    let defaults = matches!(node, NodeEnum::AlterDefaultPrivilegesStmt(_));
+    let marks = Marks {
+        sequences: moves_sequences(node),
+        upkeep,
+        depends: depends::on_others(node),
+        defaults,
+        ..Marks::default()
+    };
     Ok(Plan { marks, ..action.into() })
 }
 
@@ -125,19 +133,6 @@ fn is_shared(node: &NodeEnum) -> bool {
         | NodeEnum::TruncateStmt(_)
         | NodeEnum::VacuumStmt(_) => true,
         NodeEnum::DropStmt(s) => s.remove_type() == ObjectType::ObjectEventTrigger,
-        _ => false,
-    }
-}
-
-/// Whether it reaches objects that it does not name, or privileges of those that are made later. What goes by CASCADE the
-/// server keeps from being used meanwhile.
-fn sweeps(node: &NodeEnum) -> bool {
-    match node {
-        NodeEnum::GrantStmt(s) => s.targtype() != GrantTargetType::AclTargetObject,
-        NodeEnum::AlterDefaultPrivilegesStmt(_)
-        | NodeEnum::DropOwnedStmt(_)
-        | NodeEnum::ReassignOwnedStmt(_)
-        | NodeEnum::AlterTableMoveAllStmt(_) => true,
         _ => false,
     }
 }

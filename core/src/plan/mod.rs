@@ -42,6 +42,7 @@ mod calls;
 mod capture;
 mod copy;
 mod ddl;
+mod depends;
 mod evaluated;
 pub mod explain;
 mod heritable;
@@ -159,9 +160,11 @@ pub struct Marks {
     pub locks_objects: bool,
     /// ANALYZE: nothing that must be equal on all nodes depends on it, and a follower may fail to do it.
     pub upkeep: bool,
-    /// DDL that reaches what it does not name, or what is made later: what others have made and committed decides what it
-    /// comes to.
-    pub sweeps: bool,
+    /// DDL that comes to something else when others have made or dropped something meanwhile: it reaches what it does not
+    /// name, or does nothing if there is such a thing, or none.
+    pub depends: bool,
+    /// DDL that changes what objects are given that are made later.
+    pub defaults: bool,
 }
 
 impl Marks {
@@ -180,7 +183,8 @@ impl Marks {
             objects: self.objects || other.objects,
             locks_objects: self.locks_objects || other.locks_objects,
             upkeep: self.upkeep || other.upkeep,
-            sweeps: self.sweeps || other.sweeps,
+            depends: self.depends || other.depends,
+            defaults: self.defaults || other.defaults,
         }
     }
 }

@@ -175,7 +175,7 @@ impl Done {
     pub fn is_of_the_unit(&self) -> bool {
         let Marks { temporary, holdable, .. } = self.marks;
         let outlives = temporary || holdable;
-        matches!(self.note, Note::None) && !outlives && self.memory.is_none() && self.waived.is_none()
+        matches!(self.note, Note::None | Note::Schema(_)) && !outlives && self.memory.is_none() && self.waived.is_none()
     }
 
     /// Whether its rows are looked into on their way.

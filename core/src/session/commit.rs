@@ -5,7 +5,6 @@ use bytes::Bytes;
 
 use super::client::OWN_NAME;
 use super::done::connection_settings;
-use super::stale::swept;
 use super::{Action, AfterDrain, Block, Gate, LockMode, Session, Settings};
 use crate::catalog::{Catalog, Cell};
 use crate::cluster::Membership;
@@ -87,8 +86,8 @@ pub(super) struct Committing {
     /// The tag of the leader's COMMIT.
     pub tag: Option<Bytes>,
     pub schema: bool,
-    /// Part of it reaches what it does not name.
-    pub sweeps: bool,
+    /// It changes what objects are given that are made later.
+    pub defaults: bool,
 }
 
 impl Committing {
@@ -107,7 +106,7 @@ impl Committing {
         if self.via.utility().is_some() {
             catalogs.begin_change();
         }
-        if self.sweeps { catalogs.end_sweep() } else { catalogs.end_change() }
+        if self.defaults { catalogs.end_change_of_defaults() } else { catalogs.end_change() }
     }
 }
 
@@ -154,10 +153,9 @@ impl Session {
         debug_assert!(self.status != Status::Failed, "a failed transaction has nothing to commit");
         let empty = self.has_nothing_to_send() && !self.unit.unflushed;
         let batch = Log::default().take_batch();
-        let sweeps = self.unit.sweeps;
-        let machine = None;
+        let (machine, defaults) = (None, self.unit.defaults);
         self.committing =
-            Some(Committing { via, order, lock, batch, settings, machine, refusal: None, tag: None, schema, sweeps });
+            Some(Committing { via, order, lock, batch, settings, machine, refusal: None, tag: None, schema, defaults });
         if let Some(fault) = self.unit.doomed.take() {
             return self.conclude(Outcome::Aborted(fault));
         }
@@ -246,7 +244,7 @@ impl Session {
         if membership.leader() != Some(self.leader) {
             self.leave_leader();
         }
-        if self.commits_astray(membership) {
+        if self.commits_astray(membership) || self.is_outdated() {
             return;
         }
         let Some(committing) = &self.committing else { return };
@@ -262,9 +260,6 @@ impl Session {
             ));
         }
         if committing.schema {
-            if self.unit.is_swept_away(&self.catalogs) {
-                return self.conclude(Outcome::Aborted(swept()));
-            }
             committing.overtakes(&self.catalogs);
         }
         let upkeep = committing.via.utility().is_some_and(|command| command.utility == Utility::Upkeep);

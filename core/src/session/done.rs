@@ -44,7 +44,8 @@ impl Session {
         if let Some(source) = &done.source {
             self.check_source(Source::clone(source));
         }
-        self.unit.sweeps |= marks.sweeps;
+        self.unit.depends |= marks.depends;
+        self.unit.defaults |= marks.defaults;
         if marks.holdable {
             self.unit.order = Order::LeaderFirst;
         }

@@ -15,19 +15,37 @@ use super::{AfterDrain, Block, Gate, Segment, Session, World};
 use crate::fault::{Fault, SqlState};
 use crate::limits;
 use crate::reply::{Own, Source, To, Undo, What};
+use crate::unit::Outcome;
 use crate::wire::backend::Status;
 use crate::wire::frontend::{self, Target};
 
 impl Session {
     /// Whether what comes now comes from statements whose plans are of another schema, and nobody has seen any of it.
     pub(super) fn is_overtaken(&self) -> bool {
+        let overtaken = self.segment.planned_in.is_some_and(|epoch| epoch != self.catalogs.epoch());
+        overtaken && self.is_unseen() && self.committing.is_none()
+    }
+
+    fn is_unseen(&self) -> bool {
         let segment = &self.segment;
-        segment.planned_in.is_some_and(|epoch| epoch != self.catalogs.epoch())
-            && self.replay.is_kept()
-            && self.told_block != Block::Explicit
-            && !segment.told
-            && !segment.failed
-            && self.committing.is_none()
+        self.replay.is_kept() && self.told_block != Block::Explicit && !segment.told && !segment.failed
+    }
+
+    /// Whether the unit that is to be committed now has DDL that may come to something else on followers. Then its segment is
+    /// run again, or the client is told to do so.
+    pub(super) fn is_outdated(&mut self) -> bool {
+        let schema = self.committing.as_ref().is_some_and(|committing| committing.schema);
+        if !schema || self.lost.is_some() || !self.unit.is_outdated(&self.catalogs) {
+            return false;
+        }
+        if !self.is_unseen() || !self.owed.is_empty() {
+            self.conclude(Outcome::Aborted(outdated()));
+            return true;
+        }
+        self.committing = None;
+        self.unlock();
+        self.run_again();
+        true
     }
 
     /// Undoes the segment; its messages are handled again when the leader has answered.
@@ -127,12 +145,11 @@ pub(super) struct Again {
     made: Vec<bytes::Bytes>,
 }
 
-/// A command reaches what others have made, in whichever of the two transactions it stands.
-pub(super) fn swept() -> Fault {
+fn outdated() -> Fault {
     Fault::error(SqlState::SERIALIZATION_FAILURE, "the schema was changed while the transaction ran")
         .with_detail(
-            "GRANT … ON ALL …, ALTER DEFAULT PRIVILEGES, DROP OWNED, REASSIGN OWNED or ALTER … ALL IN TABLESPACE, of one or \
-             the other, would not come to the same on all servers.",
+            "A command with IF EXISTS, IF NOT EXISTS, ON ALL or OWNED BY, or the other's ALTER DEFAULT PRIVILEGES, may not come \
+             to the same on all servers.",
         )
         .with_hint("Run the transaction again.")
 }

@@ -37,8 +37,10 @@ pub(super) struct Unit {
     /// DDL has run: the shared catalog does not tell what this unit sees.
     pub own_schema: bool,
     pub sequences: bool,
-    /// It has DDL that reaches what it does not name.
-    pub sweeps: bool,
+    /// It has DDL that may come to something else on followers if others have changed the schema meanwhile.
+    pub depends: bool,
+    /// It has DDL that changes what objects are given that are made later.
+    pub defaults: bool,
     /// The settings that the log's DDL was last given.
     pub settings: String,
     /// The role that the log was last given; `None`: that of the login, unless a savepoint was gone back to.
@@ -85,7 +87,8 @@ impl Default for Unit {
             waived: false,
             own_schema: false,
             sequences: false,
-            sweeps: false,
+            depends: false,
+            defaults: false,
             settings: String::new(),
             role: None,
             renames: false,
@@ -106,9 +109,9 @@ impl Default for Unit {
 }
 
 impl Unit {
-    /// Its DDL would come to something else on followers, who run it now, than on the leader.
-    pub fn is_swept_away(&self, catalogs: &Cell<Catalog>) -> bool {
-        let changed = |began| self.sweeps && began != catalogs.epoch() || catalogs.was_swept_since(began);
+    /// Its DDL may come to something else on followers, who run it now, than on the leader.
+    pub fn is_outdated(&self, catalogs: &Cell<Catalog>) -> bool {
+        let changed = |began| self.depends && began != catalogs.epoch() || catalogs.set_defaults_since(began);
         self.began_in.is_some_and(changed)
     }
 }

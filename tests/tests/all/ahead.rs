@@ -64,6 +64,22 @@ fn others_commit_while_a_follower_is_at_a_change_of_the_schema() {
 }
 
 #[test]
+fn a_command_that_may_come_to_something_else_by_then_is_run_again_unseen() {
+    let cluster = stage(2, "ahead_again");
+    let mut stranger = cluster.nodes[1].connect("ahead_again");
+    stranger.query("BEGIN; LOCK TABLE changing");
+    let mut making = cluster.connect("ahead_again");
+    let making_it = b"CREATE TABLE IF NOT EXISTS second (LIKE changing)";
+    making.put(|out| frontend::query(out, making_it)).flush();
+    let mut observer = cluster.nodes[1].connect("postgres");
+    wait::until(SOON, "the follower waits", || waits(&mut observer, "ahead_again").then_some(()));
+    cluster.connect("ahead_again").query("CREATE TABLE third (id serial PRIMARY KEY)");
+    stranger.query("ROLLBACK");
+    assert_eq!(making.answer().expect("it is made").tags, ["CREATE TABLE"]);
+    equal(&cluster, "ahead_again");
+}
+
+#[test]
 fn a_change_that_is_cancelled_while_a_follower_is_at_it_leaves_no_lock_there() {
     let cluster = stage(2, "ahead_cancelled");
     let mut stranger = reads_on_the_follower(&cluster, "ahead_cancelled");
