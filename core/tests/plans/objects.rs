@@ -14,6 +14,8 @@ const NOTED: Marks = Marks {
     objects: true,
     locks_objects: false,
     upkeep: false,
+    depends: false,
+    defaults: false,
 };
 const LOCKED: Marks = Marks { locks_objects: true, ..NOTED };
 
