@@ -16,6 +16,7 @@
 //! | `pool`, `exchange` | follower connections, and one batch on one of them |
 //! | `watchdog` | a batch that a follower does not answer |
 //! | `beat` | when it is time to look |
+//! | `commands` | which backends run commands outside transactions |
 //! | `reattach` | what a DETACH has left that failed halfway |
 //! | `spill` | the file of a large unit |
 //! | `local` | what the sessions of one arbiter share |
@@ -29,6 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::server::Server;
 
 mod beat;
+mod commands;
 mod drive;
 mod exchange;
 mod leave;
@@ -45,6 +47,7 @@ mod spill;
 mod wait;
 mod watchdog;
 
+pub use commands::Commands;
 pub use local::{beat, vacate};
 pub use look::Lookout;
 pub use peer::StdPeer;

@@ -244,7 +244,9 @@ impl Driver {
         let (server, local) = (self.server.clone(), self.local.clone());
         let (spill, pid) = (self.spill.clone(), follower.link.pid);
         self.held.sent.insert(node, pid);
+        let command = self.held._utility.is_some().then(|| self.server.shared().commands.run_by(node, pid));
         self.ask_of(of, async move {
+            let _command = command;
             let exchanged = tokio::select! {
                 biased;
                 exchanged = exchange(follower, batch, spill) => exchanged,
