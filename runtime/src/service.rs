@@ -37,6 +37,8 @@ pub enum ServiceFault {
     Timeout(Duration),
     #[error("nobody leads")]
     NobodyLeads,
+    #[error("the node is not active any more")]
+    Left,
     #[error("the journal can be neither written nor removed")]
     NoJournal,
 }
@@ -46,7 +48,9 @@ impl ServiceFault {
     pub fn observation(&self) -> Observation {
         match self {
             // A name server that fails says nothing about the node behind the name.
-            Self::Resolve { .. } | Self::NobodyLeads | Self::NoJournal => Observation::Local(self.to_string()),
+            Self::Resolve { .. } | Self::NobodyLeads | Self::Left | Self::NoJournal => {
+                Observation::Local(self.to_string())
+            }
             Self::Connect { source, .. } => match Observation::from_io(source) {
                 Observation::Down(_) => Observation::Down(self.to_string()),
                 Observation::Local(_) => Observation::Local(self.to_string()),

@@ -16,7 +16,7 @@ use crate::door::protocol::Scrubbed;
 use crate::door::reload::Asking;
 use crate::intake::Intake;
 use crate::journal::Journal;
-use crate::session::Lookout;
+use crate::session::{Commands, Lookout};
 
 /// One per process, in an `Arc`.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Shared {
     pub in_flight: InFlight<Lookout>,
     /// Held in common by commands that each node runs by itself, alone by whoever compares nodes or lets one in.
     pub utilities: Arc<RwLock<()>>,
+    /// Backends on followers that run such commands.
+    pub commands: Arc<Commands>,
     /// Databases that idle follower connections must leave, told to every arbiter.
     pub vacated: broadcast::Sender<Arc<str>>,
     pub journal: Arc<Journal>,

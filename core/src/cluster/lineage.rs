@@ -3,6 +3,7 @@
 //! The state file says who is current; the lineage on a node proves that the data behind its address is still the data
 //! that the file means, and not a restored backup, an empty server or another proxy's cluster.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::Event;
@@ -53,9 +54,20 @@ impl Lineage {
         }
     }
 
-    /// Both follow the same epoch, but not each other.
+    /// Both follow the same epoch, but not each other. That is so in one epoch if they were active with different nodes, and
+    /// in different epochs if a node that was alone in the earlier one is not there in the later: to whatever else became
+    /// active it would have been the leader, and a leader bears the lineage of its epoch before anybody is served in it.
     pub fn is_forked_from(&self, other: &Lineage) -> bool {
-        self.cluster == other.cluster && self.epoch == other.epoch && self.active != other.active
+        self.cluster == other.cluster
+            && match self.epoch.cmp(&other.epoch) {
+                Ordering::Less => self.is_left_alone_by(other),
+                Ordering::Equal => self.active != other.active,
+                Ordering::Greater => other.is_left_alone_by(self),
+            }
+    }
+
+    fn is_left_alone_by(&self, later: &Lineage) -> bool {
+        matches!(&self.active[..], [alone] if !later.active.contains(alone))
     }
 }
 
@@ -147,5 +159,9 @@ mod tests {
     fn two_nodes_that_went_on_alone_are_a_fork() {
         assert!(lineage(6, &["a"]).is_forked_from(&lineage(6, &["b"])));
         assert!(!lineage(6, &["a"]).is_forked_from(&lineage(5, &["a", "b"])));
+        let (alone, later) = (lineage(6, &["a"]), lineage(8, &["b"]));
+        assert!(alone.is_forked_from(&later) && later.is_forked_from(&alone), "one has only done more than the other");
+        assert!(!alone.is_forked_from(&lineage(7, &["a", "b"])));
+        assert!(!lineage(5, &["a", "c"]).is_forked_from(&lineage(9, &["b"])), "a may have brought b up");
     }
 }

@@ -222,9 +222,11 @@ fn inherit(
         }
         if lineage.is_forked_from(newest) {
             let why = format!(
-                "split brain: in epoch {} {name} was active with [{}], another node with [{}]; recover one from the other",
-                newest.epoch,
+                "split brain: {name} was active in epoch {} with [{}], another node in epoch {} with [{}]; \
+                 `lockstep takeover --node` says whose data counts, and the others are recovered from it",
+                lineage.epoch,
                 lineage.active.join(", "),
+                newest.epoch,
                 newest.active.join(", ")
             );
             return Opening::Refuse { why };

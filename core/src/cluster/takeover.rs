@@ -139,7 +139,8 @@ fn newest<'a>(fresh: &Membership, lineages: &[(NodeId, &'a Lineage)]) -> Result<
         return Err(NoTakeover::Clusters(all()));
     }
     let mut latest = lineages.iter().copied().filter(|(_, lineage)| lineage.epoch == epoch).collect::<Vec<_>>();
-    if latest.windows(2).any(|pair| pair[0].1.is_forked_from(pair[1].1)) {
+    let forked = |(_, lineage): &(NodeId, &Lineage)| latest.iter().any(|(_, other)| other.is_forked_from(lineage));
+    if lineages.iter().any(forked) {
         return Err(NoTakeover::Fork(all()));
     }
     latest
@@ -180,13 +181,16 @@ fn losses(
         let whose = &fresh.member(*node).name;
         if other.cluster != lineage.cluster {
             losses.push(format!("{whose} belongs to another cluster ({}), whose data is given up", other.cluster.0));
+        } else if other.is_forked_from(lineage) {
+            losses.push(format!(
+                "split brain: {whose} went on without {name} in epoch {}, {name} without {whose} in {}",
+                other.epoch, lineage.epoch
+            ));
         } else if other.epoch > lineage.epoch {
             losses.push(format!(
                 "{whose} went on without {name} in epoch {}, {name} stayed in {}",
                 other.epoch, lineage.epoch
             ));
-        } else if other.is_forked_from(lineage) {
-            losses.push(format!("split brain: {whose} went on without {name} in the same epoch {}", other.epoch));
         }
     }
     let Some(known) = known.filter(|known| known.cluster == lineage.cluster) else { return losses };

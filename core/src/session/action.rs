@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{CommitNumber, LevelNumber};
+use super::{CaptureNumber, CommitNumber, LevelNumber};
 use crate::cluster::Membership;
 use crate::id::NodeId;
 use crate::journal::{Touched, Witness};
@@ -46,7 +46,7 @@ pub enum Action {
     /// Have a node degraded → `degraded`, when that is on disk.
     Degrade { of: CommitNumber, node: NodeId, why: String },
     /// Have these tables of the session's database captured on every node → [`super::Session::captured`].
-    Capture(Arc<[String]>),
+    Capture { number: CaptureNumber, tables: Arc<[String]> },
     /// Close the leader connection, if there is one, and dial the leader of the moment → `dialled` or `not_dialled`, but
     /// not while a commit is under way that began under another leader: its batch may still be on its way to this one.
     Dial,

@@ -1,12 +1,14 @@
 //! A CancelRequest when the leader has nothing to cancel: what the client waits for has not been begun, for clients are held
-//! or there is no leader, or its commit waits for the commit lock.
+//! or there is no leader, or it cannot be planned yet, or its commit waits for the commit lock.
 //!
-//! What has not been begun is the first segment in `client_in`, and is taken out of there.
+//! What has not been begun is the first segment in `client_in`, and is taken out of there. What cannot be planned waits in
+//! [`AfterDrain`] for what is asked about the schema, and as long as another session's definition is being committed that is
+//! asked again and again.
 
 use bytes::Buf;
 
 use super::takeover::GoesOn;
-use super::{Block, Gate, Segment, Session};
+use super::{AfterDrain, Block, Gate, Segment, Session};
 use crate::fault::{Fault, SqlState};
 use crate::limits;
 use crate::unit::Outcome;
@@ -28,9 +30,40 @@ impl Session {
                 Some(lost) => lost.cancelled = true,
                 None => return false,
             },
+            Gate::Capturing => {
+                self.segment.cancelled = true;
+                self.gate = Gate::Drain;
+            }
+            Gate::Drain => {
+                // The leader may be at what came before it, or have to wait for an answer to us.
+                self.segment.cancelled = self.after_drain.as_ref().is_some_and(AfterDrain::is_unsent);
+                return false;
+            }
             _ => return false,
         }
         true
+    }
+
+    /// What was to be done next has been cancelled: to the leader it is a statement that has failed.
+    pub(super) fn give_up_unsent(&mut self, then: AfterDrain) {
+        match then {
+            AfterDrain::Overtaken(via) => {
+                self.doom(cancelled());
+                self.unit.overtaken.clear();
+                self.begin_commit(via);
+            }
+            AfterDrain::Frame(frame) | AfterDrain::Pipeline(frame) => {
+                self.gate = Gate::Open;
+                self.poison(cancelled(), 0);
+                if matches!(frame.tag, frontend::QUERY | frontend::FUNCTION_CALL) {
+                    self.segment_over();
+                }
+            }
+            AfterDrain::Script | AfterDrain::Image | AfterDrain::End => {
+                self.poison(cancelled(), 0);
+                self.await_answers();
+            }
+        }
     }
 
     /// Nothing of its commit has been sent to anybody. Not so where the leader has committed, and the lock is waited for to

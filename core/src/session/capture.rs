@@ -31,6 +31,7 @@ pub(super) struct Capture {
     /// Known once the shell has said that the nodes know it.
     key: Option<Arc<CaptureKey>>,
     rows: CapturedRows,
+    number: CaptureNumber,
     /// Tables that were asked for last, until a statement can be planned.
     asked: Option<Arc<[String]>>,
     /// Tables to which only this transaction can give our trigger.
@@ -47,6 +48,10 @@ pub(super) struct Capture {
     /// The leader has told rows while it committed, which are on no other node.
     pub astray: bool,
 }
+
+/// Which question it was: the answer to one that was given up is not that to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CaptureNumber(u64);
 
 /// Why a node cannot stay that lacks such rows.
 const ASTRAY: &str = "rows that were changed while the leader committed a transaction are on the leader alone";
@@ -159,7 +164,8 @@ impl Session {
 
     fn ask_to_capture(&mut self, tables: Arc<[String]>, then: AfterDrain) {
         self.capture.watching.needs = None;
-        self.actions.push_back(Action::Capture(tables));
+        self.capture.number.0 += 1;
+        self.actions.push_back(Action::Capture { number: self.capture.number, tables });
         self.after_drain = Some(then);
         if !self.owed.is_empty() {
             frontend::flush(&mut self.leader_out);
@@ -181,7 +187,10 @@ impl Session {
     }
 
     /// All nodes know the key, and who gives the tables our trigger; or why none can have it.
-    pub fn captured(&mut self, outcome: Result<(CaptureKey, Triggers), Fault>) {
+    pub fn captured(&mut self, number: CaptureNumber, outcome: Result<(CaptureKey, Triggers), Fault>) {
+        if number != self.capture.number {
+            return;
+        }
         match outcome {
             Ok((key, triggers)) => {
                 self.capture.key = Some(Arc::new(key));

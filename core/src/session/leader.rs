@@ -339,7 +339,9 @@ impl Session {
         if self.gathers {
             return self.gather();
         }
+        let cancelled = std::mem::take(&mut self.segment.cancelled);
         match self.after_drain.take() {
+            Some(then) if cancelled && then.is_unsent() => self.give_up_unsent(then),
             Some(AfterDrain::Frame(frame) | AfterDrain::Pipeline(frame)) => {
                 self.gate = Gate::Open;
                 self.client_frame(frame, world);

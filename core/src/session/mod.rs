@@ -121,6 +121,7 @@ pub use action::{Action, LockMode, Settings, World};
 pub use answers::{Answers, CommitNumber};
 use byname::ByName;
 use capture::Capture;
+pub use capture::CaptureNumber;
 use commit::Committing;
 use encoding::Encoding;
 #[cfg(feature = "sim")]

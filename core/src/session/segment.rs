@@ -62,6 +62,16 @@ pub(super) enum AfterDrain {
     Overtaken(CommitVia),
 }
 
+impl AfterDrain {
+    /// Whether it is a statement of the client's, or a commit, that the leader knows nothing of.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Frame(_) | Self::Pipeline(_) | Self::Script | Self::Overtaken(_) => true,
+            Self::End | Self::Image => false,
+        }
+    }
+}
+
 /// A Query's statements.
 #[derive(Debug)]
 pub(super) struct Script {
@@ -91,6 +101,8 @@ pub(super) struct Segment {
     pub pipelined: bool,
     /// An error was told: the rest of the segment is passed over.
     pub failed: bool,
+    /// The client has asked for a cancel while its next statement had to wait here.
+    pub cancelled: bool,
     /// Something was told to the client: the segment cannot be run again unseen.
     pub told: bool,
     /// The client's Sync has come (extended), or the script is over (simple).

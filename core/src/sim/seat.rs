@@ -17,7 +17,7 @@ use crate::commitlock::{CommitLock, Pass};
 use crate::id::NodeId;
 use crate::inflight::Flight;
 use crate::journal::{UnitNumber, Witness};
-use crate::session::{CommitNumber, LockMode, Session};
+use crate::session::{CaptureNumber, CommitNumber, LockMode, Session};
 
 pub(super) struct Seat {
     pub client: Client,
@@ -86,7 +86,7 @@ pub(super) enum Asked {
     /// All units that may have been brought over to this leader.
     Gathered(NodeId),
     /// What captured rows are signed with.
-    Key,
+    Key(CaptureNumber),
     /// A fault of ours.
     EnterAfterLook(CommitNumber),
 }

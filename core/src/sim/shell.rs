@@ -142,8 +142,8 @@ impl World {
             Action::Waived => {}
             Action::Vacate(_) => {}
             Action::Reattach(partition) => self.fail(format!("s{seat}: {partition:?} was never to be detached")),
-            Action::Capture(tables) if tables.is_empty() => of.asked.push(Asked::Key),
-            Action::Capture(tables) => {
+            Action::Capture { number, tables } if tables.is_empty() => of.asked.push(Asked::Key(number)),
+            Action::Capture { tables, .. } => {
                 self.fail(format!("s{seat}: {tables:?} are to be captured, and those that may be are already"))
             }
             Action::Close { draws } => self.close(seat, draws),
@@ -269,7 +269,7 @@ impl World {
                 }
                 self.seats[seat].session.gathered(node);
             }
-            Asked::Key => self.seats[seat].session.captured(Ok((KEY.clone(), Triggers::Made))),
+            Asked::Key(number) => self.seats[seat].session.captured(number, Ok((KEY.clone(), Triggers::Made))),
             Asked::EnterAfterLook(of) => self.enter_after_look(seat, of),
         }
         self.turn(seat);

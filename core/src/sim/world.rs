@@ -288,7 +288,7 @@ impl World {
 
     fn can_answer(&self, asked: &Asked) -> bool {
         match asked {
-            Asked::Reserve(..) | Asked::Fate(..) | Asked::Key | Asked::EnterAfterLook(_) => true,
+            Asked::Reserve(..) | Asked::Fate(..) | Asked::Key(_) | Asked::EnterAfterLook(_) => true,
             Asked::Verdict(..) | Asked::Degraded(..) => self.cluster.changing.is_none(),
             Asked::Dial => self.cluster.changing.is_none() && self.is_settled(),
             // Or they have been waited for as long as one may.

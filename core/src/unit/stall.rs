@@ -1,7 +1,7 @@
 //! A follower's batch that waits: for whom, and what is done about it.
 //!
 //! A unit's locks are held on the leader until its followers have committed, so a batch never waits for another unit (R1).
-//! What it may wait for is a stranger's lock: somebody who works on the follower past the proxy, an administrator or a
+//! It may wait for a command of ours outside transactions, which each node does in its own time. And for a stranger's lock: somebody who works on the follower past the proxy, an administrator or a
 //! dump. All that time the unit holds its locks, and everybody who wants them waits too. So the stranger is named, given
 //! some time, and then ended, or the follower is given up, as the operator has chosen.
 
@@ -25,6 +25,9 @@ pub struct Blocker {
 pub enum BlockerKind {
     /// Another batch of ours, which cannot be.
     Ours,
+    /// A command of ours that runs outside transactions, such as VACUUM FULL: on the leader it has come to its end, and
+    /// nobody waits for it there any more.
+    Command,
     Stranger,
     /// A transaction prepared past the proxy: it has no process that could be ended.
     Prepared,
@@ -33,6 +36,7 @@ pub enum BlockerKind {
 impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
+            BlockerKind::Command => write!(f, "a command of the proxy's own ({})", self.who),
             BlockerKind::Ours => write!(f, "another unit of the proxy's own ({})", self.who),
             BlockerKind::Stranger => f.write_str(&self.who),
             BlockerKind::Prepared => f.write_str("a prepared transaction"),
@@ -64,6 +68,10 @@ pub enum Step {
 /// What is to be done about a batch that has waited for `waited` and is blocked by these.
 pub fn judge(blockers: &[Blocker], waited: Duration, patience: Duration, strangers: Strangers) -> Step {
     let Some(first) = blockers.first() else { return Step::Wait };
+    // It comes to its end; who holds it up is looked for by its own watch.
+    if let Some(command) = blockers.iter().find(|blocker| blocker.kind == BlockerKind::Command) {
+        return Step::Name(command.to_string());
+    }
     if waited < patience {
         return Step::Name(first.to_string());
     }
@@ -110,6 +118,16 @@ mod tests {
         let stranger = [blocker(BlockerKind::Stranger)];
         assert_eq!(late(&stranger, Strangers::End), Step::End(vec![7]));
         assert!(matches!(late(&stranger, Strangers::Degrade), Step::GiveUp(why) if why.contains("psql")));
+    }
+
+    #[test]
+    fn a_command_of_ours_is_waited_for_until_it_ends() {
+        for kind in [BlockerKind::Stranger, BlockerKind::Prepared, BlockerKind::Ours] {
+            let both = [blocker(kind), blocker(BlockerKind::Command)];
+            for strangers in [Strangers::End, Strangers::Degrade] {
+                assert!(matches!(late(&both, strangers), Step::Name(who) if who.contains("a command")), "{kind:?}");
+            }
+        }
     }
 
     #[test]

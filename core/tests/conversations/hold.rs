@@ -2,8 +2,8 @@
 
 use lockstep_core::wire::frontend;
 
-use super::rules::{query, tags};
-use super::stage::{Stage, Step};
+use super::rules::{executes, query, tags};
+use super::stage::{STEPS, Stage, Step};
 
 #[test]
 fn a_statement_that_comes_while_clients_are_held_waits_until_they_are_let_go() {
@@ -167,4 +167,47 @@ fn a_commit_that_has_been_sent_to_a_follower_is_not_cancelled() {
     assert!(stage.step(Step::WorldAnswers, usize::MAX));
     assert!(!stage.session.cancel_waiting() && !stage.session.cancellable());
     assert_eq!(tags(&stage.settle()), "CZ");
+}
+
+/// Another session's definition is being committed: by what is read of the schema meanwhile nobody plans.
+fn cannot_be_planned(sends: impl FnOnce(&mut bytes::BytesMut)) -> Stage {
+    let mut stage = Stage::before_the_catalog_is_read();
+    stage.catalogs.begin_change();
+    stage.sends(sends);
+    (0..15).for_each(|_| assert!(STEPS.iter().any(|step| stage.step(*step, usize::MAX)), "it asks and asks"));
+    stage
+}
+
+#[test]
+fn a_statement_that_waits_for_anothers_definition_is_given_up_when_it_is_cancelled() {
+    let extended = |out: &mut bytes::BytesMut| {
+        executes("INSERT INTO tree VALUES (1)", 0)(out);
+        frontend::sync(out);
+    };
+    let simple = cannot_be_planned(query("INSERT INTO tree VALUES (1)"));
+    let script = cannot_be_planned(query("INSERT INTO tree VALUES (1); DELETE FROM tree"));
+    for mut stage in [simple, script, cannot_be_planned(extended)] {
+        assert_eq!(tags(&stage.told), "");
+        stage.session.cancel_waiting();
+        let told = stage.settle();
+        assert!(String::from_utf8_lossy(&told).contains("57014"));
+        assert_eq!((tags(&told).as_str(), told.last()), ("EZ", Some(&b'I')));
+        stage.catalogs.end_change();
+        stage.catalog_is_read();
+        assert_eq!(tags(&stage.sends(query("INSERT INTO tree VALUES (2)")).settle()), "CZ");
+        assert_eq!(stage.events.len(), 2);
+    }
+}
+
+#[test]
+fn a_transaction_whose_statement_is_cancelled_before_it_could_be_planned_has_failed() {
+    let mut stage = cannot_be_planned(|out| {
+        query("BEGIN")(out);
+        query("INSERT INTO tree VALUES (1)")(out);
+    });
+    assert_eq!(tags(&stage.told), "CZ");
+    stage.session.cancel_waiting();
+    assert_eq!(tags(&stage.settle()), "EZ");
+    assert_eq!(stage.told.last(), Some(&b'E'));
+    assert_eq!(tags(&stage.sends(query("ROLLBACK")).settle()), "CZ");
 }

@@ -135,7 +135,7 @@ impl Cluster {
         }
     }
 
-    async fn suspect(&self, node: NodeId, why: &str) -> Verdict {
+    pub(super) async fn suspect(&self, node: NodeId, why: &str) -> Verdict {
         while let Some(death) = self.death(node).await {
             self.lost(node, death).await;
         }

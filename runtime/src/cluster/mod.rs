@@ -150,6 +150,7 @@ pub async fn start(config: Config) -> Result<Running, StartFault> {
         heirs: Heirs::default(),
         in_flight: InFlight::new(),
         utilities: Arc::default(),
+        commands: Arc::default(),
         vacated: tokio::sync::broadcast::Sender::new(VACATED),
         journal,
         unwritten: registry.unwritten().clone(),

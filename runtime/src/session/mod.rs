@@ -17,6 +17,7 @@
 //! | `ahead` | a batch that followers play before the commit lock is taken |
 //! | `watchdog` | a batch that a follower does not answer |
 //! | `beat` | when it is time to look |
+//! | `commands` | which backends run commands outside transactions |
 //! | `reattach` | what a DETACH has left that failed halfway |
 //! | `spill` | the file of a large unit |
 //! | `local` | what the sessions of one arbiter share |
@@ -31,6 +32,7 @@ use crate::server::Server;
 
 mod ahead;
 mod beat;
+mod commands;
 mod drive;
 mod exchange;
 mod leave;
@@ -47,6 +49,7 @@ mod spill;
 mod wait;
 mod watchdog;
 
+pub use commands::Commands;
 pub use local::{beat, vacate};
 pub use look::Lookout;
 pub use peer::StdPeer;

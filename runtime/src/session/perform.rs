@@ -16,7 +16,7 @@ use lockstep_core::id::NodeId;
 use lockstep_core::inflight::Flight;
 use lockstep_core::journal::{Outlives, UnitNumber};
 use lockstep_core::plan::Partition;
-use lockstep_core::session::{Action, Attachment, CommitNumber, LevelNumber, LockMode, Settings};
+use lockstep_core::session::{Action, Attachment, CaptureNumber, CommitNumber, LevelNumber, LockMode, Settings};
 use lockstep_core::unit::Batch;
 use lockstep_core::unit::commit::{Fate, ReserveFault};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit};
@@ -41,7 +41,7 @@ const JOURNAL_PAUSE: Duration = Duration::from_millis(250);
 pub(super) enum Event {
     OfCommit(CommitNumber, Answer),
     Dialled(Result<Box<(NodeId, Link)>, Fault>),
-    Captured(Result<(CaptureKey, Triggers), Fault>),
+    Captured(CaptureNumber, Result<(CaptureKey, Triggers), Fault>),
     Gathered(NodeId),
     Levelled(LevelNumber),
     Reattached(Result<Attachment, String>),
@@ -127,7 +127,7 @@ impl Driver {
                     Answer::Degraded(node)
                 });
             }
-            Action::Capture(tables) => self.capture(tables),
+            Action::Capture { number, tables } => self.capture(number, tables),
             Action::Dial => self.dial(),
             Action::Gather(leader) => self.gather(leader),
             Action::Orphaned { leader, touched } => self.server.shared().heirs.orphaned(leader, touched),
@@ -252,7 +252,9 @@ impl Driver {
         let (server, local) = (self.server.clone(), self.local.clone());
         let (spill, pid) = (self.spill.clone(), follower.link.pid);
         self.held.sent.insert(node, pid);
+        let command = self.held._utility.is_some().then(|| self.server.shared().commands.run_by(node, pid));
         self.ask_of(of, async move {
+            let _command = command;
             let exchanged = tokio::select! {
                 biased;
                 exchanged = exchange(follower, batch, spill) => exchanged,
@@ -262,11 +264,11 @@ impl Driver {
         });
     }
 
-    fn capture(&mut self, tables: Arc<[String]>) {
+    fn capture(&mut self, number: CaptureNumber, tables: Arc<[String]>) {
         let (server, database) = (self.server.clone(), self.identity.database.clone());
         let (catalogs, backend) = (server.catalogs(&database), self.leader.as_ref().map_or(0, |leader| leader.pid));
-        let wish = Wish { database, tables, catalogs, backend };
-        self.ask(Box::pin(async move { Event::Captured(server.cluster().capture(wish).await) }));
+        let wish = Wish { database, tables, catalogs, leader: self.session.leader(), backend };
+        self.ask(Box::pin(async move { Event::Captured(number, server.cluster().capture(wish).await) }));
     }
 
     fn reattach(&mut self, partition: Arc<Partition>) {
@@ -366,7 +368,7 @@ impl Driver {
                 self.session.dialled(node, link.parameters);
             }
             Event::Dialled(Err(fault)) => self.session.not_dialled(&fault),
-            Event::Captured(outcome) => self.session.captured(outcome),
+            Event::Captured(number, outcome) => self.session.captured(number, outcome),
             Event::Gathered(leader) => self.session.gathered(leader),
             Event::Levelled(number) => self.session.levelled(number),
             Event::Reattached(outcome) => self.session.reattached(outcome),

@@ -69,6 +69,7 @@ async fn blockers(
         let (pid, ours): (i32, Option<bool>) = (row.get(0), row.get(1));
         let kind = match (pid, ours) {
             (0, _) => BlockerKind::Prepared,
+            _ if server.shared().commands.is_run_by(node, pid.unsigned_abs()) => BlockerKind::Command,
             (_, Some(true)) => BlockerKind::Ours,
             _ => BlockerKind::Stranger,
         };

@@ -119,3 +119,67 @@ fn a_commit_that_waits_for_anothers_command_is_cancelled_and_is_nowhere() {
     client.query("INSERT INTO t VALUES (1)");
     assert_eq!(cluster.nodes[1].connect("cancel").value("SELECT count(*) FROM t"), "1");
 }
+
+/// A definition whose commit waits for a stranger's lock on the follower.
+fn waits_with_a_definition(cluster: &Cluster) -> (Client, Client) {
+    let (mut other, mut stranger) = (cluster.connect("cancel"), cluster.nodes[1].connect("cancel"));
+    stranger.query("BEGIN; LOCK TABLE busy");
+    asks(&mut other, "ALTER TABLE busy ADD COLUMN v int");
+    wait::until(SOON, "the follower waits for the table", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        (stranger.value(sql) == "1").then_some(())
+    });
+    (other, stranger)
+}
+
+#[test]
+fn a_write_that_waits_for_anothers_command_is_cancelled_and_is_nowhere() {
+    let cluster = Cluster::builder(2).proxy_setting("health", "lock_timeout = \"60s\"").start();
+    let mut client = with_a_table(&cluster);
+    client.query(
+        "CREATE TABLE busy (id int PRIMARY KEY);
+         CREATE TABLE noted (id int PRIMARY KEY, changed timestamptz);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.changed := clock_timestamp(); RETURN NEW; END';
+         CREATE TRIGGER note BEFORE INSERT ON noted FOR EACH ROW EXECUTE FUNCTION note()",
+    );
+    let mut fresh = cluster.connect("cancel");
+    let (mut other, mut stranger) = waits_with_a_definition(&cluster);
+    for table in ["t", "busy", "noted"] {
+        let sql = format!("INSERT INTO {table} VALUES (1)");
+        asks(&mut client, &sql);
+        waits_and_is_cancelled(&mut client);
+        fresh.put(|out| {
+            frontend::parse(out, b"", sql.as_bytes(), &[]);
+            frontend::bind(out, b"", b"", frontend::NO_PARAMETERS, &[]);
+            frontend::execute(out, b"", 0);
+            frontend::sync(out);
+        });
+        fresh.flush();
+        waits_and_is_cancelled(&mut fresh);
+    }
+    stranger.query("COMMIT");
+    other.answer().expect("it goes on");
+    for table in ["t", "busy", "noted"] {
+        assert_eq!(client.value(&format!("SELECT count(*) FROM {table}")), "0");
+        client.query(&format!("INSERT INTO {table} VALUES (1)"));
+        fresh.query(&format!("INSERT INTO {table} VALUES (2)"));
+        assert_eq!(cluster.nodes[1].connect("cancel").value(&format!("SELECT count(*) FROM {table}")), "2");
+    }
+    assert_eq!(cluster.proxy.degradations(), [""; 0]);
+}
+
+#[test]
+fn a_write_that_waits_for_anothers_open_transaction_is_cancelled_and_is_nowhere() {
+    let cluster = Cluster::start(2);
+    let mut client = with_a_table(&cluster);
+    let mut other = cluster.connect("cancel");
+    other.query("BEGIN; ALTER TABLE t ADD COLUMN v int");
+    for _ in 0..2 {
+        asks(&mut client, "INSERT INTO t VALUES (1)");
+        waits_and_is_cancelled(&mut client);
+    }
+    other.query("COMMIT");
+    assert_eq!(client.value("SELECT count(*) FROM t"), "0");
+    client.query("INSERT INTO t VALUES (1)");
+    assert_eq!(cluster.nodes[1].connect("cancel").value("SELECT count(*) FROM t"), "1");
+}

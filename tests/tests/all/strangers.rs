@@ -73,3 +73,27 @@ fn a_prepared_transaction_cannot_be_ended_and_costs_the_follower() {
     let told = cluster.proxy.degradations();
     assert!(told.len() == 1 && told[0].contains("prepared transaction"), "{told:?}");
 }
+
+/// A follower may be slower with it than the leader, on which the table is free again by then.
+#[test]
+fn a_command_of_ours_that_a_follower_takes_its_time_with_is_waited_for_and_costs_no_node() {
+    let cluster = start(Cluster::builder(2));
+    let slow =
+        "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'; CREATE INDEX ON t (slow(v))";
+    cluster.connect("shop").query(slow);
+    let slower = "CREATE OR REPLACE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS \
+                  'BEGIN PERFORM pg_sleep(3); RETURN $1; END'";
+    cluster.nodes[1].connect("shop").query(slower);
+    let mut command = cluster.connect("shop");
+    command.put(|out| frontend::query(out, b"VACUUM FULL t")).flush();
+    let mut observer = cluster.nodes[1].connect("shop");
+    wait::until(SOON, "the follower is at it", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'VACUUM FULL%' AND wait_event = 'PgSleep'";
+        (observer.value(sql) == "1").then_some(())
+    });
+    // Not of the index.
+    cluster.connect("shop").query("DELETE FROM t WHERE id = 2");
+    command.answer().expect("the end of the command");
+    assert_eq!(cluster.proxy.degradations(), [""; 0]);
+    assert_eq!(observer.value("SELECT count(*) FROM t"), "1");
+}

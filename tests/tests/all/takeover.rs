@@ -8,6 +8,7 @@ use lockstep_tests::proxy::{NodeEntry, Proxy};
 use lockstep_tests::raw::Client;
 use lockstep_tests::users::APP;
 use lockstep_tests::{port, process, wait};
+use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -148,6 +149,68 @@ fn a_recovery_does_not_destroy_what_another_proxy_serves_or_has_served_since() {
     }
     assert_eq!(cluster.nodes[1].connect("split").value("SELECT count(*) FROM t"), "2");
     cluster.proxy.wait_for_states(&["active", "degraded"], SOON);
+}
+
+/// A proxy that was given nothing but the nodes.
+#[test]
+fn two_nodes_that_have_both_gone_on_alone_are_a_split_brain_and_neither_is_overwritten() {
+    for more_of_the_second in [false, true] {
+        let cluster = Cluster::builder(2).relayed().start();
+        cluster.create_database("split");
+        cluster.connect("split").query("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
+        let (mut first, mut second) = (&cluster.proxy, cluster.proxy.twin());
+        first.wait_for_states(&["active", "active"], SOON);
+        cluster.relays[1].cut();
+        first.wait_for_states(&["active", "degraded"], SOON);
+        first.connect_as(&APP, "split").query("INSERT INTO t VALUES (2)");
+        let entry = |node: usize, address: String| NodeEntry {
+            name: format!("node{node}"),
+            address,
+            data_directory: cluster.nodes[node].data_dir().to_owned(),
+        };
+        let nobody = format!("127.0.0.1:{}", port::free());
+        second.configure(vec![entry(0, nobody), entry(1, cluster.nodes[1].address())]);
+        let taken = second.run(&["takeover", "--node", "node1", "--accept-loss", "--yes", "--exit"]);
+        assert!(taken.status.success(), "{}", process::said(&taken));
+        for _ in 0..=usize::from(more_of_the_second) {
+            second.launch();
+            second.wait_until_it_serves();
+            second.connect_as(&APP, "split").query("INSERT INTO t SELECT max(id) + 2 FROM t");
+            second.kill9();
+        }
+        first = &cluster.proxy;
+        first.signal(Signal::SIGKILL);
+        let mut third = first.twin();
+        third.configure(vec![entry(0, cluster.nodes[0].address()), entry(1, cluster.nodes[1].address())]);
+        third.launch();
+        assert_eq!(third.wait_for_end().code(), Some(1));
+        let told = third.log();
+        assert!(
+            told.contains("split brain") && told.contains("with [node0]") && told.contains("with [node1]"),
+            "{told}"
+        );
+        let asked = third.run(&["takeover", "--yes", "--exit"]);
+        let story = process::said(&asked);
+        assert_eq!(asked.status.code(), Some(1), "{story}");
+        assert!(story.contains("split brain") && story.contains("[node0]") && story.contains("[node1]"), "{story}");
+        let known = third.run(&["takeover", "--node", "node1", "--yes", "--exit"]);
+        assert!(
+            process::said(&known).contains("split brain: node0 went on without node1"),
+            "{}",
+            process::said(&known)
+        );
+        let counts = [0, 1].map(|node| cluster.nodes[node].connect("split").value("SELECT count(*) FROM t"));
+        assert_eq!(counts, ["2", if more_of_the_second { "3" } else { "2" }], "nothing has been overwritten");
+        let taken = third.run(&["takeover", "--node", "node0", "--accept-loss", "--yes", "--exit"]);
+        assert!(taken.status.success(), "{}", process::said(&taken));
+        third.launch();
+        third.wait_until_it_serves();
+        third.wait_for_states(&["active", "degraded"], SOON);
+        assert_eq!(third.connect_as(&APP, "split").value("SELECT max(id) FROM t"), "2");
+        let recovered = third.run(&["recover", "node1"]);
+        assert!(recovered.status.success(), "{}", process::said(&recovered));
+        assert_identical(&cluster.nodes);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_core::catalog::{Catalog, Cell};
+use lockstep_core::cluster::{MemberState, Verdict};
 use lockstep_core::effect::capture::{CaptureKey, Triggers};
 use lockstep_core::fault::{Fault, SqlState};
 use lockstep_core::id::NodeId;
@@ -26,7 +27,7 @@ use crate::service::{self, Line, ServiceFault, within};
 const FUNCTIONS: &str = concat!(include_str!("functions.sql"), include_str!("objects.sql"), include_str!("watch.sql"));
 
 /// So often is it tried while tables are locked by transactions, each time for [`LOCK_PATIENCE`]: so long may writers of
-/// these tables, queued behind us, be held up.
+/// these tables, queued behind us, be held up. And so often while nodes die or connections to them break.
 const TRIES: u32 = 5;
 /// For so long after that nobody queues for them again: who wants the same gets it if they are free, or is told so at once.
 const RESPITE: Duration = Duration::from_secs(10);
@@ -68,7 +69,8 @@ pub struct Wish {
     pub database: String,
     pub tables: Arc<[String]>,
     pub catalogs: Arc<Cell<Catalog>>,
-    /// The server process of the session on the leader.
+    /// The session's leader, and its server process there.
+    pub leader: NodeId,
     pub backend: u32,
 }
 
@@ -87,6 +89,7 @@ impl Cluster {
         }
         let spared = capturing.busy.get(&wanted).is_some_and(|since| since.elapsed() < RESPITE);
         let (mut tried, waiting) = if spared { (TRIES, Waiting::Not) } else { (1, Waiting::InQueue) };
+        let mut broken = 1;
         loop {
             match self.try_to_capture(wish, waiting).await {
                 Ok(key) => {
@@ -105,7 +108,15 @@ impl Cluster {
                     tokio::time::sleep(PAUSE).await;
                     tried += 1;
                 }
-                Err(Trouble::Fault(fault)) => {
+                Err(Trouble::Node(node, fault)) if broken < TRIES => {
+                    tracing::debug!(database, node = self.name(node), %fault, "a node fails while rows are to be captured");
+                    // Whoever is dead is out when that is answered; a session goes with its leader.
+                    if self.suspect(node, &fault.to_string()).await == Verdict::Out && node == wish.leader {
+                        return Err(refusal(tables, &fault));
+                    }
+                    broken += 1;
+                }
+                Err(Trouble::Fault(fault) | Trouble::Node(_, fault)) => {
                     tracing::warn!(database, tables = tables.join(", "), %fault, "rows cannot be captured");
                     if is_busy(&fault) && !spared {
                         capturing.busy.retain(|_, since| since.elapsed() < RESPITE);
@@ -122,7 +133,7 @@ impl Cluster {
     async fn key_alone(&self, wish: &Wish, capturing: &mut Capturing) -> Result<CaptureKey, Fault> {
         let refusal = |fault: &ServiceFault| refusal(&wish.tables, fault);
         if let Some(key) = capturing.keys.get(&wish.database)
-            && self.knows(&wish.database, key).await.map_err(|fault| refusal(&fault))?
+            && self.knows(wish, key).await.map_err(|fault| refusal(&fault))?
         {
             return Ok(key.clone());
         }
@@ -133,33 +144,32 @@ impl Cluster {
                 Ok(key)
             }
             Err(Trouble::Asker) => Err(in_use(&wish.tables)),
-            Err(Trouble::Fault(fault)) => Err(refusal(&fault)),
+            Err(Trouble::Fault(fault) | Trouble::Node(_, fault)) => Err(refusal(&fault)),
         }
     }
 
-    async fn knows(&self, database: &str, key: &CaptureKey) -> Result<bool, ServiceFault> {
-        let leader = self.shared.membership.load().leader().ok_or(ServiceFault::NobodyLeads)?;
-        let line = self.begin_on(leader, database).await?;
+    async fn knows(&self, wish: &Wish, key: &CaptureKey) -> Result<bool, ServiceFault> {
+        let line = self.begin_on(wish.leader, &wish.database).await?;
         within(PATIENCE, async { Ok(line.query_one(KNOWS, &[&key.to_text()]).await?.get(0)) }).await
     }
 
     async fn try_to_capture(&self, wish: &Wish, waiting: Waiting) -> Result<CaptureKey, Trouble> {
-        let Wish { database, tables, catalogs, backend } = wish;
-        let leads = self.shared.membership.load().leader().ok_or(ServiceFault::NobodyLeads)?;
-        let leader = self.begin_on(leads, database).await?;
-        within(PATIENCE, lock(&leader, tables, *backend, waiting)).await??;
-        let held = tokio::time::timeout(PATIENCE, self.shared.commit_lock.exclusive()).await;
-        let _held = held.map_err(|_| ServiceFault::Timeout(PATIENCE))?;
+        let Wish { database, tables, catalogs, leader: leads, backend } = wish;
+        let leads = *leads;
+        let leader = self.on(leads, self.begin_on(leads, database)).await?;
+        self.on(leads, lock(&leader, tables, *backend, waiting)).await??;
+        let held = self.on(leads, async { Ok(self.shared.commit_lock.exclusive().await) }).await;
+        let _held = held?;
         let membership = self.shared.membership.load_full();
         if membership.leader() != Some(leads) {
             return Err(ServiceFault::NobodyLeads.into());
         }
-        let key = within(PATIENCE, key_of(&leader)).await?;
-        within(PATIENCE, install(&leader, tables, &key)).await?;
+        let key = self.on(leads, key_of(&leader)).await?;
+        self.on(leads, install(&leader, tables, &key)).await?;
         let mut followers = Vec::new();
         for node in membership.followers() {
-            let line = self.begin_on(node, database).await?;
-            within(PATIENCE, install(&line, tables, &key)).await?;
+            let line = self.on(node, self.begin_on(node, database)).await?;
+            self.on(node, install(&line, tables, &key)).await?;
             followers.push((node, line));
         }
         catalogs.begin_change();
@@ -172,6 +182,16 @@ impl Cluster {
         unit.into_iter().for_each(|unit| journal.close(unit));
         catalogs.end_change();
         committed.map(|()| key).map_err(Trouble::from)
+    }
+
+    /// Does something with a node, for as long as it is active. A node that hangs is found out sooner than patience ends.
+    async fn on<T>(&self, node: NodeId, work: impl Future<Output = Result<T, ServiceFault>>) -> Result<T, Trouble> {
+        let mut published = self.registry.subscribe();
+        let done = tokio::select! {
+            done = within(PATIENCE, work) => done,
+            _ = published.wait_for(|now| now.member(node).state != MemberState::Active) => Err(ServiceFault::Left),
+        };
+        done.map_err(|fault| if is_verdict(&fault) { Trouble::Fault(fault) } else { Trouble::Node(node, fault) })
     }
 
     async fn begin_on(&self, node: NodeId, database: &str) -> Result<Line, ServiceFault> {
@@ -213,6 +233,8 @@ enum Waiting {
 enum Trouble {
     /// The session that wants it has made one of the tables, or has it locked itself.
     Asker,
+    /// This node may be dying, or the way to it; or commits did not let it be done in time.
+    Node(NodeId, ServiceFault),
     Fault(ServiceFault),
 }
 
@@ -273,6 +295,15 @@ fn is_busy(fault: &ServiceFault) -> bool {
     fault.is(&State::LOCK_NOT_AVAILABLE) || fault.is(&State::T_R_DEADLOCK_DETECTED)
 }
 
+/// The server has understood what was asked and does not want it. Anything else is nothing against it: a node is dying, is
+/// full, or cannot be reached, which passes.
+fn is_verdict(fault: &ServiceFault) -> bool {
+    let ServiceFault::Postgres(error) = fault else { return false };
+    // Connections, resources, an operator's intervention, the system itself (documentation, "PostgreSQL Error Codes").
+    let passing = |state: &State| ["08", "53", "57", "58"].iter().any(|class| state.code().starts_with(class));
+    error.as_db_error().is_some_and(|db| !passing(db.code()))
+}
+
 /// Nothing is wrong with the statement: who runs transactions again after a serialization failure gets there.
 fn in_use(tables: &[String]) -> Fault {
     let tables = tables.join(", ");
@@ -286,7 +317,35 @@ fn refusal(tables: &[String], fault: &ServiceFault) -> Fault {
         return in_use(tables);
     }
     let tables = tables.join(", ");
+    if !is_verdict(fault) {
+        let message = format!("what changes in {tables} cannot be captured just now: {fault}");
+        return Fault::error(SqlState::SERIALIZATION_FAILURE, message).with_hint("Run the transaction again.");
+    }
     let message = format!("this statement is refused: what changes in {tables} cannot be captured: {fault}");
-    let hint = "The proxy's own role must be a superuser.";
-    Fault::error(SqlState::FEATURE_NOT_SUPPORTED, message).with_hint(hint)
+    let refusal = Fault::error(SqlState::FEATURE_NOT_SUPPORTED, message);
+    if fault.is(&State::INSUFFICIENT_PRIVILEGE) {
+        return refusal.with_hint("The proxy's own role must be a superuser.");
+    }
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_dies_meanwhile_is_no_reason_to_refuse_a_statement_for_good() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let faults = [
+            ServiceFault::NobodyLeads,
+            ServiceFault::Left,
+            ServiceFault::Timeout(PATIENCE),
+            ServiceFault::Connect { address: "127.0.0.1:1".into(), source: refused },
+        ];
+        for fault in faults {
+            let told = refusal(&["public.t".into()], &fault);
+            assert_eq!(told.state, SqlState::SERIALIZATION_FAILURE, "{fault}");
+            assert!(told.message.contains("public.t"), "{}", told.message);
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod attacks;
 mod copies;
 mod cursors;
+mod failing;
 mod functions;
 mod hidden;
 mod own;
