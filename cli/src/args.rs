@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
-use lockstep_core::cluster::pieces::Rate;
+use lockstep_core::cluster::pace::Rate;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -255,8 +255,8 @@ pub struct Verify {
     /// Compare the rows of this table alone, in every database that has it; may be given several times
     #[arg(long = "table", short = 't', value_name = "[SCHEMA.]NAME")]
     pub tables: Vec<String>,
-    /// Read no more in a second from each node: rows (5000) or bytes of their text (20MB); none: no limit [default: 32MB,
-    /// less where clients work]
+    /// Read no more in a second from each node: rows (5000) or bytes of their text (20MB); none: no limit [default: none,
+    /// but it rests for most of the time while clients work]
     #[arg(long, value_parser = rate, value_name = "RATE")]
     pub rate: Option<String>,
     #[command(flatten)]

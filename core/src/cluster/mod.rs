@@ -20,6 +20,7 @@
 //! | [`change`] | what an event does to the membership |
 //! | [`membership`] | who leads, who follows |
 //! | [`compare`], [`sequence`] | what differs; where sequences are to be put |
+//! | [`pace`] | how fast that may be done |
 //! | [`pieces`] | how a table is compared piece by piece |
 //! | [`recovery`] | the steps of a recovery, and what undoes them |
 //! | [`intake`] | whether clients may begin something |
@@ -37,6 +38,7 @@ pub mod intake;
 pub mod lineage;
 pub mod membership;
 pub mod opening;
+pub mod pace;
 pub mod pieces;
 pub mod recovery;
 pub mod sequence;

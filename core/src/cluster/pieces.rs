@@ -5,7 +5,6 @@
 //! it is a range of a node's own blocks, and only the sums of all pieces can be compared: as a multiset.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::quote::quote_literal;
 
@@ -59,12 +58,12 @@ impl Table {
         )
     }
 
-    /// [`Sums`] of a range of keys.
+    /// [`Sums`] of a range of keys, and [`Others`](super::pace::Others).
     pub fn sums(&self, range: Range<'_>) -> String {
         sums_of(&self.rows(&self.within(range)))
     }
 
-    /// [`Sums`] of a range of blocks.
+    /// [`Sums`] of a range of blocks, and [`Others`](super::pace::Others).
     pub fn block_sums(&self, blocks: Blocks) -> String {
         sums_of(&self.rows(&blocks.condition()))
     }
@@ -143,10 +142,14 @@ impl Table {
 /// half, and see neither the scale of a numeric, nor the sign of a zero, nor that.
 const SUMS: &str = "count(*), coalesce(sum(hashtextextended(row COLLATE \"C\", 0)), 0), \
     coalesce(sum(hashtextextended(row COLLATE \"C\", 7919)), 0), coalesce(sum(octet_length(row)), 0)";
+/// For how many others the server works, looked at when the rows have been read. Whoever has the proxy's role does not
+/// count, nor does who waits for a lock; who cannot be looked at does.
+const BUSY: &str = "(SELECT count(nullif(usename <> current_user AND (state = 'active' AND \
+    coalesce(wait_event_type, '') <> 'Lock' OR query = '<insufficient privilege>'), false)) FROM pg_stat_activity)";
 const BUCKET: &str = "(hashtextextended(row COLLATE \"C\", 0) & 1023)";
 
 fn sums_of(rows: &str) -> String {
-    format!("SELECT {SUMS} FROM ({rows}) AS t (row)")
+    format!("SELECT {SUMS}, {BUSY} FROM ({rows}) AS t (row)")
 }
 
 /// Blocks of a table's file on one node, `from` included, `to` not; open where there is none.
@@ -172,6 +175,9 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// How many columns of an answer they are.
+    pub const COLUMNS: usize = 4;
+
     /// From the columns of an answer; `None` when they are not numbers.
     pub fn parse<'a>(mut columns: impl Iterator<Item = &'a str>) -> Option<Self> {
         let rows = columns.next()?.parse().ok()?;
@@ -208,62 +214,6 @@ impl Size {
     pub fn after(self, piece: Sums) -> Self {
         let fitting = PIECE_BYTES * piece.rows.max(1) / piece.bytes.max(1);
         Self(fitting.clamp(FEWEST_ROWS, MOST_ROWS).min(self.0 * 4))
-    }
-}
-
-/// How fast a comparison reads each node, at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Rate {
-    /// Leaves the better part of a server to its clients: so many bytes a second where they leave it idle, and a part of
-    /// one process's share where they do not.
-    #[default]
-    Gentle,
-    Unlimited,
-    /// In a second.
-    Rows(u64),
-    /// Bytes of the rows' text, in a second.
-    Bytes(u64),
-}
-
-const GENTLE_BYTES: u64 = 32 << 20;
-
-impl Rate {
-    /// `20MB`, `512kB`, `100000` (rows), `none`.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.eq_ignore_ascii_case("none") {
-            return Some(Self::Unlimited);
-        }
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
-        let bytes = |unit: u64| number.checked_mul(unit).map(Self::Bytes);
-        match unit.trim().to_ascii_lowercase().as_str() {
-            "" | "rows" => Some(Self::Rows(number)),
-            "kb" => bytes(1 << 10),
-            "mb" => bytes(1 << 20),
-            "gb" => bytes(1 << 30),
-            _ => None,
-        }
-    }
-
-    /// How long it must take at least to read so much.
-    pub fn least_time(self, rows: u64, bytes: u64) -> Duration {
-        match self {
-            Self::Gentle => Self::Bytes(GENTLE_BYTES).least_time(rows, bytes),
-            Self::Unlimited => Duration::ZERO,
-            Self::Rows(rate) => Duration::from_secs_f64(rows as f64 / rate.max(1) as f64),
-            Self::Bytes(rate) => Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64),
-        }
-    }
-
-    /// How long nothing is asked after a piece that took so long: the busier a node, the longer.
-    pub fn rest(self, took: Duration) -> Duration {
-        if self == Self::Gentle { took } else { Duration::ZERO }
-    }
-
-    /// Questions that a node has at the same time: about two tables, or two pieces of one.
-    pub fn readers(self) -> usize {
-        if self == Self::Gentle { 1 } else { 2 }
     }
 }
 
@@ -349,25 +299,6 @@ mod tests {
         assert_eq!(Size(2000).after(piece(2000, 4000)), Size(8000));
         assert_eq!(Size(50_000).after(piece(50_000, 50_000)), Size(MOST_ROWS));
         assert_eq!(Size(2000).after(Sums::default()), Size(8000));
-    }
-
-    #[test]
-    fn a_rate_is_rows_or_bytes_in_a_second() {
-        assert_eq!(Rate::parse("20MB"), Some(Rate::Bytes(20 << 20)));
-        assert_eq!(Rate::parse("100000"), Some(Rate::Rows(100_000)));
-        assert_eq!(Rate::parse("none"), Some(Rate::Unlimited));
-        for bad in ["", "0", "fast", "-1", "5 miles", "99999999999GB99"] {
-            assert_eq!(Rate::parse(bad), None, "{bad}");
-        }
-        assert_eq!(Rate::Rows(10).least_time(25, 0), Duration::from_millis(2500));
-    }
-
-    #[test]
-    fn without_a_rate_a_node_rests_as_long_as_it_works() {
-        let worked = Duration::from_millis(70);
-        assert_eq!((Rate::default().rest(worked), Rate::default().readers()), (worked, 1));
-        assert_eq!(Rate::default().least_time(1, 64 << 20), Duration::from_secs(2));
-        assert_eq!((Rate::Unlimited.rest(worked), Rate::Unlimited.readers()), (Duration::ZERO, 2));
     }
 
     #[test]

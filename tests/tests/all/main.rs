@@ -7,6 +7,7 @@ mod capture;
 mod chaos;
 mod clients;
 mod compare;
+mod defined;
 mod demo;
 mod divergence;
 mod doubt;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lockstep_core::cluster::compare::{Contents, Inventory, TABLE, Thing};
 use lockstep_core::id::NodeId;
+use lockstep_core::quote::quote_literal;
 use tokio_postgres::Client;
 
 use super::Reading;
@@ -12,7 +13,11 @@ use crate::cluster::sequences;
 use crate::config::Config;
 use crate::service::{self, Line, ServiceFault, within};
 
-pub const SERVER: &str = include_str!("server.sql");
+const SERVER: &str = include_str!("server.sql");
+/// What only PostgreSQL 15 and newer ones have.
+const SETTINGS: &str = "UNION ALL SELECT 'privileges on setting', parname, \
+    (SELECT string_agg(a::text, ' ' ORDER BY a::text COLLATE \"C\") FROM unnest(paracl) a) FROM pg_parameter_acl";
+pub const HAS_SETTINGS: &str = "SELECT to_regclass('pg_catalog.pg_parameter_acl') IS NOT NULL";
 pub const DATABASE: &str = include_str!("database.sql");
 
 /// Whatever a role or a server sets, values have one text. `jit` and parallel workers only decide how long it takes.
@@ -36,7 +41,8 @@ const LOGIN_PATIENCE: Duration = Duration::from_secs(10);
 pub async fn take(config: &Config, node: NodeId, report: &Report) -> Result<Reading, ServiceFault> {
     let mut inventory = Inventory::default();
     let line = open(config, node, &config.service.database).await?;
-    let rows = line.query(SERVER, &[&config.service.user]).await?;
+    let has_settings = line.query_one(HAS_SETTINGS, &[]).await?.get(0);
+    let rows = line.query(&server(&config.service.user, has_settings), &[]).await?;
     inventory.schema.extend(rows.iter().map(|row| definition(None, row)));
     let databases: Vec<String> = line.query(DATABASES, &[]).await?.iter().map(|row| row.get(0)).collect();
     drop(line);
@@ -46,6 +52,12 @@ pub async fn take(config: &Config, node: NodeId, report: &Report) -> Result<Read
         read_database(&line, database, &mut inventory, report).await?;
     }
     Ok(Reading { node, databases: databases.len(), inventory })
+}
+
+/// What all databases of a server share. The password of the service role is left out.
+pub fn server(service_role: &str, has_settings: bool) -> String {
+    let sql = SERVER.replace("$1", &quote_literal(service_role));
+    if has_settings { format!("{sql} {SETTINGS}") } else { sql }
 }
 
 async fn open(config: &Config, node: NodeId, database: &str) -> Result<Line, ServiceFault> {

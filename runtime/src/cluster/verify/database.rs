@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use lockstep_core::cluster::pace::READERS;
 use lockstep_core::cluster::pieces::{Key, Table};
 use tokio::sync::broadcast;
 use tokio_postgres::SimpleQueryRow;
@@ -70,7 +71,7 @@ impl Verification<'_> {
 
     async fn whole(&self, database: &str) -> Result<(), Trouble> {
         let mut lines = Vec::new();
-        for _ in 0..self.rate.readers() {
+        for _ in 0..READERS {
             match self.dial(database).await {
                 Ok(dialled) => lines.push(dialled),
                 Err((_, fault)) if fault.is(&SqlState::INVALID_CATALOG_NAME) => return Ok(()),
@@ -90,7 +91,7 @@ impl Verification<'_> {
         let mut todo: VecDeque<_> = tables.keys().filter(|name| self.is_wanted(name)).map(begin).collect();
         let mut work = Work::new(database, look, tables, todo);
         loop {
-            try_join_all((0..self.rate.readers()).map(|_| self.read(&work, &lanes))).await?;
+            try_join_all((0..READERS).map(|_| self.read(&work, &lanes))).await?;
             todo = work.again.take();
             if todo.is_empty() {
                 break;

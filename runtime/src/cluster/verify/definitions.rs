@@ -23,11 +23,23 @@ impl Verification<'_> {
         if self.scope.database.is_none() && self.scope.tables.is_empty() {
             self.report.phase("compare", "roles, grants and settings");
             let look = self.look(&config.service.database).await.map_err(|failed| self.cannot_look(failed))?;
-            let user = lockstep_core::quote::quote_literal(&config.service.user);
-            self.definitions(None, &lines, &look, &inventory::SERVER.replace("$1", &user)).await?;
+            let sql = inventory::server(&config.service.user, self.all_have_settings(&lines).await?);
+            self.definitions(None, &lines, &look, &sql).await?;
         }
         let databases = lines.ask(0, inventory::DATABASES).await.map_err(|fault| self.unreadable(0, &fault))?;
         Ok(databases.iter().filter_map(|row| row.get(0).map(str::to_owned)).collect())
+    }
+
+    /// Grants on settings are compared where every node can have them.
+    async fn all_have_settings(&self, lines: &Lines) -> Result<bool, Trouble> {
+        for node in 0..lines.0.len() {
+            let answer =
+                lines.ask(node, inventory::HAS_SETTINGS).await.map_err(|fault| self.unreadable(node, &fault))?;
+            if answer.first().and_then(|row| row.get(0)) != Some("t") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Compares what `sql` lists. PostgreSQL's functions show a definition as of now and not of the snapshot: what seems

@@ -12,7 +12,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lockstep_core::cluster::pieces::{Rate, Sums};
+use lockstep_core::cluster::pace::{Others, Rate};
+use lockstep_core::cluster::pieces::Sums;
 use lockstep_core::id::NodeId;
 use std::time::Instant;
 
@@ -167,14 +168,14 @@ impl Verification<'_> {
         self.tally.borrow_mut().unread.push(sentence);
     }
 
-    /// Waits where more has been read than the rate allows, and lets the nodes rest.
-    async fn paced(&self, piece: Sums, took: Duration) {
+    /// Waits where more has been read than the rate allows, and lets nodes rest that work for others.
+    async fn paced(&self, piece: Sums, took: Duration, others: Others) {
         let due = {
             let mut tally = self.tally.borrow_mut();
             tally.read.add(piece);
             self.begun + self.rate.least_time(tally.read.rows, tally.read.bytes)
         };
-        let rested = clock::now() + self.rate.rest(took);
+        let rested = clock::now() + self.rate.rest(took, others);
         tokio::time::sleep_until(due.max(rested).into()).await;
     }
 

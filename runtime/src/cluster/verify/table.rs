@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use lockstep_core::cluster::pace::{Others, READERS};
 use lockstep_core::cluster::pieces::{
     self, BUCKETS, Blocks, Key, Keyed, NARROW_ROWS, PIECE_BLOCKS, Range, Size, Sums, Table, Wrong,
 };
@@ -53,6 +54,12 @@ struct Reading<'a> {
     rows: Cell<u64>,
     /// By follower, from 1.
     found: RefCell<BTreeMap<usize, Found>>,
+}
+
+/// What every node says of a piece, and whether any of them works for others.
+struct Piece {
+    sums: Vec<Sums>,
+    others: Others,
 }
 
 /// What is wrong with the table on one follower.
@@ -114,7 +121,7 @@ impl Reading<'_> {
             }
             Ok(())
         };
-        all_of(join_all((0..self.verification.rate.readers()).map(|_| reader())).await)
+        all_of(join_all((0..READERS).map(|_| reader())).await)
     }
 
     /// From `ahead` to where a piece of that size ends. None is left after the last one, nor when the reading stops.
@@ -135,12 +142,12 @@ impl Reading<'_> {
 
     async fn piece(&self, range: Range<'_>) -> Read<Sums> {
         let begun = clock::now();
-        let sums = self.sums(range).await?;
+        let Piece { sums, others } = self.sums(range).await?;
         self.rows.set(self.rows.get() + sums[0].rows);
         for follower in unequal(&sums) {
             self.narrow(follower, range, &sums).await?;
         }
-        self.verification.paced(sums[0], begun.elapsed()).await;
+        self.verification.paced(sums[0], begun.elapsed(), others).await;
         Ok(sums[0])
     }
 
@@ -158,7 +165,7 @@ impl Reading<'_> {
             let to = self.boundary(Range { after: after.as_ref(), to: range.to }, NARROW_ROWS).await?;
             let to = to.or_else(|| range.to.cloned());
             let part = Range { after: after.as_ref(), to: to.as_ref() };
-            let sums = self.sums(part).await?;
+            let sums = self.sums(part).await?.sums;
             match (sums[0].same_rows(sums[follower]), sums[0].rows.max(sums[follower].rows) <= 2 * NARROW_ROWS) {
                 (true, _) => {}
                 (false, true) => self.name_rows(follower, part).await?,
@@ -212,14 +219,15 @@ impl Reading<'_> {
             while let Some(number) = next() {
                 let begun = clock::now();
                 let piece = self.block_sums(&files, number).await.inspect_err(|_| *ahead.borrow_mut() = 0..0)?;
+                let Piece { sums: piece, others } = piece;
                 whole.borrow_mut().iter_mut().zip(&piece).for_each(|(sums, more)| sums.add(*more));
                 // A file may be longer on one node.
                 let largest = piece.iter().max_by_key(|sums| sums.bytes);
-                self.verification.paced(largest.copied().unwrap_or_default(), begun.elapsed()).await;
+                self.verification.paced(largest.copied().unwrap_or_default(), begun.elapsed(), others).await;
             }
             Ok(())
         };
-        all_of(join_all((0..self.verification.rate.readers()).map(|_| reader())).await)?;
+        all_of(join_all((0..READERS).map(|_| reader())).await)?;
         let whole = whole.take();
         self.rows.set(whole[0].rows);
         for follower in unequal(&whole) {
@@ -228,11 +236,11 @@ impl Reading<'_> {
         Ok(())
     }
 
-    async fn block_sums(&self, files: &[Vec<Blocks>], number: usize) -> Read<Vec<Sums>> {
+    async fn block_sums(&self, files: &[Vec<Blocks>], number: usize) -> Read<Piece> {
         let blocks = |node: usize| files[node].get(number).map(|blocks| self.tables[0].block_sums(*blocks));
         let lines = self.lanes.take().await;
         let answers = self.look.ask_each(&lines, blocks).await;
-        answers.map(sums_of_all).map_err(|(node, fault)| Stopped::Failed(node, fault))
+        answers.map(Piece::of).map_err(|(node, fault)| Stopped::Failed(node, fault))
     }
 
     /// Rows that were there when the look was taken are in blocks that the file has had since then.
@@ -289,10 +297,10 @@ impl Reading<'_> {
         Ok(found.first().and_then(key))
     }
 
-    async fn sums(&self, range: Range<'_>) -> Read<Vec<Sums>> {
+    async fn sums(&self, range: Range<'_>) -> Read<Piece> {
         let lines = self.lanes.take().await;
         let answers = self.look.ask_all(&lines, &self.tables[0].sums(range)).await;
-        answers.map(sums_of_all).map_err(|(node, fault)| Stopped::Failed(node, fault))
+        answers.map(Piece::of).map_err(|(node, fault)| Stopped::Failed(node, fault))
     }
 
     async fn ask(&self, node: usize, sql: &str) -> Read<Vec<SimpleQueryRow>> {
@@ -338,8 +346,12 @@ fn unequal(sums: &[Sums]) -> Vec<usize> {
     (1..sums.len()).filter(|follower| !sums[0].same_rows(sums[*follower])).collect()
 }
 
-fn sums_of_all(answers: Vec<Vec<SimpleQueryRow>>) -> Vec<Sums> {
-    answers.iter().map(|rows| rows.first().and_then(|row| sums_from(row, 0)).unwrap_or_default()).collect()
+impl Piece {
+    fn of(answers: Vec<Vec<SimpleQueryRow>>) -> Self {
+        let sums = |rows: &Vec<SimpleQueryRow>| rows.first().and_then(|row| sums_from(row, 0)).unwrap_or_default();
+        let others = |rows: &Vec<SimpleQueryRow>| Others::parse(rows.first().and_then(|row| row.get(Sums::COLUMNS)));
+        Self { sums: answers.iter().map(sums).collect(), others: answers.iter().map(others).max().unwrap_or_default() }
+    }
 }
 
 fn sums_from(row: &SimpleQueryRow, first: usize) -> Option<Sums> {

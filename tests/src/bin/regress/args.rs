@@ -42,7 +42,7 @@ pub struct Args {
     /// Compare the nodes after every test, to learn which one left them unequal
     #[arg(long)]
     pub compare_each: bool,
-    /// Seconds that a test may take
+    /// Seconds after which a test that says nothing hangs
     #[arg(long, value_name = "N", default_value_t = 240)]
     limit: u64,
 }

@@ -112,7 +112,11 @@ fn through_the_proxy(
         let Said { text, took, hung } = suite.run(&test);
         let mut troubles = stage.troubles();
         if hung {
-            troubles.push(format!("not at its end after {took:?}"));
+            troubles.push(format!("it says nothing any more, {took:?} after its begin"));
+            // Specs stand for themselves, and what this one has left is in the way of the next.
+            if name == SuiteName::Isolation {
+                suite.create_database()?;
+            }
         }
         if args.compare_each && unequal.is_empty() {
             unequal = stage.differences_in(suite.database());
