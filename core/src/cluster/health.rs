@@ -19,6 +19,8 @@ pub enum Observation {
     Shut(String),
     /// It answers and lets people in, but its disk has stood still for longer than is waited for.
     Stuck(String),
+    /// It answers, and another proxy uses it.
+    Taken(String),
     /// The attempt did not get as far as the node.
     Local(String),
 }
@@ -63,6 +65,8 @@ pub enum Death {
     Silent { why: String, meanwhile: Meanwhile },
     /// Its disk stands still. Another look that does not write would not see it.
     Stuck(String),
+    /// It lives, for another proxy.
+    Taken(String),
 }
 
 /// What others did while a node was silent to the last attempt.
@@ -75,7 +79,7 @@ pub enum Meanwhile {
 impl Death {
     pub fn why(self) -> String {
         match self {
-            Self::Gone(why) | Self::Silent { why, .. } | Self::Stuck(why) => why,
+            Self::Gone(why) | Self::Silent { why, .. } | Self::Stuck(why) | Self::Taken(why) => why,
         }
     }
 }
@@ -112,6 +116,7 @@ impl Judge {
             Observation::Down(why) => Judgement::Dead(Death::Gone(why)),
             Observation::Shut(why) => Judgement::Dead(Death::Silent { why, meanwhile }),
             Observation::Stuck(why) => Judgement::Dead(Death::Stuck(why)),
+            Observation::Taken(why) => Judgement::Dead(Death::Taken(why)),
             Observation::Silent(why) if overslept(took, limit) => self.unproved(why),
             Observation::Local(why) => self.unproved(why),
             Observation::Silent(why) => {
@@ -137,7 +142,7 @@ pub enum Finding {
     Lost,
     /// Nobody answers: look again.
     Undecided,
-    /// Nobody answers, and there is nothing to wait for.
+    /// Nobody answers, and there is nothing to wait for; or it is another proxy's turn.
     AllLost,
 }
 
@@ -145,10 +150,17 @@ pub enum Finding {
 /// ours or the network's: nobody is left behind for it. A silence of all is waited out while `patient`, for all connections
 /// live on in it: to clients it is one server's stall. And when it ends, who answers first says nothing against the next:
 /// one of the others must have been `heard` before the last look at the node, or during it.
+///
+/// Where another proxy uses one of them, this one has stood still or was cut off for so long that it was relieved, and knows
+/// nothing of what is on any of them: nobody goes on, until that one has gone.
 pub fn find(death: &Death, others: &[Judgement], patient: bool, heard: bool) -> Finding {
+    let taken = |judgement: &Judgement| matches!(judgement, Judgement::Dead(Death::Taken(_)));
+    if matches!(death, Death::Taken(_)) || others.iter().any(taken) {
+        return Finding::AllLost;
+    }
     let silent = |judgement: &Judgement| matches!(judgement, Judgement::Dead(Death::Silent { .. } | Death::Stuck(_)));
     let (proved, stalled) = match death {
-        Death::Gone(_) => (true, false),
+        Death::Gone(_) | Death::Taken(_) => (true, false),
         Death::Stuck(_) => (true, true),
         Death::Silent { meanwhile, .. } => (heard || *meanwhile == Meanwhile::Answered, true),
     };
@@ -245,6 +257,13 @@ mod tests {
         ] {
             assert_eq!(find(death, &others, patient, false), finding, "{death:?} {others:?}");
         }
+    }
+
+    #[test]
+    fn nobody_goes_on_where_another_proxy_uses_a_node() {
+        let (taken, gone) = (Death::Taken("by another".into()), Death::Gone("refused".into()));
+        assert_eq!(find(&taken, &[Judgement::Alive], true, true), Finding::AllLost);
+        assert_eq!(find(&gone, &[Judgement::Dead(taken)], true, true), Finding::AllLost);
     }
 
     #[test]

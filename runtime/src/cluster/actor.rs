@@ -194,14 +194,16 @@ impl Cluster {
             heard = witnessed(&others);
             // Who was silent for whole time-outs has nothing on its way any more.
             let patience = if matches!(death, Death::Silent { .. }) { Duration::ZERO } else { LAST_WORD };
-            let (why, name) = (death.why(), self.name(node));
+            let name = self.name(node);
+            let all_lost = if matches!(death, Death::Taken(_)) { "nodes serve another" } else { "no node answers" };
+            let why = death.why();
             match finding {
                 Finding::Lost => {
                     self.fell(node, patience).await;
                     return Some(Event::Lost { node, why });
                 }
                 Finding::AllLost => {
-                    return Some(Event::AllLost { why: format!("no node answers; {name}: {why}") });
+                    return Some(Event::AllLost { why: format!("{all_lost}; {name}: {why}") });
                 }
                 Finding::Undecided if heard => {}
                 Finding::Undecided => stall = stall.or_else(|| Some(Stall::begins(name, &why))),

@@ -146,7 +146,7 @@ impl Probe for ServiceProbe {
 fn observation(fault: StandingFault) -> Observation {
     match fault {
         StandingFault::Service(fault) => fault.observation(),
-        // Somebody else writes there: what it holds is no longer known.
-        StandingFault::Taken(_) | StandingFault::Retired => Observation::Down(fault.to_string()),
+        StandingFault::Taken(_) => Observation::Taken(fault.to_string()),
+        StandingFault::Retired => Observation::Down(fault.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockstep_core::wire::frontend;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::compare::assert_identical;
 use lockstep_tests::proxy::{NodeEntry, Proxy};
@@ -236,5 +237,38 @@ fn a_proxy_that_stands_by_serves_within_seconds_when_the_first_is_gone() {
     cluster.proxy.wait_until_it_serves();
     cluster.proxy.wait_for_states(&["active", "active"], SOON);
     assert_eq!(cluster.connect("relief").value("SELECT count(*) FROM t"), "3");
+    assert_identical(&cluster.nodes);
+}
+
+/// The nodes lose sight of it by an operator's hand, for the kernel of a process that stands still answers them as ever.
+#[test]
+fn a_proxy_that_stood_still_while_another_took_over_stops_when_it_goes_on() {
+    let (cluster, mut twin) = stage("frozen");
+    twin.launch_with(&["--standby"]);
+    wait_for_log(&twin, "standing by");
+    let (mut idle, mut open) = (cluster.connect("frozen"), cluster.connect("frozen"));
+    open.query("BEGIN; INSERT INTO t (note) VALUES ('never')");
+    cluster.proxy.signal(Signal::SIGSTOP);
+    idle.put(|out| frontend::query(out, b"INSERT INTO t (note) VALUES ('perhaps')")).flush();
+    open.put(|out| frontend::query(out, b"COMMIT")).flush();
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+               WHERE locktype = 'advisory' AND application_name LIKE 'lockstep %'";
+    cluster.nodes.iter().for_each(|node| assert_eq!(node.connect("postgres").value(end), "1"));
+    twin.wait_until_it_serves();
+    twin.wait_for_states(&["active", "active"], SOON);
+    twin.connect_as(&APP, "frozen").query("INSERT INTO t (note) VALUES ('by the second')");
+
+    cluster.proxy.signal(Signal::SIGCONT);
+    wait_for_log(&cluster.proxy, "another proxy uses this node");
+    open.answer().expect_err("its transaction was ended before the other served");
+    let acknowledged = idle.answer().is_ok();
+    let refused = || Client::try_connect(&cluster.proxy.address(), &APP, "frozen", &[]).is_err().then_some(());
+    wait::until(SOON, "the first serves nobody any more", refused);
+    let count =
+        |note: &str| twin.connect_as(&APP, "frozen").value(&format!("SELECT count(*) FROM t WHERE note = '{note}'"));
+    assert_eq!((count("by the second"), count("never")), ("1".into(), "0".into()));
+    assert!(!acknowledged || count("perhaps") == "1", "what is acknowledged is there");
+    twin.wait_for_states(&["active", "active"], SOON);
+    assert_eq!(twin.degradations(), [""; 0]);
     assert_identical(&cluster.nodes);
 }
