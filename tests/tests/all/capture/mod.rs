@@ -9,6 +9,7 @@ mod cursors;
 mod functions;
 mod hidden;
 mod own;
+mod parts;
 mod text;
 mod triggers;
 mod versions;
