@@ -27,24 +27,41 @@ const TURN: &str = "CREATE FUNCTION turn() RETURNS void LANGUAGE sql AS
 const TURNED: &str = "SELECT count(*) FROM t WHERE u = 1301 - id AND w = 6301 - id";
 
 struct Case {
-    /// Of the database, too.
-    name: &'static str,
     given: &'static str,
     when: &'static str,
     /// What all 1300 rows are counted by.
     then: &'static str,
 }
 
-const CASES: &[Case] = &[
-    Case {
-        name: "several",
+fn told_in_parts(case: &Case) {
+    let cluster = Cluster::start(2);
+    let database = "parts";
+    make(&cluster, database, &format!("{FILLED}{TURN}{}", case.given));
+    let mut client = cluster.connect(database);
+    client.set_deadline(A_WHILE);
+    client.query(case.when);
+    // The next statement is one that comes whole.
+    client.query("UPDATE t SET stamp = 0 WHERE u <= 10");
+    assert_eq!(cluster.proxy.degradations(), [""; 0]);
+    assert_eq!(wrong_answers(&cluster, database, (case.then, "1300")), [""; 0]);
+    assert_identical_database(&cluster.nodes, database);
+    let left_aside = "SELECT count(*) FROM lockstep.aside";
+    assert_eq!(cluster.nodes[1].connect_as(&SUPERUSER, database).value(left_aside), "0");
+}
+
+#[test]
+fn rows_swap_values_of_several_unique_indexes_and_an_exclusion_constraint() {
+    told_in_parts(&Case {
         given: "ALTER TABLE t ADD UNIQUE (u), ADD UNIQUE (w), ADD EXCLUDE USING gist (int4range(u, u + 1) WITH &&);
             CREATE UNIQUE INDEX ON t ((u * 2)); CREATE UNIQUE INDEX ON t (w) WHERE filler <> ''",
         when: "SELECT turn()",
         then: TURNED,
-    },
-    Case {
-        name: "references",
+    });
+}
+
+#[test]
+fn rows_that_others_refer_to_swap_what_is_unique() {
+    told_in_parts(&Case {
         given: "ALTER TABLE t ADD UNIQUE (u), ADD chief int REFERENCES t ON DELETE CASCADE,
                 ADD neighbour int REFERENCES t (u) ON UPDATE CASCADE ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED;
             CREATE INDEX ON t (neighbour);
@@ -55,9 +72,12 @@ const CASES: &[Case] = &[
         then: "SELECT count(*) FROM t JOIN part ON whole = t.id
             WHERE u = 1301 - t.id AND chief IS NOT DISTINCT FROM nullif(t.id - 1, 0)
                 AND neighbour IS NOT DISTINCT FROM nullif(u + 1, 1301)",
-    },
-    Case {
-        name: "a new row",
+    });
+}
+
+#[test]
+fn a_new_row_takes_the_value_of_one_that_goes() {
+    told_in_parts(&Case {
         given: "ALTER TABLE t ADD UNIQUE (u);
             CREATE FUNCTION renew() RETURNS void LANGUAGE sql AS
                 'UPDATE t SET u = -u WHERE id = 1300;
@@ -66,10 +86,12 @@ const CASES: &[Case] = &[
                  DELETE FROM t WHERE id = 1300'",
         when: "SELECT renew()",
         then: "SELECT count(*) FROM t WHERE CASE WHEN u < 1300 THEN id = u AND w = 0 ELSE id = 10000 + u END",
-    },
-    // What has become of the first one is told in both parts.
-    Case {
-        name: "keys",
+    });
+}
+
+#[test]
+fn a_row_that_is_told_in_two_parts_is_there_once() {
+    told_in_parts(&Case {
         given: "ALTER TABLE t ADD UNIQUE (u);
             CREATE FUNCTION exchange() RETURNS void LANGUAGE sql AS
                 'UPDATE t SET id = -1 WHERE id = 1;
@@ -78,38 +100,16 @@ const CASES: &[Case] = &[
                  UPDATE t SET id = 1300 WHERE id = -1'",
         when: "SELECT exchange()",
         then: "SELECT count(*) FROM t WHERE u = CASE id WHEN 1 THEN 1300 WHEN 1300 THEN 1 ELSE id END",
-    },
-    Case {
-        name: "deferrable",
+    });
+}
+
+#[test]
+fn rows_swap_values_of_a_deferrable_constraint() {
+    told_in_parts(&Case {
         given: "ALTER TABLE t ADD UNIQUE (u) DEFERRABLE",
         when: "UPDATE t SET u = 1301 - u, w = 11301 - w",
         then: TURNED,
-    },
-];
-
-#[test]
-fn rows_of_different_parts_of_a_statement_may_swap_what_is_unique() {
-    let cluster = Cluster::start(2);
-    let mut report = Vec::new();
-    for case in CASES {
-        let database = format!("parts_{}", case.name.replace(' ', "_"));
-        make(&cluster, &database, &format!("{FILLED}{TURN}{}", case.given));
-        let mut client = cluster.connect(&database);
-        client.set_deadline(A_WHILE);
-        client.query(case.when);
-        // The next statement is one that comes whole.
-        client.query("UPDATE t SET stamp = 0 WHERE u <= 10");
-        report.extend(wrong_answers(&cluster, &database, (case.then, "1300")));
-        report.extend(cluster.proxy.degradations().iter().map(|why| format!("{database} cost a follower: {why}")));
-        assert!(cluster.proxy.degradations().is_empty(), "{}", report.join("\n"));
-        assert_identical_database(&cluster.nodes, &database);
-        assert_eq!(left_aside(&cluster, &database), "0", "{database}");
-    }
-    assert_eq!(report, [""; 0]);
-}
-
-fn left_aside(cluster: &Cluster, database: &str) -> String {
-    cluster.nodes[1].connect_as(&SUPERUSER, database).value("SELECT count(*) FROM lockstep.aside")
+    });
 }
 
 /// The ends of the table change places, within one update of nearly all of it.
