@@ -70,8 +70,7 @@ pub const ROWS_PER_STATEMENT: usize = 64;
 /// Most bytes of a statement's rows that must be applied by one statement (a foreign key from a table to itself).
 pub const WHOLE_STATEMENT: usize = 64 << 20;
 
-/// Bytes of captured rows that followers apply with one statement. Rows that swap values of a unique column must be among the
-/// same ones.
+/// Bytes of captured rows that followers apply with one statement, unless rows without a key are gone among them.
 pub const CAPTURED_AT_ONCE: usize = 16 << 20;
 
 /// Bytes of what is told of large objects that followers apply with one statement.

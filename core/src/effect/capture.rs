@@ -16,6 +16,12 @@ use crate::quote::quote_literal;
 pub static APPLY: LazyLock<Template> =
     LazyLock::new(|| Template::new("SELECT lockstep.apply($1::pg_catalog.text,$2::pg_catalog.text)".into()));
 
+/// The same for rows of a statement that others follow, and for the last ones of such a statement, which may be none.
+static APPLY_PART: LazyLock<Template> =
+    LazyLock::new(|| Template::new("SELECT lockstep.apply_part($1::pg_catalog.text,$2::pg_catalog.text)".into()));
+static APPLY_LAST: LazyLock<Template> =
+    LazyLock::new(|| Template::new("SELECT lockstep.apply_last($1::pg_catalog.text,$2::pg_catalog.text)".into()));
+
 /// The same for a leader on which the unit is to go on.
 pub const INHERIT: &str = "SELECT lockstep.inherit($1::pg_catalog.text,$2::pg_catalog.text)";
 
@@ -100,6 +106,8 @@ pub fn make_triggers(key: &CaptureKey, tables: &[String], patience: &str) -> Str
 #[derive(Debug, Default)]
 pub struct CapturedRows {
     rows: BytesMut,
+    /// Of the same statement some are in the log.
+    parted: bool,
     /// Among them are rows without a key that are gone. Those may have come in the same statement, and then followers must
     /// have both at once.
     gone: bool,
@@ -128,9 +136,17 @@ impl CapturedRows {
         !self.gone
     }
 
-    pub fn take_all(&mut self) -> Option<Bytes> {
-        self.gone = false;
-        (!self.rows.is_empty()).then(|| self.rows.split().freeze())
+    /// Those that are here, and what applies them; others of the statement may come.
+    pub fn take_part(&mut self) -> (&'static Template, Bytes) {
+        self.parted = true;
+        (&APPLY_PART, self.rows.split().freeze())
+    }
+
+    /// The statement is over. Whoever was sent a part of it is told so, though there be no rows any more.
+    pub fn take_last(&mut self) -> Option<(&'static Template, Bytes)> {
+        let Self { rows, parted, gone: _ } = std::mem::take(self);
+        let template: &Template = if parted { &APPLY_LAST } else { &APPLY };
+        (parted || !rows.is_empty()).then(|| (template, rows.freeze()))
     }
 }
 
@@ -182,7 +198,21 @@ mod tests {
         for message in ["lockstep", "lockstep * Yg==", "another"] {
             assert!(!rows.take(message.as_bytes()), "{message}");
         }
-        assert_eq!(rows.take_all().as_deref(), Some(&b"YQ==,Yg==,Zg=="[..]));
-        assert_eq!((rows.take_all(), rows.bytes()), (None, 0));
+        assert_eq!(rows.take_last(), Some((&*APPLY, "YQ==,Yg==,Zg==".into())));
+        assert_eq!((rows.take_last(), rows.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn a_statement_of_which_a_part_was_taken_has_a_last_one() {
+        let mut rows = CapturedRows::default();
+        for last in ["", "Yw=="] {
+            assert!(rows.take(b"lockstep = YQ=="));
+            assert_eq!(rows.take_part(), (&*APPLY_PART, "YQ==".into()));
+            assert!(rows.take(b"lockstep = Yg=="));
+            assert_eq!(rows.take_part(), (&*APPLY_PART, "Yg==".into()));
+            assert!(last.is_empty() || rows.take(format!("lockstep = {last}").as_bytes()));
+            assert_eq!(rows.take_last(), Some((&*APPLY_LAST, last.into())));
+            assert_eq!(rows.take_last(), None);
+        }
     }
 }

@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::commit::Committing;
 use super::portal::Portal;
 use super::watch::Watching;
 use super::{Action, AfterDrain, Block, Gate, Session};
 use crate::cluster::Membership;
-use crate::effect::capture::{
-    APPLY, CaptureKey, CapturedRows, NO_LIMIT, PATIENCE, Triggers, make_triggers, parameters,
-};
+use crate::effect::Template;
+use crate::effect::capture::{CaptureKey, CapturedRows, NO_LIMIT, PATIENCE, Triggers, make_triggers, parameters};
 use crate::fault::{Fault, SqlState};
 use crate::limits;
 use crate::plan::{self, Captured, Leaves, Plan, Planned, Script as Plans, Transaction};
@@ -277,7 +278,8 @@ impl Session {
             return Ok(());
         }
         if self.capture.rows.bytes() > limits::CAPTURED_AT_ONCE && self.capture.rows.can_be_parted() {
-            self.log_captured();
+            let part = self.capture.rows.take_part();
+            self.log_captured(part);
         }
         if self.capture.rows.bytes() > limits::WHOLE_STATEMENT {
             self.capture.rows = CapturedRows::default();
@@ -291,7 +293,7 @@ impl Session {
     /// triggers have fired too early, or somebody wants it to look so: either way the unit is not to be trusted.
     pub(super) fn check_notice(&mut self, frame: &Frame) -> Result<(), Malformed> {
         let fields = Fields::read(frame.body())?;
-        let is_row = |message: &bytes::Bytes| CapturedRows::default().take(message);
+        let is_row = |message: &Bytes| CapturedRows::default().take(message);
         if !fields.is_info() || !fields.get(b'M').is_some_and(is_row) {
             return Ok(());
         }
@@ -360,7 +362,9 @@ impl Session {
 
     /// Our triggers have fired.
     pub(super) fn flushed(&mut self) {
-        self.log_captured();
+        if let Some(last) = self.capture.rows.take_last() {
+            self.log_captured(last);
+        }
         if self.unit.watch.is_none() {
             self.captured_all();
         }
@@ -375,12 +379,11 @@ impl Session {
         }
     }
 
-    fn log_captured(&mut self) {
-        let Some(rows) = self.capture.rows.take_all() else { return };
+    fn log_captured(&mut self, (template, rows): (&Template, Bytes)) {
         let Some(key) = &self.capture.key else {
             return self.fail("rows were captured though no key is known".to_owned());
         };
-        self.unit.log.execute(&APPLY, &[Format::Text], 2, &parameters(key, &rows));
+        self.unit.log.execute(template, &[Format::Text], 2, &parameters(key, &rows));
         self.spill();
     }
 

@@ -409,13 +409,26 @@ FROM (SELECT convert_from(decode(p, 'base64'), getdatabaseencoding())::text[] AS
       FROM unnest(string_to_array(payload, ',')) AS p OFFSET 0) AS i
 $$;
 
--- Followers: rows as they were captured. Triggers of users and foreign keys' actions do not fire: what they did on the
--- leader is among the rows. Those that would all the same, and as a superuser, are refused before; this is for whoever has
--- made one past the proxy. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
-CREATE OR REPLACE FUNCTION lockstep.apply(payload text, signature text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica
-SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
-SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
+-- How a row "r" is put into a table: its columns, their values, what sets them in a row that is there, and the condition that
+-- it has what cannot be set. A table may have no column that can be given a value.
+CREATE OR REPLACE FUNCTION lockstep.columns_of(relation oid, OUT columns text, OUT given text, OUT changes text, OUT fixed text)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    SELECT '(' || string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) || ')', string_agg(format('r.%I', a.attname), ', ' ORDER BY a.attnum),
+        string_agg(format('%1$I = r.%1$I', a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attidentity <> 'a'),
+        coalesce(string_agg(format(' AND x.%1$I = r.%1$I', a.attname), '') FILTER (WHERE a.attidentity = 'a'), '')
+    INTO columns, given, changes, fixed
+    FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+END
+$$;
+
+-- Rows of a statement's parts that want what is unique and which rows of another part had when theirs came. They are there
+-- until its last part has come, in the same transaction; nobody else sees them.
+CREATE UNLOGGED TABLE IF NOT EXISTS lockstep.aside (target text NOT NULL, images text[] NOT NULL);
+REVOKE ALL ON lockstep.aside FROM PUBLIC;
+
+-- Makes rows what they are said to be. "parted": others of the same statement come before or after them.
+CREATE OR REPLACE FUNCTION lockstep.change(payload text, parted boolean) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     kind text;
     target text;
@@ -425,14 +438,13 @@ DECLARE
     rows text;
     found_by text;
     columns text;
-    values text;
+    given text;
     changes text;
     fixed text;
     changed bigint;
     -- So many rows were there in fact.
     present bigint;
 BEGIN
-    PERFORM lockstep.believe(payload, signature);
     FOR kind, target, images, known IN
         WITH said AS MATERIALIZED (SELECT * FROM lockstep.said(payload)),
         -- Rows without a key that came and went within one statement never were.
@@ -456,12 +468,7 @@ BEGIN
         END IF;
         rows := quote_literal(images::text) || '::' || target || '[]';
         found_by := lockstep.condition(target::regclass, 'x', 'r');
-        -- A table may have no column that can be given a value.
-        SELECT '(' || string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) || ')', string_agg(format('r.%I', a.attname), ', ' ORDER BY a.attnum),
-            string_agg(format('%1$I = r.%1$I', a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attidentity <> 'a'),
-            coalesce(string_agg(format(' AND x.%1$I = r.%1$I', a.attname), '') FILTER (WHERE a.attidentity = 'a'), '')
-        INTO columns, values, changes, fixed
-        FROM pg_attribute a WHERE a.attrelid = target::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+        SELECT * INTO columns, given, changes, fixed FROM lockstep.columns_of(target::regclass);
         IF kind = 'x' THEN
             EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
         ELSIF kind = '=' THEN
@@ -478,7 +485,7 @@ BEGIN
                         GET DIAGNOSTICS present = ROW_COUNT;
                     END IF;
                     EXECUTE format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
-                        WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, values, rows, found_by);
+                        WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, given, rows, found_by);
                     GET DIAGNOSTICS changed = ROW_COUNT;
                     present := cardinality(images) - changed + present;
                 END IF;
@@ -486,13 +493,17 @@ BEGIN
                 -- Rows have swapped what is unique.
                 EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
                 GET DIAGNOSTICS present = ROW_COUNT;
-                EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
+                IF parted THEN
+                    INSERT INTO lockstep.aside VALUES (target, images);
+                ELSE
+                    EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, given, rows);
+                END IF;
             END;
             IF present < known THEN
                 RAISE no_data_found USING MESSAGE = format('%s of %s rows that were changed were found in %s', present, known, target);
             END IF;
         ELSIF kind = '+' THEN
-            EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, values, rows);
+            EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, given, rows);
         ELSE
             EXECUTE format('DELETE FROM ONLY %s AS x WHERE x.ctid IN (SELECT c.ctid FROM
                 (SELECT y.ctid, w.n AS wanted, row_number() OVER (PARTITION BY w.image) AS n FROM ONLY %1$s AS y
@@ -503,6 +514,53 @@ BEGIN
                 RAISE no_data_found USING MESSAGE = format('%s of %s rows were found in %s', changed, cardinality(images), target);
             END IF;
         END IF;
+    END LOOP;
+END
+$$;
+
+-- Followers: rows as they were captured. Triggers of users and foreign keys' actions do not fire: what they did on the
+-- leader is among the rows. Those that would all the same, and as a superuser, are refused before; this is for whoever has
+-- made one past the proxy. A literal of unknown type, and no cast, makes text a row: a cast could be a function of a user's.
+CREATE OR REPLACE FUNCTION lockstep.apply(payload text, signature text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
+SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
+BEGIN
+    PERFORM lockstep.believe(payload, signature);
+    PERFORM lockstep.change(payload, false);
+END
+$$;
+
+-- The same for a part of what one statement has changed, which is not the last one.
+CREATE OR REPLACE FUNCTION lockstep.apply_part(payload text, signature text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
+SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
+BEGIN
+    PERFORM lockstep.believe(payload, signature);
+    PERFORM lockstep.change(payload, true);
+END
+$$;
+
+-- The same for the last part. With it, what rows that were put aside want is free.
+CREATE OR REPLACE FUNCTION lockstep.apply_last(payload text, signature text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = '3'
+SET bytea_output = 'hex' SET xmlbinary = 'base64' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off SET jit = off AS $$
+DECLARE
+    target text;
+    images text[];
+    columns text;
+    given text;
+BEGIN
+    PERFORM lockstep.believe(payload, signature);
+    PERFORM lockstep.change(payload, true);
+    FOR target, images IN DELETE FROM lockstep.aside AS a RETURNING a.target, a.images LOOP
+        SELECT c.columns, c.given INTO columns, given FROM lockstep.columns_of(target::regclass) AS c;
+        -- A row that two parts have told is the same in both.
+        EXECUTE format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
+            WHERE NOT EXISTS (SELECT FROM ONLY %1$s AS x WHERE %5$s)', target, columns, given,
+            quote_literal(images::text) || '::' || target || '[]', lockstep.condition(target::regclass, 'x', 'r'));
     END LOOP;
 END
 $$;
@@ -549,4 +607,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.carry(regclass), lockstep.key_of(oid), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.fields_of_key(oid), lockstep.begin_alike(text, text, integer), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.columns_of(oid), lockstep.change(text, boolean), lockstep.carry(regclass), lockstep.key_of(oid), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.fields_of_key(oid), lockstep.begin_alike(text, text, integer), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;

@@ -10,6 +10,7 @@ mod failing;
 mod functions;
 mod hidden;
 mod own;
+mod parts;
 mod text;
 mod triggers;
 mod versions;
