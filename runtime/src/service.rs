@@ -175,7 +175,7 @@ where
     config.options(
         "-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off \
          -c synchronous_commit=local -c client_min_messages=warning \
-         -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=11000",
+         -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
     );
     let (stream, bound) = Bounded::new(stream);
     let (client, connection) = config.connect_raw(stream, NoTls).await?;

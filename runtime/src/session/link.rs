@@ -21,12 +21,11 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// So that a node misses the machine of the proxy within seconds, as the proxy misses a node: its transactions, and their
 /// locks, do not stay for the two hours that are the kernel's default (documentation, "TCP Settings").
-pub const KEEPALIVES: [(&[u8], &[u8]); 4] = [
-    (b"tcp_keepalives_idle", b"5"),
-    (b"tcp_keepalives_interval", b"2"),
-    (b"tcp_keepalives_count", b"3"),
-    (b"tcp_user_timeout", b"11000"),
-];
+///
+/// No `tcp_user_timeout` (tcp(7)) beside it, here or there: it also ends a connection whose other side does not read for that
+/// long, as a client does that takes its time with a large result, or a server that is at a statement with more behind it.
+pub const KEEPALIVES: [(&[u8], &[u8]); 3] =
+    [(b"tcp_keepalives_idle", b"5"), (b"tcp_keepalives_interval", b"2"), (b"tcp_keepalives_count", b"3")];
 
 /// A connection that is ready for its first query.
 #[derive(Debug)]
@@ -111,15 +110,12 @@ pub async fn connect(node: &config::Node) -> io::Result<Peer> {
     Ok(socket.into())
 }
 
-/// The same on our side. What was sent and is not acknowledged (tcp(7), `TCP_USER_TIMEOUT`) is waited for no longer than an
-/// answer to a keep-alive.
+/// The same on our side.
 pub fn watch(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = socket2::SockRef::from(socket);
-    let (idle, interval, count) = (Duration::from_secs(5), Duration::from_secs(2), 3);
-    let keepalive = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(idle + interval * count))
+    let (idle, interval) = (Duration::from_secs(5), Duration::from_secs(2));
+    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3))
 }
 
 async fn login(node: &config::Node, greeting: Greeting<'_>, keys: &RefCell<KeyCache>) -> Result<Link, LinkFault> {

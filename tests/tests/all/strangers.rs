@@ -52,6 +52,27 @@ fn who_holds_up_a_commit_is_named_and_their_session_ended() {
     assert_identical_database(&cluster.nodes, "shop");
 }
 
+/// Longer than a connection is kept of which nothing is heard: a server that waits reads nothing.
+#[test]
+fn a_large_commit_waits_for_a_lock_on_a_follower_as_long_as_a_small_one() {
+    let cluster = Cluster::builder(2).proxy_setting("health", "lock_timeout = \"10min\"").start();
+    cluster.create_database("shop");
+    let mut client = cluster.connect("shop");
+    client.query("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, '')");
+    let mut stranger = locks_the_row(&cluster);
+    let large = "BEGIN; UPDATE t SET v = 'x' WHERE id = 1; \
+                 INSERT INTO t SELECT n, repeat(md5(n::text), 600) FROM generate_series(2, 2000) n; COMMIT";
+    client.put(|out| frontend::query(out, large.as_bytes())).flush();
+    let mut observer = cluster.nodes[1].connect("postgres");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND wait_event_type = 'Lock'";
+    wait::until(SOON, "the commit waits for the lock", || (observer.value(waits) == "1").then_some(()));
+    assert!(cluster.connect("shop").is_silent_for(Duration::from_secs(14)));
+    stranger.query("ROLLBACK");
+    assert_eq!(client.answer().expect("it is committed").tags.last().map(String::as_str), Some("COMMIT"));
+    assert_eq!(cluster.proxy.degradations(), [""; 0]);
+    assert_identical_database(&cluster.nodes, "shop");
+}
+
 #[test]
 fn the_follower_goes_instead_if_the_operator_wants_it_so() {
     let cluster = start(Cluster::builder(2).proxy_setting("health", "strangers = \"degrade\""));

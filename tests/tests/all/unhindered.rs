@@ -202,6 +202,18 @@ fn nobody_notices_what_another_session_takes_its_time_with() {
     assert_identical_database(&cluster.nodes, "patience");
 }
 
+/// Longer than a connection is kept of which nothing is heard, for it is the other side that has to be heard.
+const LONG: Duration = Duration::from_secs(14);
+
+#[test]
+fn a_client_that_takes_its_time_with_a_large_result_gets_all_of_it() {
+    let cluster = stage("late_reader");
+    let mut slow = cluster.connect("late_reader");
+    ask(&mut slow, "SELECT repeat('x', 1000) FROM generate_series(1, 100000)");
+    assert!(cluster.connect("late_reader").is_silent_for(LONG));
+    assert_eq!(slow.answer().expect("all of it").rows.len(), 100_000);
+}
+
 /// Though others have to know the schema for their statements, and it waits for one of them.
 #[test]
 fn a_command_that_waits_for_transactions_holds_nobody_up() {
