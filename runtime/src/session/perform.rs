@@ -91,14 +91,7 @@ impl Driver {
             }
             Action::PlayAhead { of, batch } => self.play_ahead(of, batch),
             Action::Lock { of, mode } => self.lock(of, mode),
-            Action::Unlock => {
-                if let Some(unit) = self.held.unit.take() {
-                    self.server.shared().journal.close(unit);
-                }
-                self.held = Held::default();
-                self.ahead = Ahead::default();
-                self.looks = None;
-            }
+            Action::Unlock => self.unlock(),
             Action::Reserve { of, node, fresh, settings } => self.reserve(of, node, fresh, settings),
             // Only fails when no arbiter listens any more.
             Action::Vacate(database) => drop(self.server.shared().vacated.send(database)),
@@ -184,6 +177,15 @@ impl Driver {
             let pass = if mode == LockMode::Exclusive { lock.exclusive().await } else { lock.shared().await };
             Answer::Locked(Held { _slot: slot, _pass: Some(pass), ..Held::default() })
         });
+    }
+
+    fn unlock(&mut self) {
+        if let Some(unit) = self.held.unit.take() {
+            self.server.shared().journal.close(unit);
+        }
+        self.held = Held::default();
+        self.ahead = Ahead::default();
+        self.looks = None;
     }
 
     /// Goes on with the commit when it is in the journal.

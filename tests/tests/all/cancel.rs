@@ -54,6 +54,9 @@ fn a_cancel_while_a_followers_batch_hangs_is_answered_at_once_and_changes_nothin
     cluster.relays[1].mend();
 }
 
+/// Serializable: the leader commits it first, and the commit lock is held while followers run it.
+const DEFINITION: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; ALTER TABLE busy ADD COLUMN v int; COMMIT";
+
 fn asks(client: &mut Client, sql: &str) {
     client.put(|out| frontend::query(out, sql.as_bytes())).flush();
 }
@@ -106,7 +109,7 @@ fn a_commit_that_waits_for_anothers_command_is_cancelled_and_is_nowhere() {
     client.query("BEGIN; INSERT INTO t VALUES (1)");
     let mut stranger = cluster.nodes[1].connect("cancel");
     stranger.query("BEGIN; LOCK TABLE busy");
-    asks(&mut other, "ALTER TABLE busy ADD COLUMN v int");
+    asks(&mut other, DEFINITION);
     wait::until(SOON, "the follower waits for the table", || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
         (stranger.value(sql) == "1").then_some(())
@@ -124,7 +127,7 @@ fn a_commit_that_waits_for_anothers_command_is_cancelled_and_is_nowhere() {
 fn waits_with_a_definition(cluster: &Cluster) -> (Client, Client) {
     let (mut other, mut stranger) = (cluster.connect("cancel"), cluster.nodes[1].connect("cancel"));
     stranger.query("BEGIN; LOCK TABLE busy");
-    asks(&mut other, "ALTER TABLE busy ADD COLUMN v int");
+    asks(&mut other, DEFINITION);
     wait::until(SOON, "the follower waits for the table", || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
         (stranger.value(sql) == "1").then_some(())
