@@ -350,25 +350,24 @@ fn the_smallest_difference_of_each_definition_is_found() {
 fn each_owner_right_and_comment_is_compared() {
     let cluster = started();
     let mut follower = cluster.nodes[1].connect("defined");
-    let mut found = |change: &dyn Fn(&mut dyn FnMut(String))| {
-        change(&mut |sql| drop(follower.query(&sql)));
+    let mut found = |changes: Vec<String>| {
+        changes.iter().for_each(|sql| drop(follower.query(sql)));
         verify(&cluster, &["--database", "defined", "--rate", "none"])
     };
-    let (_, text) = found(&|run| GRANTED.iter().for_each(|(right, _)| run(format!("GRANT {right} TO app_md5"))));
+    let (_, text) = found(GRANTED.iter().map(|(right, _)| format!("GRANT {right} TO app_md5")).collect());
     assert_each_is_told(GRANTED, &text);
-    let (code, text) = found(&|run| GRANTED.iter().for_each(|(right, _)| run(format!("REVOKE {right} FROM app_md5"))));
+    let (code, text) = found(GRANTED.iter().map(|(right, _)| format!("REVOKE {right} FROM app_md5")).collect());
     assert_eq!(code, 0, "{text}");
 
-    let (_, text) =
-        found(&|run| OWNED.iter().for_each(|(thing, _)| run(format!("ALTER {thing} OWNER TO {}", APP.name))));
+    let (_, text) = found(OWNED.iter().map(|(thing, _)| format!("ALTER {thing} OWNER TO {}", APP.name)).collect());
     assert_each_is_told(OWNED, &text);
     let back = SUPERUSER.name;
-    let (code, text) = found(&|run| OWNED.iter().for_each(|(thing, _)| run(format!("ALTER {thing} OWNER TO {back}"))));
+    let (code, text) = found(OWNED.iter().map(|(thing, _)| format!("ALTER {thing} OWNER TO {back}")).collect());
     assert_eq!(code, 0, "{text}");
 
-    let (_, text) = found(&|run| TOLD_OF.iter().for_each(|thing| run(format!("COMMENT ON {thing} IS 'w'"))));
+    let (_, text) = found(TOLD_OF.iter().map(|thing| format!("COMMENT ON {thing} IS 'w'")).collect());
     assert_eq!(text.matches("comment on ").count(), TOLD_OF.len(), "{text}");
-    let (code, text) = found(&|run| TOLD_OF.iter().for_each(|thing| run(format!("COMMENT ON {thing} IS NULL"))));
+    let (code, text) = found(TOLD_OF.iter().map(|thing| format!("COMMENT ON {thing} IS NULL")).collect());
     assert_eq!(code, 0, "{text}");
 }
 
