@@ -24,6 +24,11 @@ pub use knock::knock;
 
 use bounded::Bounded;
 
+/// What was sent and is not acknowledged is waited for no longer than an answer to a keep-alive (tcp(7), `TCP_USER_TIMEOUT`),
+/// on both sides: so the guard of a proxy that has lost its power is let go in the midst of an answer, too. Either side of these
+/// connections reads at all times; not so a client's ([`crate::session::link`]).
+const UNHEARD: Duration = Duration::from_secs(11);
+
 /// Why a node could not be reached or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFault {
@@ -154,6 +159,7 @@ async fn connect(node: &Node) -> Result<TcpStream, ServiceFault> {
             Ok(stream) => {
                 let refused = |source| ServiceFault::Connect { address: address.to_string(), source };
                 watch(&stream).map_err(refused)?;
+                socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNHEARD)).map_err(refused)?;
                 return Ok(stream);
             }
             Err(source) => failure = ServiceFault::Connect { address: address.to_string(), source },
@@ -175,7 +181,7 @@ where
     config.options(
         "-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off \
          -c synchronous_commit=local -c client_min_messages=warning \
-         -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
+         -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=11000",
     );
     let (stream, bound) = Bounded::new(stream);
     let (client, connection) = config.connect_raw(stream, NoTls).await?;
