@@ -71,6 +71,7 @@ impl Session {
 
     /// The leader may have an error of its own for it.
     fn refuse_parsed(&mut self, name: &[u8], statement: &Statement, fault: Fault) {
+        self.segment.planned_in.get_or_insert(statement.epoch);
         frontend::parse(&mut self.leader_out, name, &statement.sql, &statement.types);
         self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, 0);
         self.poison(fault, 0);

@@ -273,6 +273,7 @@ impl Session {
             }
             What::Refusal(fault) => {
                 let fault = fault.clone();
+                let fault = self.by_the_present_schema(fault);
                 self.cut_owed();
                 self.tell(|out| notice::error(out, &fault));
             }

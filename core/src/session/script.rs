@@ -168,8 +168,8 @@ impl Session {
                 self.poison(fault.clone(), shift);
                 Step::Next
             }
-            Action::Unparsed => self.script_unknown(&text, Self::not_understood(), shift),
-            Action::Unknown(fault) => self.script_unknown(&text, fault.clone(), shift),
+            Action::Unparsed => self.script_unknown(&text, Self::not_understood(), source.planned_in, shift),
+            Action::Unknown(fault) => self.script_unknown(&text, fault.clone(), source.planned_in, shift),
             Action::ShowPoolNodes => {
                 let sql = self.pool_nodes.clone();
                 self.send(sql.as_bytes(), &[], Shape::Whole, Execution::Pass { done: Done::default() }, shift);
@@ -184,7 +184,8 @@ impl Session {
     }
 
     /// The leader may have an error of its own for it.
-    fn script_unknown(&mut self, text: &Bytes, fault: Fault, shift: u32) -> Step {
+    fn script_unknown(&mut self, text: &Bytes, fault: Fault, planned_in: SchemaEpoch, shift: u32) -> Step {
+        self.segment.planned_in.get_or_insert(planned_in);
         frontend::parse(&mut self.leader_out, b"", text, &[]);
         self.owe(What::Ack { to: To::Nobody, undo: Undo::Nothing }, shift);
         self.poison(fault, shift);

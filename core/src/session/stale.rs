@@ -22,8 +22,17 @@ use crate::wire::frontend::{self, Target};
 impl Session {
     /// Whether what comes now comes from statements whose plans are of another schema, and nobody has seen any of it.
     pub(super) fn is_overtaken(&self) -> bool {
-        let overtaken = self.segment.planned_in.is_some_and(|epoch| epoch != self.catalogs.epoch());
-        overtaken && self.is_unseen() && self.committing.is_none()
+        self.is_of_another_schema() && self.is_unseen() && self.committing.is_none()
+    }
+
+    fn is_of_another_schema(&self) -> bool {
+        self.segment.planned_in.is_some_and(|epoch| epoch != self.catalogs.epoch())
+    }
+
+    /// A refusal by what the schema was is none: the leader may have understood what was not known here.
+    pub(super) fn by_the_present_schema(&self, fault: Box<Fault>) -> Box<Fault> {
+        let refuses = fault.state == SqlState::FEATURE_NOT_SUPPORTED;
+        if refuses && self.is_of_another_schema() { Box::new(overtaken()) } else { fault }
     }
 
     fn is_unseen(&self) -> bool {

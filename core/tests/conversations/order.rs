@@ -5,7 +5,7 @@ use lockstep_core::wire::frontend;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::stage::{Event, STEPS, Stage};
+use super::stage::{Event, STEPS, Stage, Step};
 
 /// Pieces of conversations, each complete in itself: what comes before it decides what it means.
 pub const PIECES: &[fn(&mut BytesMut)] = &[
@@ -136,5 +136,20 @@ proptest! {
             let in_order = matches!(pair, [Event::FollowerCommitted(_), Event::LeaderCommitted(_)]);
             prop_assert!(in_order, "{:?}", stage.events);
         }
+    }
+}
+
+#[test]
+fn what_is_not_known_here_is_refused_by_the_present_schema_alone() {
+    for (changes, state) in [(false, "0A000"), (true, "40001")] {
+        let mut stage = Stage::new();
+        let begin: fn(&mut BytesMut) = |out| frontend::query(out, b"BEGIN");
+        stage.sends(begin).settle();
+        stage.sends(|out| frontend::query(out, b"INSERT INTO unheard_of VALUES (1)"));
+        while stage.step(Step::ClientSends, usize::MAX) || stage.step(Step::LeaderReads, usize::MAX) {}
+        if changes {
+            stage.schema_changes();
+        }
+        assert!(String::from_utf8_lossy(&stage.settle()).contains(state), "{state}");
     }
 }
