@@ -422,10 +422,28 @@ BEGIN
 END
 $$;
 
--- Rows of a statement's parts that want what is unique and which rows of another part had when theirs came. They are there
--- until its last part has come, in the same transaction; nobody else sees them.
-CREATE UNLOGGED TABLE IF NOT EXISTS lockstep.aside (target text NOT NULL, images text[] NOT NULL);
-REVOKE ALL ON lockstep.aside FROM PUBLIC;
+-- Where rows of a statement's parts are put aside that want what is unique and which rows of another part had when theirs came:
+-- a temporary table, which nobody else sees or dumps, until the transaction ends. Whoever runs on this connection could have made
+-- one of this name.
+CREATE OR REPLACE FUNCTION lockstep.has_aside() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    owner oid := (SELECT relowner FROM pg_class WHERE oid = to_regclass('pg_temp.lockstep_aside'));
+BEGIN
+    IF owner IS NOT NULL AND pg_get_userbyid(owner) <> current_user THEN
+        RAISE insufficient_privilege USING MESSAGE = 'lockstep_aside is the proxy''s own name for a temporary table';
+    END IF;
+    RETURN owner IS NOT NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION lockstep.put_aside(target text, images text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT lockstep.has_aside() THEN
+        CREATE TEMPORARY TABLE lockstep_aside (target text NOT NULL, images text[] NOT NULL) ON COMMIT DROP;
+    END IF;
+    EXECUTE 'INSERT INTO pg_temp.lockstep_aside VALUES ($1, $2)' USING target, images;
+END
+$$;
 
 -- Makes rows what they are said to be. "parted": others of the same statement come before or after them.
 CREATE OR REPLACE FUNCTION lockstep.change(payload text, parted boolean) RETURNS void LANGUAGE plpgsql AS $$
@@ -494,7 +512,7 @@ BEGIN
                 EXECUTE format('DELETE FROM ONLY %s AS x USING unnest(%s) AS r WHERE %s', target, rows, found_by);
                 GET DIAGNOSTICS present = ROW_COUNT;
                 IF parted THEN
-                    INSERT INTO lockstep.aside VALUES (target, images);
+                    PERFORM lockstep.put_aside(target, images);
                 ELSE
                     EXECUTE format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS r', target, columns, given, rows);
                 END IF;
@@ -555,7 +573,10 @@ DECLARE
 BEGIN
     PERFORM lockstep.believe(payload, signature);
     PERFORM lockstep.change(payload, true);
-    FOR target, images IN DELETE FROM lockstep.aside AS a RETURNING a.target, a.images LOOP
+    IF NOT lockstep.has_aside() THEN
+        RETURN;
+    END IF;
+    FOR target, images IN EXECUTE 'DELETE FROM pg_temp.lockstep_aside AS a RETURNING a.target, a.images' LOOP
         SELECT c.columns, c.given INTO columns, given FROM lockstep.columns_of(target::regclass) AS c;
         -- A row that two parts have told is the same in both.
         EXECUTE format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE SELECT %3$s FROM unnest(%4$s) AS r
@@ -607,4 +628,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.columns_of(oid), lockstep.change(text, boolean), lockstep.carry(regclass), lockstep.key_of(oid), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.fields_of_key(oid), lockstep.begin_alike(text, text, integer), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION lockstep.said(text), lockstep.columns_of(oid), lockstep.has_aside(), lockstep.put_aside(text, text[]), lockstep.change(text, boolean), lockstep.carry(regclass), lockstep.key_of(oid), lockstep.condition(oid, text, text), lockstep.is_ours(xid), lockstep.made_now(), lockstep.is_plain(oid), lockstep.fields_of_key(oid), lockstep.begin_alike(text, text, integer), lockstep.tell(text), lockstep.sign(text, text), lockstep.believe(text, text) FROM PUBLIC;

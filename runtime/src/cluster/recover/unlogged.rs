@@ -21,7 +21,7 @@ const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname), \
             CASE tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, tgname), '; ') FILTER (WHERE tgname IS NOT NULL), '') \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         LEFT JOIN pg_trigger ON tgrelid = c.oid AND tgenabled IN ('A', 'R') AND NOT tgisinternal \
-    WHERE relkind = 'r' AND relpersistence = 'u' AND n.nspname <> 'lockstep' GROUP BY c.oid, n.nspname, c.relname";
+    WHERE relkind = 'r' AND relpersistence = 'u' GROUP BY c.oid, n.nspname, c.relname";
 
 /// Copies all of them from one node to another, while commits are held.
 pub async fn copy(config: &Config, from: NodeId, to: NodeId) -> Result<(), Failure> {

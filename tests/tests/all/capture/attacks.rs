@@ -53,7 +53,7 @@ fn only_the_proxy_may_apply_rows() {
         "SELECT lockstep.apply_part('ez0scHVibGljLnQsIigxLDkpIn0=', repeat('0', 64))",
         "SELECT lockstep.apply_last('', repeat('0', 64))",
         "SELECT lockstep.change('ez0scHVibGljLnQsIigxLDkpIn0=', false)",
-        "INSERT INTO lockstep.aside VALUES ('public.t', '{\"(1,9)\"}')",
+        "SELECT lockstep.put_aside('public.t', '{\"(1,9)\"}')",
         "SELECT lockstep.inherit('ez0scHVibGljLnQsIigxLDkpIn0=', repeat('0', 64))",
         "SELECT lockstep.inherit('', NULL)",
         "SELECT lockstep.sign('lockstep 00 00', '')",

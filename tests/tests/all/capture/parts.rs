@@ -45,7 +45,7 @@ fn told_in_parts(case: &Case) {
     assert_eq!(cluster.proxy.degradations(), [""; 0]);
     assert_eq!(wrong_answers(&cluster, database, (case.then, "1300")), [""; 0]);
     assert_identical_database(&cluster.nodes, database);
-    let left_aside = "SELECT count(*) FROM lockstep.aside";
+    let left_aside = "SELECT count(*) FROM pg_class WHERE relname = 'lockstep_aside'";
     assert_eq!(cluster.nodes[1].connect_as(&SUPERUSER, database).value(left_aside), "0");
 }
 
