@@ -168,8 +168,11 @@ impl Answer {
                 return Ok(None);
             }
             if tag == backend::COMMAND_COMPLETE {
-                if &input[frame::HEADER..size] == b"COMMIT\0" {
-                    self.word.get_or_insert(BatchResult::Committed);
+                match &input[frame::HEADER..size] {
+                    b"COMMIT\0" => drop(self.word.get_or_insert(BatchResult::Committed)),
+                    // COMMIT of a transaction that has failed (documentation, "COMMIT").
+                    b"ROLLBACK\0" => drop(self.word.get_or_insert_with(rolled_back)),
+                    _ => {}
                 }
                 self.skip = size;
                 continue;
@@ -189,6 +192,10 @@ impl Answer {
     pub fn last_word(&self) -> Option<BatchResult> {
         self.word.clone()
     }
+}
+
+fn rolled_back() -> BatchResult {
+    BatchResult::Refused { state: "25P02".into(), message: "its transaction had failed before its COMMIT".into() }
 }
 
 fn refused(fields: &Fields) -> BatchResult {
@@ -247,6 +254,22 @@ mod tests {
         let mut reader = Answer::default();
         assert_eq!(reader.feed(&mut out), Ok(None));
         assert!(matches!(reader.last_word(), Some(BatchResult::Refused { .. })));
+    }
+
+    #[test]
+    fn a_commit_that_was_a_rollback_has_committed_nothing() {
+        let mut out = answer(|out| backend::command_complete(out, "ROLLBACK"));
+        assert!(matches!(Answer::default().feed(&mut out), Ok(Some(BatchResult::Refused { .. }))));
+    }
+
+    #[test]
+    fn a_batch_is_played_ahead_when_its_transaction_is_open_and_has_not_failed() {
+        for (status, played) in [(Status::InTransaction, true), (Status::Failed, false), (Status::Idle, false)] {
+            let mut out = BytesMut::new();
+            backend::command_complete(&mut out, "ALTER TABLE");
+            backend::ready_for_query(&mut out, status);
+            assert_eq!(Answer::default().feed_ahead(&mut out), Ok(Some(played)));
+        }
     }
 
     #[test]

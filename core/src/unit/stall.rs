@@ -1,9 +1,10 @@
 //! A follower's batch that waits: for whom, and what is done about it.
 //!
 //! A unit's locks are held on the leader until its followers have committed, so a batch never waits for another unit (R1).
-//! It may wait for a command of ours outside transactions, which each node does in its own time. And for a stranger's lock: somebody who works on the follower past the proxy, an administrator or a
-//! dump. All that time the unit holds its locks, and everybody who wants them waits too. So the stranger is named, given
-//! some time, and then ended, or the follower is given up, as the operator has chosen.
+//! It may wait for a command of ours outside transactions, which each node does in its own time. And for a stranger's lock:
+//! somebody who works on the follower past the proxy, an administrator or a dump. All that time the unit holds its locks, and
+//! everybody who wants them waits too. So the stranger is named, given some time, and then ended, or the follower is given
+//! up, as the operator has chosen.
 
 use std::fmt;
 use std::time::Duration;

@@ -159,7 +159,11 @@ impl Cluster {
         let leader = self.on(leads, self.begin_on(leads, database)).await?;
         self.on(leads, lock(&leader, tables, *backend, waiting)).await??;
         let held = self.on(leads, async { Ok(self.shared.commit_lock.exclusive().await) }).await;
-        let _held = held?;
+        // It is others' commits that took so long, while the tables are locked here: not once more.
+        let _held = held.map_err(|trouble| match trouble {
+            Trouble::Node(_, fault @ ServiceFault::Timeout(_)) => Trouble::Fault(fault),
+            trouble => trouble,
+        })?;
         let membership = self.shared.membership.load_full();
         if membership.leader() != Some(leads) {
             return Err(ServiceFault::NobodyLeads.into());
@@ -233,7 +237,7 @@ enum Waiting {
 enum Trouble {
     /// The session that wants it has made one of the tables, or has it locked itself.
     Asker,
-    /// This node may be dying, or the way to it; or commits did not let it be done in time.
+    /// This node may be dying, or the way to it.
     Node(NodeId, ServiceFault),
     Fault(ServiceFault),
 }
